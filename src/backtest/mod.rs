@@ -1,0 +1,1 @@
+//! The same fold over a file of events.

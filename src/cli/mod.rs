@@ -1,0 +1,8 @@
+//! Arguments to one call per command; no logic of its own.
+
+use std::process::ExitCode;
+
+/// Runs the command line of this process; the exit status is that of contract C1.
+pub fn main() -> ExitCode {
+    ExitCode::from(2)
+}

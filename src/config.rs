@@ -1,0 +1,1 @@
+//! Settings: typed in, checked, resolved (contract K).

@@ -1,0 +1,143 @@
+//! Decisions, commands and account records as they are written (contract D).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::event::EventTime;
+use crate::rule::{Scope, Severity};
+
+/// One firing of one rule, or an audit record (D). Field order is the wire order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// 32 hex digits (D1).
+    pub id: String,
+    pub ts: EventTime,
+    pub rule: String,
+    pub level: u32,
+    pub severity: Severity,
+    /// `live` or `shadow`.
+    pub mode: String,
+    /// Field name → value, `{"global":true}`, or `{"rule":NAME}` for `tidegate.*` decisions.
+    pub key: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure: Option<String>,
+    /// Integer for count, sum, max, distinct; float for ratios.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zscore: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sd: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowSpan>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// One line for people; carries keys whole (receivers mask).
+    pub summary: String,
+    pub ruleset: String,
+    /// What the notifier shall do: receivers named by `alert: { to }`; empty means by route;
+    /// absent when the rule's `then` has no alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<Vec<String>>,
+    /// The rule's description, for notices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Commands of this decision, one line each, for notices and consoles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
+}
+
+/// Half-open `[start, end)` for calendar and fixed windows; `(start, end]` for rolling ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSpan {
+    pub start: EventTime,
+    pub end: EventTime,
+    pub label: String,
+}
+
+/// The event that tipped a rule, and its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    pub id: String,
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// An instruction to the points pipeline (D).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// 32 hex digits: a pure function of the decision and the action's place in it.
+    pub id: String,
+    pub decision: String,
+    pub ts: EventTime,
+    /// `freeze`, `unfreeze`, `review` or `deduct`.
+    pub command: String,
+    pub target: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// On freezes: end of the hold, `null` = forever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Value>,
+    /// On unfreezes: the decision id of the hold that is lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+    /// On deducts: an integer, or `"all"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<Value>,
+    pub rule: String,
+    pub severity: Severity,
+    pub reason: String,
+}
+
+/// One hold on a target (D2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Decision id.
+    pub hold: String,
+    pub scope: Scope,
+    /// `None` = forever.
+    pub until: Option<EventTime>,
+    pub rule: String,
+    pub ts: EventTime,
+}
+
+/// The value of one `tidegate.accounts` record: all holds of a target, empty when free (D2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Account {
+    pub target: Map<String, Value>,
+    pub holds: Vec<Hold>,
+}
+
+/// The record key of a target on `points.commands`: the user id for a user, `global`,
+/// otherwise `field:value` joined by `|` (D).
+pub fn command_key(target: &Map<String, Value>) -> String {
+    match target.get("user") {
+        Some(Value::String(user)) if target.len() == 1 => user.clone(),
+        _ => account_key(target),
+    }
+}
+
+/// The record key of a target on `tidegate.accounts`: `user:u-1001` and the like (D2).
+pub fn account_key(target: &Map<String, Value>) -> String {
+    if target.contains_key("global") {
+        return "global".to_owned();
+    }
+    let mut text = String::new();
+    for (field, value) in target {
+        if !text.is_empty() {
+            text.push('|');
+        }
+        text.push_str(field);
+        text.push(':');
+        match value {
+            Value::String(value) => text.push_str(value),
+            other => text.push_str(&other.to_string()),
+        }
+    }
+    text
+}

@@ -1,0 +1,99 @@
+//! What goes into a step and what comes out of it.
+
+use std::sync::Arc;
+
+use crate::engine::{Account, Command, Decision};
+use crate::event::{Event, EventTime, Reason};
+
+/// The shell's fixed settings of the fold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// E6, milliseconds.
+    pub allowed_lateness_ms: i64,
+    /// E5, milliseconds; `None` = duplicates are not looked for.
+    pub dedup_ms: Option<i64>,
+    /// E4, milliseconds; `None` in backtests.
+    pub max_ahead_ms: Option<i64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let ten_minutes = 600_000;
+        Settings {
+            allowed_lateness_ms: ten_minutes,
+            dedup_ms: Some(ten_minutes),
+            max_ahead_ms: Some(300_000),
+        }
+    }
+}
+
+/// One input of the fold, in log order.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A decoded record of the input topic.
+    Event {
+        event: &'a Event<'a>,
+        offset: i64,
+        /// Kafka record timestamp; `None` where there is none (files).
+        record_ts: Option<EventTime>,
+    },
+    /// A record that could not be decoded: counted, changes no state.
+    Rejected { reason: Reason },
+    /// One record of the partials topic, in the codec of `engine::partial`, at its offset there.
+    Partials { payload: &'a [u8], offset: i64 },
+    /// End of input of a finite log (C2): windows with end ≤ watermark close without lateness.
+    End,
+}
+
+/// What became of the last event (E4–E7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted,
+    Duplicate,
+    /// Also to be copied to quarantine with reason `late`.
+    Late,
+    Quarantined(Reason),
+}
+
+/// An output of the fold, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    Decision(Box<Decision>),
+    Command(Box<Command>),
+    /// The new value of an account record; key by [`crate::engine::account_key`].
+    Account(Box<Account>),
+}
+
+/// Running counts of one partition since its state was made; monotone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub consumed: u64,
+    pub accepted: u64,
+    pub duplicate: u64,
+    pub late: u64,
+    /// Including those too far ahead.
+    pub quarantined: u64,
+    /// Firings held back by a cooldown (R9).
+    pub suppressed: u64,
+    /// Freezes whose `until` did not lie after the watermark (R16).
+    pub freezes_ended: u64,
+    /// Sums that saturated (R19).
+    pub saturated: u64,
+    /// Not-late events left out of a window that its rule had closed (R11).
+    pub closed_window: u64,
+    /// Partial aggregates for a window already closed (R8).
+    pub partials_late: u64,
+    /// Records of the partials topic that could not be read.
+    pub partials_unreadable: u64,
+    /// Watermark jumps by more than `max_ahead` (E4).
+    pub watermark_jumps: u64,
+    /// Values a bounded memory had to leave out (R5).
+    pub values_dropped: u64,
+}
+
+/// Where a partition's records stand, for triggers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub topic: Arc<str>,
+    pub partition: i32,
+}

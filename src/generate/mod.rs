@@ -1,0 +1,1 @@
+//! Seeded streams of events with labelled abuse.

@@ -1,0 +1,1 @@
+//! The metrics of the process, in Prometheus text (contract K3).

@@ -1,0 +1,1 @@
+//! Decisions to routes to receivers: its own consumer, so that detection never waits for people.

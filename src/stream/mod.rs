@@ -1,0 +1,1 @@
+//! The Kafka loop: worker, transaction, partials, restore, quarantine. Decides nothing.
