@@ -1,5 +1,7 @@
 //! Arguments to one call per command; no logic of its own.
 
+pub mod rules;
+
 use std::process::ExitCode;
 
 /// Runs the command line of this process; the exit status is that of contract C1.

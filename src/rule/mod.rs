@@ -3,6 +3,24 @@
 //! Reads no files and knows no counters: callers hand in texts, the engine gives rules meaning.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod action;
+mod duration;
+mod fault;
+mod filter;
+mod levels;
+mod list;
+mod load;
+mod measure;
+mod node;
+#[expect(clippy::module_inception, reason = "the section of one rule, beside its parts")]
+mod rule;
+mod schema;
+mod section;
 pub mod types;
 
+pub use duration::{DURATION_MAX_MS, parse_duration};
+pub use fault::Fault;
+pub use list::{parse_instant, parse_list};
+pub use load::{Source, load, place_of_list};
+pub use schema::schema;
 pub use types::*;

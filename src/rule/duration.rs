@@ -1,0 +1,20 @@
+//! Durations: `500ms`, `30s`, `10m`, `1h`, `7d`.
+
+/// The longest duration accepted: a hundred years. Keeps sums of times far from overflow.
+pub const DURATION_MAX_MS: i64 = 36_500 * 86_400_000;
+
+/// Milliseconds of a positive whole number with its unit, at most [`DURATION_MAX_MS`].
+pub fn parse_duration(text: &str) -> Option<i64> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, unit) = text.split_at_checked(end)?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let ms = digits.parse::<i64>().ok()?.checked_mul(unit_ms)?;
+    (1..=DURATION_MAX_MS).contains(&ms).then_some(ms)
+}
