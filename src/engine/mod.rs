@@ -1,11 +1,34 @@
 //! The engine: a deterministic fold over one partition's log.
 //!
 //! [`step`] sees inputs in log order and nothing else: no clock, no randomness, no I/O, so the
-//! state at an offset is a pure function of the log up to it.
+//! state at an offset is a pure function of the log up to it. One [`State`] belongs to one
+//! partition of the input topic, or of the partials topic: what crosses partitions leaves the
+//! first as [`PartialsOutbox`] records and enters the second as [`Input::Partials`].
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub(crate) mod act;
+pub(crate) mod baseline;
+pub(crate) mod calendar;
+pub(crate) mod cell;
+pub(crate) mod closing;
 pub mod decision;
+pub(crate) mod dedup;
+pub(crate) mod distinct;
+pub(crate) mod filter;
+pub(crate) mod firing;
 pub mod io;
+pub(crate) mod keyed;
+pub(crate) mod partial;
+pub(crate) mod plan;
+pub(crate) mod rolling;
+pub(crate) mod seen;
+pub(crate) mod shared;
+pub(crate) mod space;
+pub(crate) mod state;
 
 pub use decision::*;
+pub use filter::Lists;
 pub use io::*;
+pub use partial::{PartialsOutbox, partition_of};
+pub use plan::Plan;
+pub use state::{Output, State, step};

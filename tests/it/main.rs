@@ -2,3 +2,4 @@
 #![expect(clippy::unwrap_used, reason = "a test helper that cannot go on should stop the test")]
 
 mod rules;
+mod model;

@@ -1,0 +1,105 @@
+//! Baselines of a series of closed windows (R11).
+
+use std::collections::VecDeque;
+
+use crate::rule::{Baseline, Method};
+
+/// The closed windows of one key, as far as its method remembers them.
+#[derive(Debug, Clone)]
+pub(crate) struct Series {
+    baseline: Baseline,
+    /// The last `history` values; empty for `ewma`.
+    values: VecDeque<f64>,
+    /// Closed windows so far; for `mean` and `robust` at most `history`.
+    windows: u32,
+    mean: f64,
+    var: f64,
+}
+
+impl Series {
+    pub(crate) fn new(baseline: Baseline) -> Series {
+        Series { baseline, values: VecDeque::new(), windows: 0, mean: 0.0, var: 0.0 }
+    }
+
+    /// Adds the value of a closed window.
+    pub(crate) fn push(&mut self, value: f64) {
+        self.windows = self.windows.saturating_add(1);
+        if self.baseline.method == Method::Ewma {
+            self.push_ewma(value);
+            return;
+        }
+        self.windows = self.windows.min(self.baseline.history);
+        self.values.push_back(value);
+        if self.values.len() > self.baseline.history as usize {
+            self.values.pop_front();
+        }
+        let values: Vec<f64> = self.values.iter().copied().collect();
+        (self.mean, self.var) = match self.baseline.method {
+            Method::Robust => robust(values),
+            _ => moments(&values),
+        };
+    }
+
+    /// Exponentially weighted mean and variance (Finch 2009, "Incremental calculation of
+    /// weighted mean and variance", section 9), with α = 2 / (history + 1).
+    fn push_ewma(&mut self, value: f64) {
+        if self.windows == 1 {
+            self.mean = value;
+            return;
+        }
+        let alpha = 2.0 / (f64::from(self.baseline.history) + 1.0);
+        let d = value - self.mean;
+        self.mean += alpha * d;
+        self.var = (1.0 - alpha) * (self.var + alpha * d * d);
+    }
+
+    /// Mean and standard deviation (at least `min_sd`) of the windows before; `None` = no
+    /// verdict, fewer than `min_windows`.
+    pub(crate) fn stats(&self) -> Option<(f64, f64)> {
+        let enough = self.windows >= self.baseline.min_windows.max(1);
+        enough.then(|| (self.mean, self.var.sqrt().max(self.baseline.min_sd)))
+    }
+
+    /// The value as it may enter the baseline: within mean ± bound·sd on the side it breached.
+    pub(crate) fn clip(
+        &self,
+        value: f64,
+        (mean, sd): (f64, f64),
+        above: Option<f64>,
+        below: Option<f64>,
+    ) -> f64 {
+        let high = above.map_or(f64::INFINITY, |bound| mean + bound * sd);
+        let low = below.map_or(f64::NEG_INFINITY, |bound| mean + bound * sd);
+        value.min(high).max(low)
+    }
+}
+
+/// Mean and sample variance, two passes in order of time.
+#[expect(clippy::cast_precision_loss, reason = "a history is far shorter than 2^53")]
+fn moments(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    if values.len() < 2 {
+        return (mean, 0.0);
+    }
+    let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+    (mean, squares / (n - 1.0))
+}
+
+/// Median, and the square of 1.4826 · MAD: the factor makes the median absolute deviation
+/// estimate the standard deviation of a normal distribution (Hampel 1974).
+fn robust(values: Vec<f64>) -> (f64, f64) {
+    let center = median(values.clone());
+    let spread = 1.4826 * median(values.into_iter().map(|value| (value - center).abs()).collect());
+    (center, spread * spread)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.get(middle) {
+        None => 0.0,
+        Some(high) if values.len() % 2 == 1 => *high,
+        Some(high) => f64::midpoint(values[middle - 1], *high),
+    }
+}

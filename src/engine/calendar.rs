@@ -1,0 +1,176 @@
+//! Calendar periods of a zone, fixed windows, and their labels (R6, D1).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use crate::event::EventTime;
+use crate::rule::Period;
+
+/// A half-open stretch `[start, end)` of event time, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Span {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+}
+
+/// The calendar of one zone. Periods start at the first instant of their local date.
+#[derive(Debug, Clone)]
+pub(crate) struct Calendar {
+    zone: TimeZone,
+    name: String,
+    /// The period looked up last, by kind: (start, end). A hint only; any value is checked.
+    last: Arc<[(AtomicI64, AtomicI64); 5]>,
+}
+
+impl Calendar {
+    pub(crate) fn new(zone: TimeZone, name: String) -> Calendar {
+        Calendar { zone, name, last: Arc::default() }
+    }
+
+    /// The period that an instant falls in.
+    pub(crate) fn span(&self, period: Period, at: EventTime) -> Span {
+        // Start and end of two writers may mix; a mixed pair of the same kind of period would
+        // be longer than any real one or empty, so its length is checked too.
+        let (start, end) = &self.last[period as usize];
+        let known = Span { start: start.load(Ordering::Relaxed), end: end.load(Ordering::Relaxed) };
+        if known.start <= at.0 && at.0 < known.end && known.end - known.start <= longest(period) {
+            return known;
+        }
+        let found = self.find(period, at);
+        start.store(found.start, Ordering::Relaxed);
+        end.store(found.end, Ordering::Relaxed);
+        found
+    }
+
+    fn find(&self, period: Period, at: EventTime) -> Span {
+        let mut first = first_date(period, self.date(at));
+        // A date that the zone skips has no instant: its period begins with the next one.
+        loop {
+            let next = following(period, first);
+            let span = Span { start: self.first_instant(first), end: self.first_instant(next) };
+            if at.0 < span.end || next <= first {
+                return span;
+            }
+            first = next;
+        }
+    }
+
+    /// The period after one.
+    pub(crate) fn next(&self, period: Period, span: Span) -> Span {
+        self.span(period, EventTime(span.end))
+    }
+
+    /// `day 2025-11-22 ZONE` and the like.
+    pub(crate) fn label(&self, period: Period, span: Span) -> String {
+        let date = self.date(EventTime(span.start));
+        let zone = &self.name;
+        let year = date.year();
+        match period {
+            Period::Day => format!("day {date} {zone}"),
+            Period::Week => {
+                let week = date.iso_week_date();
+                format!("week {}-W{:02} {zone}", week.year(), week.week())
+            }
+            Period::Month => format!("month {year}-{:02} {zone}", date.month()),
+            Period::Quarter => format!("quarter {year}-Q{} {zone}", (date.month() - 1) / 3 + 1),
+            Period::Year => format!("year {year} {zone}"),
+        }
+    }
+
+    /// 0–23 in the zone.
+    pub(crate) fn hour(&self, at: EventTime) -> i64 {
+        i64::from(self.zone.to_datetime(timestamp(at)).hour())
+    }
+
+    /// `mon` … `sun` in the zone.
+    pub(crate) fn weekday(&self, at: EventTime) -> &'static str {
+        match self.date(at).weekday() {
+            Weekday::Monday => "mon",
+            Weekday::Tuesday => "tue",
+            Weekday::Wednesday => "wed",
+            Weekday::Thursday => "thu",
+            Weekday::Friday => "fri",
+            Weekday::Saturday => "sat",
+            Weekday::Sunday => "sun",
+        }
+    }
+
+    fn date(&self, at: EventTime) -> Date {
+        self.zone.to_datetime(timestamp(at)).date()
+    }
+
+    /// First instant of a local date: midnight, or the end of the gap that holds it.
+    fn first_instant(&self, date: Date) -> i64 {
+        let midnight = date.to_datetime(jiff::civil::Time::midnight());
+        let ambiguous = self.zone.to_ambiguous_timestamp(midnight);
+        // In a fold the earlier instant. In a gap `later` reads midnight with the offset before
+        // the gap, so the transition that made the gap is the last one up to there.
+        let found = match ambiguous.offset() {
+            jiff::tz::AmbiguousOffset::Gap { .. } => {
+                let later = ambiguous.later().unwrap_or(Timestamp::MIN);
+                let behind = later.checked_add(1.nanosecond()).unwrap_or(later);
+                let transition = self.zone.preceding(behind).next();
+                transition.map_or(later, |transition| transition.timestamp())
+            }
+            _ => ambiguous.earlier().unwrap_or(Timestamp::MIN),
+        };
+        found.as_millisecond()
+    }
+}
+
+/// The epoch-aligned window of `window_ms` milliseconds that an instant falls in.
+pub(crate) fn fixed(window_ms: i64, at: EventTime) -> Span {
+    let start = at.0.div_euclid(window_ms) * window_ms;
+    Span { start, end: start + window_ms }
+}
+
+/// `10m`, `1h`, `7d`: the largest unit that divides the duration.
+pub(crate) fn duration_label(ms: i64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+    let unit = units.into_iter().find(|(size, _)| ms % size == 0).unwrap_or((1, "ms"));
+    format!("{}{}", ms / unit.0, unit.1)
+}
+
+fn first_date(period: Period, date: Date) -> Date {
+    let month = match period {
+        Period::Day => return date,
+        Period::Week => {
+            let back = i64::from(date.weekday().to_monday_zero_offset());
+            return date.saturating_sub(back.days());
+        }
+        Period::Month => date.month(),
+        Period::Quarter => (date.month() - 1) / 3 * 3 + 1,
+        Period::Year => 1,
+    };
+    Date::new(date.year(), month, 1).unwrap_or(date)
+}
+
+fn following(period: Period, first: Date) -> Date {
+    first.saturating_add(match period {
+        Period::Day => 1.day(),
+        Period::Week => 1.week(),
+        Period::Month => 1.month(),
+        Period::Quarter => 3.months(),
+        Period::Year => 1.year(),
+    })
+}
+
+/// No period is longer, clock changes included.
+fn longest(period: Period) -> i64 {
+    let days = match period {
+        Period::Day => 2,
+        Period::Week => 8,
+        Period::Month => 32,
+        Period::Quarter => 93,
+        Period::Year => 367,
+    };
+    days * 86_400_000
+}
+
+fn timestamp(at: EventTime) -> Timestamp {
+    Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,205 @@
+//! Windows that close as the watermark moves: z-scores (R11) and silence (R13).
+
+use crate::engine::act::Seed;
+use crate::engine::calendar::Span;
+use crate::engine::cell::{Body, ZCell};
+use crate::engine::firing::{Cooldown, Measured, evaluate};
+use crate::engine::keyed::{
+    At, Ctx, Judged, Keyed, Score, View, next_span, rolling_span, window_span, zscore_of,
+};
+use crate::engine::plan::Form;
+use crate::rule::{Check, Window, ZScore};
+
+/// R13: a key without events for so long is forgotten, after it has been judged.
+const SILENT_MS: i64 = 7 * 86_400_000;
+
+impl Keyed {
+    /// Closes every window that is due at the watermark, oldest first, then by rule and key.
+    /// At the end of input (`lateness` off) windows with end ≤ watermark are due.
+    pub(crate) fn close(&mut self, at: &At<'_>, at_end: bool, ctx: &mut Ctx<'_>) {
+        if !at_end && self.next_due.is_none_or(|due| due > ctx.watermark) {
+            return;
+        }
+        while let Some((end, rule)) = self.first_due(at_end, ctx) {
+            let mut keys = self.timers.remove(&(end, rule)).unwrap_or_default();
+            let space = &self.spaces[ctx.plan.info[rule].space];
+            keys.retain(|key| self.tables[rule].get(*key).is_some());
+            keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
+            keys.dedup();
+            for key in keys {
+                if ctx.plan.info[rule].form == Form::ZScore {
+                    self.close_score(rule, key, end, at, ctx);
+                } else {
+                    self.close_silence(rule, key, end, at, ctx);
+                }
+            }
+        }
+        let due =
+            |(end, rule): &(i64, usize)| end.saturating_add(ctx.plan.info[*rule].close_after_ms);
+        self.next_due = self.timers.keys().map(due).min();
+    }
+
+    fn first_due(&self, at_end: bool, ctx: &Ctx<'_>) -> Option<(i64, usize)> {
+        let ended = self.timers.range(..=(ctx.watermark, usize::MAX)).map(|(at, _)| *at);
+        let mut ended = ended.filter(|(end, rule)| {
+            let close_after = if at_end { 0 } else { ctx.plan.info[*rule].close_after_ms };
+            end.saturating_add(close_after) <= ctx.watermark
+        });
+        ended.next()
+    }
+
+    fn close_score(&mut self, rule: usize, id: u32, end: i64, at: &At<'_>, ctx: &mut Ctx<'_>) {
+        let plan = ctx.plan;
+        let Check::ZScore(check) = &plan.rule(rule).check else { return };
+        let Some(cell) = self.tables[rule].get_mut(id) else { return };
+        let Body::ZScore(body) = &mut cell.body else { return };
+        if body.next.end != end {
+            return;
+        }
+        let span = body.next;
+        let (score, fires) = close_window(body, check, span);
+        let mut fires = fires;
+        if fires {
+            let cooldown_ms = plan.rule(rule).cooldown_ms;
+            let mut cooldown = Cooldown { last: &mut cell.last, cooldown_ms, now: span.end };
+            if cooldown.holds_back(0) {
+                ctx.counts.suppressed += 1;
+                fires = false;
+            } else {
+                cooldown.start(1);
+            }
+        }
+        let forgotten = body.empties >= check.baseline.history;
+        let next = if forgotten {
+            // The key begins again with the first window that has not closed, if there is one.
+            body.series = crate::engine::baseline::Series::new(check.baseline);
+            (body.armed_above, body.armed_below, body.empties) = (true, true, 0);
+            body.open.first().map(|open| open.span)
+        } else {
+            Some(next_span(plan, check.window, span))
+        };
+        let key = self.spaces[plan.info[rule].space].text(id).to_owned();
+        match next {
+            Some(next) => {
+                body.next = next;
+                self.schedule(next.end, rule, id, plan);
+            }
+            None => self.forget(rule, id, plan),
+        }
+        if let (true, Some(score)) = (fires, score) {
+            let at = At { ts: span.end, seed: Seed::Closed(span.start), ..*at };
+            self.score(rule, &key, check, &score, &at, ctx);
+        }
+    }
+
+    fn close_silence(&mut self, rule: usize, id: u32, end: i64, at: &At<'_>, ctx: &mut Ctx<'_>) {
+        let plan = ctx.plan;
+        let view = View::of(&plan.rule(rule).check);
+        let Some(levels) = view.levels else { return };
+        let span = crate::engine::keyed::span(plan, view.window, end - 1);
+        let Some(cell) = self.tables[rule].get_mut(id) else { return };
+        let Body::Calendar(body) = &mut cell.body else { return };
+        let period = body.periods.iter().find(|period| period.span == span);
+        let value = Measured::Integer(period.map_or(0, |period| period.of.value(view.of)));
+        body.periods.retain(|period| period.span.end > span.end);
+        let last_event = body.t;
+        let cooldown_ms = plan.rule(rule).cooldown_ms;
+        let mut cooldown = Cooldown { last: &mut cell.last, cooldown_ms, now: span.end };
+        let verdict = evaluate(levels, value, &mut 0, true, &mut cooldown);
+        let key = self.spaces[plan.info[rule].space].text(id).to_owned();
+        let long = span.end - span.start > SILENT_MS;
+        let forgotten =
+            if long { last_event < span.start } else { span.end - last_event >= SILENT_MS };
+        if forgotten {
+            self.forget(rule, id, plan);
+        } else {
+            let next = next_span(plan, view.window, span);
+            self.schedule(next.end, rule, id, plan);
+        }
+        let at = At { ts: span.end, seed: Seed::Closed(span.start), ..*at };
+        let window = window_span(plan, view.window, span);
+        let judged = Judged { rule, key: &key, view: &view, value, window };
+        self.verdict(verdict, &judged, &at, ctx);
+    }
+
+    /// Judges every key of the rules that alarm on silence in a rolling window, with T = the
+    /// watermark. `quiet` are (rule, key) that only a reversal touched: they may not fire.
+    pub(crate) fn silence(&mut self, at: &At<'_>, quiet: &[(usize, u32)], ctx: &mut Ctx<'_>) {
+        let plan = ctx.plan;
+        for &rule in &plan.silence {
+            let view = View::of(&plan.rule(rule).check);
+            let (Window::Duration(window_ms), Some(levels)) = (view.window, view.levels) else {
+                continue;
+            };
+            let space = &self.spaces[plan.info[rule].space];
+            let mut keys = self.tables[rule].keys();
+            keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
+            for id in keys {
+                let now = ctx.watermark;
+                let Some(cell) = self.tables[rule].get_mut(id) else { continue };
+                let Body::Rolling(body) = &mut cell.body else { continue };
+                if now.saturating_sub(body.first) < window_ms {
+                    continue;
+                }
+                body.of.advance(now, window_ms);
+                let value = Measured::Integer(body.of.value(view.of, now, window_ms));
+                let cooldown_ms = plan.rule(rule).cooldown_ms;
+                let mut cooldown = Cooldown { last: &mut cell.last, cooldown_ms, now: at.ts };
+                let may_fire = !quiet.contains(&(rule, id));
+                let verdict = evaluate(levels, value, &mut body.fired, may_fire, &mut cooldown);
+                let forgotten = now.saturating_sub(body.t) >= SILENT_MS.max(window_ms);
+                let key = self.spaces[plan.info[rule].space].text(id).to_owned();
+                if forgotten {
+                    self.forget(rule, id, plan);
+                }
+                let window = rolling_span(now, window_ms);
+                let judged = Judged { rule, key: &key, view: &view, value, window };
+                self.verdict(verdict, &judged, at, ctx);
+            }
+        }
+    }
+}
+
+/// Closes one window of a series: its verdict by the windows before it, then its value, clipped
+/// where it breaches, enters the baseline. Returns the breach, and whether it fires.
+fn close_window(body: &mut ZCell, check: &ZScore, span: Span) -> (Option<Score>, bool) {
+    let open = match body.open.first() {
+        Some(open) if open.span == span => Some(body.open.remove(0)),
+        _ => None,
+    };
+    let value = open.as_ref().map_or(0, |open| open.sum.value(&check.input.measure));
+    let ran = open.as_ref().is_some_and(|open| open.fired);
+    body.empties = if open.is_some_and(|open| open.events) { 0 } else { body.empties + 1 };
+    #[expect(clippy::cast_precision_loss, reason = "baselines are floats by contract")]
+    let mut entering = value as f64;
+    let Some((mean, sd)) = body.series.stats() else {
+        body.series.push(entering);
+        return (None, false);
+    };
+    if matches!(check.window, Window::Calendar(_)) {
+        (body.armed_above, body.armed_below) = (true, true);
+    }
+    let z = zscore_of(value, mean, sd);
+    let above = check.above.filter(|bound| z > *bound);
+    let below = check.below.filter(|bound| z < *bound);
+    let mut fires = false;
+    if above.is_some() {
+        fires = body.armed_above && !ran;
+        body.armed_above = false;
+    } else {
+        body.armed_above = true;
+    }
+    if below.is_some() {
+        fires |= body.armed_below;
+        body.armed_below = false;
+    } else {
+        body.armed_below = true;
+    }
+    let bound = above.or(below);
+    if bound.is_some() {
+        entering = body.series.clip(entering, (mean, sd), check.above, check.below);
+    }
+    body.series.push(entering);
+    let score = |bound| Score { value, z, mean, sd, bound, is_above: above.is_some(), span };
+    (bound.map(score), fires)
+}

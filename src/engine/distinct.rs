@@ -1,0 +1,141 @@
+//! Distinct values with the latest event time of each: exact to 1,024 values, then an
+//! estimate (R8).
+//!
+//! The estimate is a sliding HyperLogLog (Chabchoub and Hébrail 2010): each register keeps the
+//! list of its possible future maxima, so any suffix of time can be asked for. 4,096 registers
+//! give a standard error of 1.04/√4096 = 1.6 %. The count is Ertl's improved estimator
+//! (2017, "New cardinality estimation algorithms for HyperLogLog sketches", algorithm 6).
+
+const EXACT_MAX: usize = 1024;
+const REGISTER_BITS: u32 = 12;
+const REGISTERS: usize = 1 << REGISTER_BITS;
+/// Bits of a hash left for the rank.
+const RANK_BITS: u32 = 64 - REGISTER_BITS;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Distinct {
+    form: Form,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    /// Sorted by hash: (hash, latest event time).
+    Exact(Vec<(u64, i64)>),
+    /// Per register (event time, rank), times falling and ranks rising.
+    Sketch(Vec<Vec<(i64, u8)>>),
+}
+
+impl Default for Distinct {
+    fn default() -> Self {
+        Distinct { form: Form::Exact(Vec::new()) }
+    }
+}
+
+impl Distinct {
+    /// Notes a value (by its hash) seen at `ts`.
+    pub(crate) fn insert(&mut self, hash: u64, ts: i64) {
+        match &mut self.form {
+            Form::Exact(values) => match values.binary_search_by_key(&hash, |(hash, _)| *hash) {
+                Ok(at) => values[at].1 = values[at].1.max(ts),
+                Err(_) if values.len() >= EXACT_MAX => {
+                    let mut registers = vec![Vec::new(); REGISTERS];
+                    for (hash, ts) in std::mem::take(values) {
+                        note(&mut registers, hash, ts);
+                    }
+                    note(&mut registers, hash, ts);
+                    self.form = Form::Sketch(registers);
+                }
+                Err(at) => values.insert(at, (hash, ts)),
+            },
+            Form::Sketch(registers) => note(registers, hash, ts),
+        }
+    }
+
+    /// Values last seen in `(after, up_to]`.
+    pub(crate) fn count(&self, after: i64, up_to: i64) -> u64 {
+        match &self.form {
+            Form::Exact(values) => {
+                let within = |(_, ts): &&(u64, i64)| after < *ts && *ts <= up_to;
+                values.iter().filter(within).count() as u64
+            }
+            Form::Sketch(registers) => estimate(registers, after, up_to),
+        }
+    }
+
+    /// Forgets what was last seen at `up_to` or before.
+    pub(crate) fn expire(&mut self, up_to: i64) {
+        match &mut self.form {
+            Form::Exact(values) => values.retain(|(_, ts)| *ts > up_to),
+            Form::Sketch(registers) => {
+                registers.iter_mut().for_each(|register| register.retain(|(ts, _)| *ts > up_to));
+                if registers.iter().all(Vec::is_empty) {
+                    self.form = Form::Exact(Vec::new());
+                }
+            }
+        }
+    }
+}
+
+fn note(registers: &mut [Vec<(i64, u8)>], hash: u64, ts: i64) {
+    let register = &mut registers[(hash >> RANK_BITS) as usize];
+    let rest = hash << REGISTER_BITS;
+    let rank = u8::try_from(rest.leading_zeros().min(RANK_BITS) + 1).unwrap_or(u8::MAX);
+    if register.iter().any(|(other, high)| *other >= ts && *high >= rank) {
+        return;
+    }
+    register.retain(|(other, high)| *other > ts || *high > rank);
+    let at = register.partition_point(|(other, _)| *other > ts);
+    register.insert(at, (ts, rank));
+}
+
+fn estimate(registers: &[Vec<(i64, u8)>], after: i64, up_to: i64) -> u64 {
+    let mut ranks = [0u32; RANK_BITS as usize + 2];
+    for register in registers {
+        let within = register.iter().filter(|(ts, _)| after < *ts && *ts <= up_to);
+        let rank = within.map(|(_, rank)| *rank).max().unwrap_or(0);
+        ranks[usize::from(rank)] += 1;
+    }
+    let m = f64::from(1 << REGISTER_BITS);
+    let top = RANK_BITS as usize + 1;
+    let mut z = m * tau(1.0 - f64::from(ranks[top]) / m);
+    for rank in (1..top).rev() {
+        z = 0.5 * (z + f64::from(ranks[rank]));
+    }
+    z += m * sigma(f64::from(ranks[0]) / m);
+    let alpha = 0.5 / std::f64::consts::LN_2;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
+    let count = (alpha * m * m / z).round() as u64;
+    count
+}
+
+fn sigma(mut x: f64) -> f64 {
+    if x >= 1.0 {
+        return f64::INFINITY;
+    }
+    let (mut y, mut z) = (1.0, x);
+    loop {
+        x *= x;
+        let before = z;
+        z += x * y;
+        y += y;
+        if z <= before {
+            return z;
+        }
+    }
+}
+
+fn tau(mut x: f64) -> f64 {
+    if x <= 0.0 || x >= 1.0 {
+        return 0.0;
+    }
+    let (mut y, mut z) = (1.0, 1.0 - x);
+    loop {
+        x = x.sqrt();
+        let before = z;
+        y *= 0.5;
+        z -= (1.0 - x) * (1.0 - x) * y;
+        if z >= before {
+            return z / 3.0;
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Does an event match a rule's `where` (R2, R4, R5)?
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::engine::calendar::Calendar;
+use crate::engine::firing::{Measured, cmp};
+use crate::event::{AttrValue, Event, EventTime, Kind};
+use crate::rule::{Cidr, Condition, Field, Filter, ListEntry, Test, Value};
+
+/// The entries of every list of a rule set, by index into `RuleSet::lists`.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    lists: Vec<Arc<Entries>>,
+}
+
+/// Value → the instant from which it no longer matches; `None` = never.
+type Entries = BTreeMap<String, Option<EventTime>>;
+
+impl Lists {
+    /// `n` empty lists.
+    pub fn new(n: usize) -> Lists {
+        Lists { lists: vec![Arc::default(); n] }
+    }
+
+    /// Replaces the entries of a list. Of two entries for one value the longer-lived counts.
+    pub fn set(&mut self, list: usize, entries: Vec<ListEntry>) {
+        if self.lists.len() <= list {
+            self.lists.resize(list + 1, Arc::default());
+        }
+        let mut values = Entries::new();
+        for entry in entries {
+            let expires = values.entry(entry.value).or_insert(entry.expires);
+            if let (Some(known), Some(other)) = (*expires, entry.expires) {
+                *expires = Some(known.max(other));
+            } else {
+                *expires = None;
+            }
+        }
+        self.lists[list] = Arc::new(values);
+    }
+
+    fn contains(&self, list: usize, value: &str, at: EventTime) -> bool {
+        let entry = self.lists.get(list).and_then(|entries| entries.get(value));
+        entry.is_some_and(|expires| expires.is_none_or(|expires| at < expires))
+    }
+}
+
+/// What a filter may look at beside the event itself.
+pub(crate) struct FilterCtx<'a> {
+    pub(crate) calendar: &'a Calendar,
+    pub(crate) lists: &'a Lists,
+    /// R5: field and duration.
+    pub(crate) new: &'a dyn Fn(&Field, i64) -> bool,
+    /// The event's kind, or the kind that a reversal takes back (R10).
+    pub(crate) kind: Kind,
+    pub(crate) ts: EventTime,
+}
+
+/// True when every condition holds.
+pub(crate) fn holds(filter: &Filter, event: &Event<'_>, ctx: &FilterCtx<'_>) -> bool {
+    filter.all.iter().all(|condition| match condition {
+        Condition::Field { field, test } => passes(test, read(field, event, ctx), ctx),
+        Condition::Any(filters) => filters.iter().any(|filter| holds(filter, event, ctx)),
+        Condition::Not(filter) => !holds(filter, event, ctx),
+        Condition::New { field, within_ms } => (ctx.new)(field, *within_ms),
+    })
+}
+
+/// A field's value as the event has it.
+enum Seen<'a> {
+    Text(&'a str),
+    Number(Measured),
+    Bool(bool),
+}
+
+fn read<'a>(field: &Field, event: &'a Event<'_>, ctx: &FilterCtx<'_>) -> Option<Seen<'a>> {
+    let text = |text: &'a Option<Cow<'_, str>>| text.as_deref().map(Seen::Text);
+    match field {
+        Field::Id => Some(Seen::Text(&event.id)),
+        Field::User => Some(Seen::Text(&event.user)),
+        Field::Kind => Some(Seen::Text(ctx.kind.as_str())),
+        Field::Points => Some(Seen::Number(Measured::Integer(event.points))),
+        Field::Source => text(&event.source),
+        Field::Device => text(&event.device),
+        Field::Ip => text(&event.ip),
+        Field::Attr(name) => event.attr(name).map(|value| match value {
+            AttrValue::Text(value) => Seen::Text(value),
+            AttrValue::Integer(value) => Seen::Number(Measured::Integer(*value)),
+            AttrValue::Float(value) => Seen::Number(Measured::Float(*value)),
+            AttrValue::Bool(value) => Seen::Bool(*value),
+        }),
+        Field::Hour => Some(Seen::Number(Measured::Integer(ctx.calendar.hour(ctx.ts)))),
+        Field::Weekday => Some(Seen::Text(ctx.calendar.weekday(ctx.ts))),
+    }
+}
+
+fn passes(test: &Test, seen: Option<Seen<'_>>, ctx: &FilterCtx<'_>) -> bool {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    let Some(seen) = seen else {
+        return matches!(test, Test::Exists(false) | Test::Ne(_) | Test::NotIn(_));
+    };
+    let order = |bound| match seen {
+        Seen::Number(value) => cmp(value, bound),
+        Seen::Text(_) | Seen::Bool(_) => None,
+    };
+    match test {
+        Test::AnyOf(values) => values.iter().any(|value| equal(&seen, value)),
+        Test::Ne(value) => !equal(&seen, value),
+        Test::Gt(bound) => order(*bound) == Some(Greater),
+        Test::Gte(bound) => matches!(order(*bound), Some(Greater | Equal)),
+        Test::Lt(bound) => order(*bound) == Some(Less),
+        Test::Lte(bound) => matches!(order(*bound), Some(Less | Equal)),
+        Test::In(list) => ctx.lists.contains(*list, &text_of(&seen), ctx.ts),
+        Test::NotIn(list) => !ctx.lists.contains(*list, &text_of(&seen), ctx.ts),
+        Test::Prefix(prefix) => matches!(seen, Seen::Text(text) if text.starts_with(prefix)),
+        Test::Cidr(blocks) => match seen {
+            Seen::Text(text) => text.parse().is_ok_and(|address: IpAddr| {
+                blocks.iter().any(|block| within(*block, address.to_canonical()))
+            }),
+            Seen::Number(_) | Seen::Bool(_) => false,
+        },
+        Test::Exists(expected) => *expected,
+    }
+}
+
+fn equal(seen: &Seen<'_>, value: &Value) -> bool {
+    match (seen, value) {
+        (Seen::Text(seen), Value::Text(value)) => seen == value,
+        (Seen::Bool(seen), Value::Bool(value)) => seen == value,
+        (Seen::Number(seen), Value::Number(value)) => {
+            cmp(*seen, *value) == Some(std::cmp::Ordering::Equal)
+        }
+        _ => false,
+    }
+}
+
+fn text_of<'a>(seen: &Seen<'a>) -> Cow<'a, str> {
+    match seen {
+        Seen::Text(text) => Cow::Borrowed(text),
+        Seen::Number(Measured::Integer(value)) => Cow::Owned(value.to_string()),
+        Seen::Number(Measured::Float(value)) => Cow::Owned(value.to_string()),
+        Seen::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
+    }
+}
+
+/// Both sides with IPv4-mapped addresses as IPv4.
+fn within(block: Cidr, address: IpAddr) -> bool {
+    let shift = |bits: u32| bits - u32::from(block.prefix_len).min(bits);
+    match (block.network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            let (network, address) = (network.to_bits(), address.to_bits());
+            network.checked_shr(shift(32)) == address.checked_shr(shift(32))
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let (network, address) = (network.to_bits(), address.to_bits());
+            network.checked_shr(shift(128)) == address.checked_shr(shift(128))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,142 @@
+//! When a rule fires: edges, levels, re-arming and cooldown (R9).
+
+use crate::rule::{Levels, Number, Side};
+
+/// Which levels count as fired; one bit a level.
+pub(crate) type Fired = u32;
+
+/// Event time of the last firing that was not suppressed, per level; empty without a cooldown.
+pub(crate) type LastFired = smallvec::SmallVec<[i64; 1]>;
+
+/// A measured value: exact where it is an integer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Measured {
+    Integer(i64),
+    Float(f64),
+}
+
+impl Measured {
+    pub(crate) fn breaches(self, side: Side, bound: Number) -> bool {
+        match side {
+            Side::Above => cmp(self, bound) == Some(std::cmp::Ordering::Greater),
+            Side::Below => cmp(self, bound) == Some(std::cmp::Ordering::Less),
+        }
+    }
+
+    pub(crate) fn json(self) -> serde_json::Value {
+        match self {
+            Measured::Integer(value) => value.into(),
+            Measured::Float(value) => value.into(),
+        }
+    }
+}
+
+/// Exact comparison with a bound: no rounding of large integers.
+pub(crate) fn cmp(value: Measured, bound: Number) -> Option<std::cmp::Ordering> {
+    match (value, bound) {
+        (Measured::Integer(value), Number::Integer(bound)) => Some(value.cmp(&bound)),
+        (Measured::Integer(value), Number::Float(bound)) => cmp_integer_float(value, bound),
+        (Measured::Float(value), Number::Float(bound)) => value.partial_cmp(&bound),
+        (Measured::Float(value), Number::Integer(bound)) => {
+            cmp_integer_float(bound, value).map(std::cmp::Ordering::reverse)
+        }
+    }
+}
+
+fn cmp_integer_float(value: i64, bound: f64) -> Option<std::cmp::Ordering> {
+    // 2^63 and beyond lie outside every i64; below it the floor converts without loss.
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if bound.is_nan() {
+        return None;
+    }
+    if bound >= LIMIT {
+        return Some(std::cmp::Ordering::Less);
+    }
+    if bound < -LIMIT {
+        return Some(std::cmp::Ordering::Greater);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "in range by the tests above")]
+    let floor = bound.floor() as i64;
+    let has_fraction = bound.fract() != 0.0;
+    Some(value.cmp(&floor).then(if has_fraction {
+        std::cmp::Ordering::Less
+    } else {
+        std::cmp::Ordering::Equal
+    }))
+}
+
+/// What an evaluation came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Quiet,
+    Suppressed,
+    /// Index of the level that fires.
+    Fires(usize),
+}
+
+/// One evaluation of a threshold rule. `may_fire` is false for reversals, which leave the
+/// edge to the next event.
+pub(crate) fn evaluate(
+    levels: &Levels,
+    value: Measured,
+    fired: &mut Fired,
+    may_fire: bool,
+    cooldown: &mut Cooldown<'_>,
+) -> Verdict {
+    let mut newly: Fired = 0;
+    for (at, level) in levels.levels.iter().enumerate() {
+        let bit = 1 << at;
+        if *fired & bit != 0 {
+            let clear = levels.clear.unwrap_or(level.bound);
+            if !value.breaches(levels.side, clear) {
+                *fired &= !bit;
+            }
+        } else if value.breaches(levels.side, level.bound) {
+            newly |= bit;
+        }
+    }
+    if newly == 0 || !may_fire {
+        return Verdict::Quiet;
+    }
+    *fired |= newly;
+    let top = (Fired::BITS - 1 - newly.leading_zeros()) as usize;
+    if cooldown.holds_back(top) {
+        return Verdict::Suppressed;
+    }
+    cooldown.start(newly);
+    Verdict::Fires(top)
+}
+
+/// The cooldown of one rule and key at one instant of event time.
+#[derive(Debug)]
+pub(crate) struct Cooldown<'a> {
+    pub(crate) last: &'a mut LastFired,
+    pub(crate) cooldown_ms: Option<i64>,
+    pub(crate) now: i64,
+}
+
+impl Cooldown<'_> {
+    pub(crate) fn holds_back(&self, level: usize) -> bool {
+        match (self.cooldown_ms, self.last.get(level)) {
+            (Some(cooldown), Some(last)) if *last != i64::MIN => {
+                self.now < last.saturating_add(cooldown)
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn start(&mut self, levels: Fired) {
+        if self.cooldown_ms.is_none() {
+            return;
+        }
+        let needed = (Fired::BITS - levels.leading_zeros()) as usize;
+        if self.last.len() < needed {
+            self.last.resize(needed, i64::MIN);
+        }
+        for (at, last) in self.last.iter_mut().enumerate() {
+            if levels & (1 << at) != 0 {
+                *last = self.now;
+            }
+        }
+    }
+}

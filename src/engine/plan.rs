@@ -1,0 +1,190 @@
+//! A rule set made ready to run: which rules see which kind of event, and under which key.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::engine::Settings;
+use crate::engine::calendar::Calendar;
+use crate::engine::filter::Lists;
+use crate::event::Kind;
+use crate::rule::{
+    Check, Condition, Field, Filter, Input, KeySpec, Kinds, Mode, Rule, RuleSet, Side, Window,
+};
+
+/// Rules, lists and settings of a fold. Immutable; a change makes a new one.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) lists: Lists,
+    pub(crate) settings: Settings,
+    pub(crate) calendar: Calendar,
+    pub(crate) spaces: Vec<KeySpec>,
+    pub(crate) info: Vec<RuleInfo>,
+    /// Rules that may see an event of the kind, in rule order; by `Kind as usize`.
+    pub(crate) by_kind: [Vec<usize>; 5],
+    /// Rules that net out a reversal of the kind (R10).
+    pub(crate) by_reversed: [Vec<usize>; 5],
+    /// Fields that some `new` condition looks at, with the longest `within`.
+    pub(crate) new_fields: Vec<(Field, i64)>,
+    /// Rules with a rolling `below`, evaluated as the watermark moves (R13).
+    pub(crate) silence: Vec<usize>,
+}
+
+/// What the engine needs to know of a rule at each event.
+#[derive(Debug, Clone)]
+pub(crate) struct RuleInfo {
+    pub(crate) space: usize,
+    /// The key crosses partitions (R8).
+    pub(crate) shared: bool,
+    /// Names rule and counters on the wire: a rule that counts otherwise is another one.
+    pub(crate) fingerprint: u64,
+    /// R11, R13: how long after its end a window closes.
+    pub(crate) close_after_ms: i64,
+    pub(crate) form: Form,
+}
+
+/// How a rule's counters work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Match,
+    /// Calendar window, evaluated at each event.
+    Calendar,
+    /// Calendar window, evaluated when it closes.
+    CalendarBelow,
+    /// Rolling window, evaluated at each event.
+    Rolling,
+    /// Rolling window, evaluated at the watermark.
+    RollingBelow,
+    ZScore,
+}
+
+impl Plan {
+    pub fn new(rules: Arc<RuleSet>, lists: Lists, settings: Settings) -> Plan {
+        let mut plan = Plan {
+            calendar: Calendar::new(rules.timezone.clone(), rules.timezone_name.clone()),
+            lists,
+            settings,
+            spaces: Vec::new(),
+            info: Vec::new(),
+            by_kind: Default::default(),
+            by_reversed: Default::default(),
+            new_fields: Vec::new(),
+            silence: Vec::new(),
+            rules: rules.clone(),
+        };
+        for (at, rule) in rules.rules.iter().enumerate() {
+            plan.add(at, rule);
+        }
+        plan
+    }
+
+    /// The rule set this plan runs.
+    pub fn rule_set(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// The same rules and settings with other lists.
+    #[must_use]
+    pub fn with_lists(&self, lists: Lists) -> Plan {
+        Plan { lists, ..self.clone() }
+    }
+
+    pub(crate) fn rule(&self, at: usize) -> &Rule {
+        &self.rules.rules[at]
+    }
+
+    fn add(&mut self, at: usize, rule: &Rule) {
+        let space = match self.spaces.iter().position(|spec| *spec == rule.per) {
+            Some(space) => space,
+            None => {
+                self.spaces.push(rule.per.clone());
+                self.spaces.len() - 1
+            }
+        };
+        let close_after_ms = match &rule.check {
+            Check::ZScore(zscore) => zscore.close_after_ms,
+            _ => None,
+        };
+        self.info.push(RuleInfo {
+            space,
+            shared: !rule.per.has_user(),
+            fingerprint: fingerprint(rule),
+            close_after_ms: close_after_ms.unwrap_or(self.settings.allowed_lateness_ms),
+            form: form(rule),
+        });
+        if rule.mode == Mode::Off {
+            return;
+        }
+        let (on, inputs) = sees(&rule.check);
+        for kind in Kind::ALL {
+            if on.contains(kind) {
+                self.by_kind[kind as usize].push(at);
+            }
+            let reverses = inputs
+                .iter()
+                .any(|input| input.on.contains(kind) && !input.on.contains(Kind::Reverse));
+            if reverses && kind != Kind::Reverse {
+                self.by_reversed[kind as usize].push(at);
+            }
+        }
+        if form(rule) == Form::RollingBelow {
+            self.silence.push(at);
+        }
+        match &rule.check {
+            Check::Match { filter, .. } => self.note_new(filter),
+            _ => inputs.iter().for_each(|input| self.note_new(&input.filter)),
+        }
+    }
+
+    fn note_new(&mut self, filter: &Filter) {
+        for condition in &filter.all {
+            match condition {
+                Condition::New { field, within_ms } => {
+                    match self.new_fields.iter_mut().find(|(known, _)| known == field) {
+                        Some((_, within)) => *within = (*within).max(*within_ms),
+                        None => self.new_fields.push((field.clone(), *within_ms)),
+                    }
+                }
+                Condition::Any(filters) => filters.iter().for_each(|filter| self.note_new(filter)),
+                Condition::Not(filter) => self.note_new(filter),
+                Condition::Field { .. } => {}
+            }
+        }
+    }
+}
+
+/// All kinds a check looks at, and its inputs; match rules have none.
+fn sees(check: &Check) -> (Kinds, Vec<&Input>) {
+    match check {
+        Check::Match { on, .. } => (*on, Vec::new()),
+        Check::Threshold { input, .. } => (input.on, vec![input]),
+        Check::Ratio { of, to, .. } => (Kinds(of.on.0 | to.on.0), vec![of, to]),
+        Check::ZScore(zscore) => (zscore.input.on, vec![&zscore.input]),
+    }
+}
+
+fn form(rule: &Rule) -> Form {
+    match &rule.check {
+        Check::Match { .. } => Form::Match,
+        Check::ZScore(_) => Form::ZScore,
+        Check::Ratio { window: Window::Calendar(_), .. } => Form::Calendar,
+        Check::Ratio { .. } => Form::Rolling,
+        Check::Threshold { window, levels, .. } => match (window, levels.side) {
+            (Window::Calendar(_), Side::Above) => Form::Calendar,
+            (Window::Calendar(_), Side::Below) => Form::CalendarBelow,
+            (Window::Duration(_), Side::Above) => Form::Rolling,
+            (Window::Duration(_), Side::Below) => Form::RollingBelow,
+        },
+    }
+}
+
+fn fingerprint(rule: &Rule) -> u64 {
+    let what = match &rule.check {
+        Check::Match { on, filter, .. } => format!("match {on:?} {filter:?}"),
+        Check::Threshold { input, window, .. } => format!("{input:?} {window:?}"),
+        Check::Ratio { of, to, window, .. } => format!("ratio {of:?} {to:?} {window:?}"),
+        Check::ZScore(zscore) => format!("zscore {:?} {:?}", zscore.input, zscore.window),
+    };
+    xxh3_64(format!("{}|{:?}|{what}", rule.name, rule.per).as_bytes())
+}

@@ -1,0 +1,134 @@
+//! Keys that cross partitions: the owner's side of partial aggregates (R8, architecture 5).
+
+use crate::engine::act::Seed;
+use crate::engine::keyed::{At, Contribution, Ctx, span};
+use crate::engine::partial::{Batch, Entry, origin};
+use crate::engine::plan::{Form, Plan};
+use crate::engine::state::{Output, State, Told};
+use crate::rule::Check;
+
+impl State {
+    /// Merges one record of the partials topic: first what belongs to windows that its
+    /// watermark closes, then the watermark, then the rest.
+    pub(crate) fn partials(&mut self, plan: &Plan, payload: &[u8], offset: i64, out: &mut Output) {
+        let Some(batch) = Batch::decode(payload) else {
+            out.counts.partials_unreadable += 1;
+            return;
+        };
+        let before = self.watermark;
+        let watermark = self.told(&batch);
+        let from = origin(&batch);
+        let place = self.origin.partition;
+        let mut rest = Vec::new();
+        for (at, entry) in batch.entries.iter().enumerate() {
+            let Some(rule) = plan.info.iter().position(|info| info.fingerprint == entry.rule)
+            else {
+                continue;
+            };
+            let seed = Seed::Place(place, offset, at);
+            let mark = At {
+                ts: entry.mark.ts,
+                seed,
+                id: &entry.mark.id,
+                topic: &from.topic,
+                partition: from.partition,
+                offset: entry.mark.offset,
+            };
+            if closes(plan, rule, entry, watermark) {
+                self.merge(plan, rule, entry, &mark, before.unwrap_or(i64::MIN), out);
+            } else {
+                rest.push((rule, entry, mark));
+            }
+        }
+        let mover = batch.mover.as_ref();
+        let seed = Seed::Place(place, offset, usize::MAX);
+        let (id, ts) = mover.map_or(("", watermark.unwrap_or(0)), |mark| (&*mark.id, mark.ts));
+        let mark = At {
+            ts,
+            seed,
+            id,
+            topic: &from.topic,
+            partition: from.partition,
+            offset: mover.map_or(-1, |mark| mark.offset),
+        };
+        let moved = watermark != before;
+        if let Some(watermark) = watermark.filter(|_| moved) {
+            self.watermark = Some(watermark);
+            let mut ctx =
+                Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
+            self.keyed.close(&mark, false, &mut ctx);
+            self.settle(plan, watermark, out);
+        }
+        let now = watermark.unwrap_or(i64::MIN);
+        for (rule, entry, mark) in &rest {
+            self.merge(plan, *rule, entry, mark, now, out);
+        }
+        if watermark.is_some() && (moved || !batch.entries.is_empty()) {
+            let quiet = self.only_reversed(plan, &batch);
+            let last = rest.last().map_or(mark, |(.., mark)| *mark);
+            let mark = if moved { mark } else { last };
+            let mut ctx =
+                Ctx { plan, watermark: now, effects: &mut out.effects, counts: &mut out.counts };
+            self.keyed.silence(&mark, &quiet, &mut ctx);
+        }
+    }
+
+    fn merge(
+        &mut self,
+        plan: &Plan,
+        rule: usize,
+        entry: &Entry,
+        at: &At<'_>,
+        watermark: i64,
+        out: &mut Output,
+    ) {
+        if closes(plan, rule, entry, Some(watermark)) {
+            out.counts.partials_late += u64::from(!entry.reversal);
+            return;
+        }
+        let what =
+            Contribution { ts: entry.ts, of: &entry.of, to: &entry.to, reversal: entry.reversal };
+        let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
+        self.keyed.observe(rule, &entry.key, &what, at, &mut ctx);
+    }
+
+    /// Notes what an input partition says and returns the watermark over all that are not
+    /// idle. It never falls.
+    fn told(&mut self, batch: &Batch) -> Option<i64> {
+        if let Some(watermark) = batch.watermark {
+            let told = Told { watermark, idle: batch.idle };
+            self.inputs.insert(batch.partition, told);
+        }
+        let busy = self.inputs.values().filter(|told| !told.idle).map(|told| told.watermark);
+        let all = self.inputs.values().map(|told| told.watermark);
+        self.watermark.max(busy.min().or(all.max()))
+    }
+
+    /// Keys of silence rules that this batch touched by reversals alone.
+    fn only_reversed(&self, plan: &Plan, batch: &Batch) -> Vec<(usize, u32)> {
+        let mut quiet = Vec::new();
+        for &rule in &plan.silence {
+            let info = &plan.info[rule];
+            for entry in batch.entries.iter().filter(|entry| entry.rule == info.fingerprint) {
+                let same = |other: &&Entry| other.rule == entry.rule && other.key == entry.key;
+                let alone = batch.entries.iter().filter(same).all(|entry| entry.reversal);
+                if let (true, Some(id)) = (alone, self.keyed.spaces[info.space].find(&entry.key)) {
+                    quiet.push((rule, id));
+                }
+            }
+        }
+        quiet
+    }
+}
+
+/// True when the entry's window has closed at the watermark.
+fn closes(plan: &Plan, rule: usize, entry: &Entry, watermark: Option<i64>) -> bool {
+    let info = &plan.info[rule];
+    let window = match (&plan.rule(rule).check, info.form) {
+        (Check::ZScore(zscore), _) => zscore.window,
+        (Check::Threshold { window, .. }, Form::CalendarBelow) => *window,
+        _ => return false,
+    };
+    let Some(watermark) = watermark else { return false };
+    span(plan, window, entry.ts).end.saturating_add(info.close_after_ms) <= watermark
+}

@@ -1,0 +1,218 @@
+//! The engine against a naive model that scans the list of all accepted events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+use smallvec::SmallVec;
+use tidegate::engine::{
+    Effect, Input, Lists, Origin, Outcome, Output, Plan, Settings, State, step,
+};
+use tidegate::event::{Event, EventTime, Kind};
+use tidegate::rule::{Source, load};
+
+const LATENESS: i64 = 600_000;
+const ROLLING: i64 = 900_000;
+const BOUND: i64 = 4;
+
+/// An event as the model sees it.
+#[derive(Debug, Clone)]
+struct Row {
+    ts: i64,
+    user: u8,
+    source: u8,
+    device: Option<u8>,
+    points: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    User,
+    Source,
+    Global,
+    UserSource,
+}
+
+const MEASURES: [&str; 4] = ["count", "sum(points)", "max(points)", "distinct(device)"];
+const KEYS: [(By, &str); 4] = [
+    (By::User, "user"),
+    (By::Source, "source"),
+    (By::Global, "global"),
+    (By::UserSource, "[user, source]"),
+];
+
+fn rules(zone: &str) -> String {
+    let mut text = format!("version: 1\ntimezone: {zone}\nrules:\n");
+    for measure in MEASURES {
+        for (by, per) in KEYS {
+            for window in ["day", "15m"] {
+                let name = format!("{measure} {by:?} {window}").replace(['(', ')'], "-");
+                text += &format!(
+                    "  - {{ name: {name:?}, on: issue, per: {per}, measure: {measure}, \
+                     window: {window}, above: {BOUND} }}\n"
+                );
+            }
+        }
+    }
+    text
+}
+
+fn key(by: By, row: &Row) -> String {
+    match by {
+        By::User => format!("u{}", row.user),
+        By::Source => format!("s{}", row.source),
+        By::Global => String::new(),
+        By::UserSource => format!("u{} s{}", row.user, row.source),
+    }
+}
+
+fn measured(measure: &str, rows: &[&Row]) -> i64 {
+    match measure {
+        "count" => i64::try_from(rows.len()).unwrap(),
+        "sum(points)" => rows.iter().map(|row| row.points).sum(),
+        "max(points)" => rows.iter().map(|row| row.points).max().unwrap_or(0),
+        _ => {
+            let devices: BTreeSet<u8> = rows.iter().filter_map(|row| row.device).collect();
+            i64::try_from(devices.len()).unwrap()
+        }
+    }
+}
+
+/// (line, measure, key form, window) and the value of every firing.
+type Firings = BTreeSet<(usize, String, i64)>;
+
+fn model(rows: &[Row], zone: &TimeZone) -> (Firings, u64) {
+    let day = |ts: i64| {
+        let at = jiff::Timestamp::from_millisecond(ts).unwrap();
+        at.to_zoned(zone.clone()).date()
+    };
+    let mut firings = Firings::new();
+    let mut late = 0;
+    let mut accepted: Vec<&Row> = Vec::new();
+    let mut watermark = i64::MIN;
+    let mut fired: BTreeMap<(String, String), bool> = BTreeMap::new();
+    for (line, row) in rows.iter().enumerate() {
+        if watermark != i64::MIN && row.ts < watermark - LATENESS {
+            late += 1;
+            continue;
+        }
+        let before = accepted.clone();
+        watermark = watermark.max(row.ts);
+        accepted.push(row);
+        for measure in MEASURES {
+            for (by, _) in KEYS {
+                let same = |other: &&&Row| key(by, other) == key(by, row);
+                let own: Vec<&Row> = accepted.iter().filter(same).copied().collect();
+                let name = format!("{measure} {by:?} day").replace(['(', ')'], "-");
+                let today: Vec<&Row> =
+                    own.iter().filter(|other| day(other.ts) == day(row.ts)).copied().collect();
+                let slot = (name.clone(), format!("{} {}", key(by, row), day(row.ts)));
+                note(&mut firings, &mut fired, slot, line, measured(measure, &today), false);
+
+                let name = format!("{measure} {by:?} 15m").replace(['(', ')'], "-");
+                let last = before.iter().filter(same).map(|row| row.ts).max();
+                let t = own.iter().map(|row| row.ts).max().unwrap();
+                let gap = last.is_some_and(|last| t - last >= ROLLING);
+                let window: Vec<&Row> =
+                    own.iter().filter(|row| row.ts > t - ROLLING).copied().collect();
+                let slot = (name, key(by, row));
+                note(&mut firings, &mut fired, slot, line, measured(measure, &window), gap);
+            }
+        }
+    }
+    (firings, late)
+}
+
+fn note(
+    firings: &mut Firings,
+    fired: &mut BTreeMap<(String, String), bool>,
+    slot: (String, String),
+    line: usize,
+    value: i64,
+    gap: bool,
+) {
+    let name = slot.0.clone();
+    let was = fired.entry(slot).or_default();
+    if gap {
+        *was = false;
+    }
+    let breaches = value > BOUND;
+    if breaches && !*was {
+        firings.insert((line, name, value));
+    }
+    *was = breaches;
+}
+
+fn engine(rows: &[Row], zone: &str) -> (Firings, u64) {
+    let source = Source { path: "rules.yaml".into(), text: rules(zone) };
+    let set = load(&[source]).unwrap();
+    let settings = Settings { max_ahead_ms: None, ..Settings::default() };
+    let plan = Plan::new(Arc::new(set), Lists::default(), settings);
+    let origin = |topic: &str| Origin { topic: topic.into(), partition: 0 };
+    let (mut state, mut shared) = (State::new(origin("events")), State::new(origin("partials")));
+    let (mut out, mut shared_out) = (Output::default(), Output::default());
+    let mut firings = Firings::new();
+    for (line, row) in rows.iter().enumerate() {
+        let event = Event {
+            id: format!("e{line}").into(),
+            ts: EventTime(row.ts),
+            user: format!("u{}", row.user).into(),
+            kind: Kind::Issue,
+            points: row.points,
+            source: Some(format!("s{}", row.source).into()),
+            device: row.device.map(|device| format!("d{device}").into()),
+            ip: None,
+            reverses: None,
+            attrs: SmallVec::new(),
+        };
+        let offset = i64::try_from(line).unwrap();
+        let input = Input::Event { event: &event, offset, record_ts: None };
+        step(&mut state, &plan, input, &mut out);
+        let from = origin("events");
+        for (_, payload) in out.partials.drain(&from, state.watermark(), 1, false, false) {
+            let input = Input::Partials { payload: &payload, offset };
+            step(&mut shared, &plan, input, &mut shared_out);
+        }
+        for effect in out.effects.drain(..).chain(shared_out.effects.drain(..)) {
+            if let Effect::Decision(decision) = effect {
+                let value = decision.value.unwrap().as_i64().unwrap();
+                firings.insert((line, decision.rule, value));
+            }
+        }
+        assert_ne!(out.outcome, Outcome::Duplicate);
+    }
+    (firings, out.counts.late)
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let row = (-700_000i64..1_500_000, 0u8..3, 0u8..2, proptest::option::of(0u8..9), 0i64..4);
+    proptest::collection::vec(row, 1..120).prop_map(|steps| {
+        // Starts before the clocks of Berlin and New York change, and walks across.
+        let mut clock = 1_761_430_000_000;
+        let to_row = |(by, user, source, device, points): (i64, u8, u8, Option<u8>, i64)| {
+            let ts = clock + by;
+            clock = clock.max(ts);
+            Row { ts, user, source, device, points }
+        };
+        steps.into_iter().map(to_row).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_engine_agrees_with_a_list_scan(
+        rows in rows(),
+        zone in prop_oneof![
+            Just("UTC"),
+            Just("Asia/Shanghai"),
+            Just("Europe/Berlin"),
+            Just("Australia/Lord_Howe"),
+        ],
+    ) {
+        let expected = model(&rows, &TimeZone::get(zone).unwrap());
+        prop_assert_eq!(engine(&rows, zone), expected);
+    }
+}
