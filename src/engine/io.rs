@@ -29,10 +29,10 @@ impl Default for Settings {
 
 /// One input of the fold, in log order.
 #[derive(Debug)]
-pub enum Input<'a> {
+pub enum Input<'a, 'e> {
     /// A decoded record of the input topic.
     Event {
-        event: &'a Event<'a>,
+        event: &'a Event<'e>,
         offset: i64,
         /// Kafka record timestamp; `None` where there is none (files).
         record_ts: Option<EventTime>,

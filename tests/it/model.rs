@@ -85,7 +85,7 @@ type Firings = BTreeSet<(usize, String, i64)>;
 fn model(rows: &[Row], zone: &TimeZone) -> (Firings, u64) {
     let day = |ts: i64| {
         let at = jiff::Timestamp::from_millisecond(ts).unwrap();
-        at.to_zoned(zone.clone()).date()
+        zone.to_datetime(at).date()
     };
     let mut firings = Firings::new();
     let mut late = 0;
