@@ -4,11 +4,18 @@
 //! Decoding borrows from the record; a string is copied only where it carries a JSON escape.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod decode;
+pub(crate) mod scan;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+
+pub use decode::{Decoder, MappingError};
 
 /// Event time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
