@@ -131,7 +131,8 @@ pub fn rule_files(path: &Path) -> io::Result<Vec<PathBuf>> {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         let hidden = name.starts_with('.');
-        if name.ends_with(".yaml") && !name.ends_with(".test.yaml") && !hidden && file.is_file() {
+        let yaml = file.extension().is_some_and(|extension| extension == "yaml");
+        if yaml && !name.ends_with(".test.yaml") && !hidden && file.is_file() {
             files.push(file);
         }
     }

@@ -60,14 +60,14 @@ impl Reader<'_> {
 
     fn action(&mut self, node: &Node, setting: Setting<'_>) -> Option<Action> {
         let (name, body) = match &node.data {
-            Data::Map(entries) => match entries.as_slice() {
-                [(key, value)] => (key, Some(value)),
-                _ => {
+            Data::Map(entries) => {
+                let [(key, value)] = entries.as_slice() else {
                     let hint = Some("each action is an item of its own".into());
                     self.fault_hint(node, "an action is a map of one key", hint);
                     return None;
-                }
-            },
+                };
+                (key, Some(value))
+            }
             _ => (node, None),
         };
         match name.raw().unwrap_or_default() {
@@ -178,20 +178,11 @@ impl Reader<'_> {
     pub(super) fn budget(&mut self, node: &Node) -> Option<Budget> {
         let fields = self.map(node, "`budget`", &["freezes", "per"])?;
         let hint = "such as `budget: { freezes: 100, per: 1h }`";
-        let freezes = match fields.get("freezes") {
-            Some(at) => self.integer(at, "`freezes`", 0, 1_000_000),
-            None => {
-                self.missing(node, "budget", "`budget` needs `freezes`", hint);
-                None
-            }
-        };
-        let per_ms = match fields.get("per") {
-            Some(at) => self.duration(at, "`per`"),
-            None => {
-                self.missing(node, "budget", "`budget` needs `per`", hint);
-                None
-            }
-        };
+        let freezes = self
+            .needed(fields, "budget", "freezes", hint)
+            .and_then(|at| self.integer(at, "`freezes`", 0, 1_000_000));
+        let per_ms =
+            self.needed(fields, "budget", "per", hint).and_then(|at| self.duration(at, "`per`"));
         Some(Budget { freezes: u32::try_from(freezes?).ok()?, per_ms: per_ms? })
     }
 }

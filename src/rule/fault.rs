@@ -45,12 +45,16 @@ pub(super) fn shorten(text: &str) -> String {
 
 /// The valid name nearest to `text`, if one is near enough to have been meant.
 pub(super) fn nearest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    /// Similarity that lets a longer or shorter form of a name pass, `equals` for `eq`.
+    const NEAR: f64 = 0.75;
     let lower = text.to_lowercase();
-    let enough = 0.75;
     let mut best: Option<(f64, &str)> = None;
     for name in names {
-        let score = strsim::jaro_winkler(&lower, &name.to_lowercase());
-        if score >= enough && best.is_none_or(|(so_far, _)| score > so_far) {
+        let other = name.to_lowercase();
+        let score = strsim::jaro_winkler(&lower, &other);
+        let slip = strsim::osa_distance(&lower, &other) <= 1 && lower.len() > 1;
+        let score = if slip { score.max(NEAR) } else { score };
+        if score >= NEAR && best.is_none_or(|(so_far, _)| score > so_far) {
             best = Some((score, name));
         }
     }

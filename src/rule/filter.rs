@@ -65,22 +65,13 @@ impl Reader<'_> {
 
     fn new_value(&mut self, node: &Node) -> Option<Vec<Condition>> {
         let fields = self.map(node, "`new`", &["field", "within"])?;
-        let field = match fields.get("field") {
-            Some(at) => self
-                .text(at, "`field`")
-                .and_then(|text| self.field(at, text, "`new`", &["device", "ip", "source"])),
-            None => {
-                self.missing(node, "new", "`new` needs `field`", "such as `field: device`");
-                None
-            }
-        };
-        let within = match fields.get("within") {
-            Some(at) => self.duration(at, "`within`"),
-            None => {
-                self.missing(node, "new", "`new` needs `within`", "such as `within: 30d`");
-                None
-            }
-        };
+        let field = self
+            .needed(fields, "new", "field", "such as `field: device`")
+            .and_then(|at| self.text(at, "`field`").map(|text| (at, text)))
+            .and_then(|(at, text)| self.field(at, text, "`new`", &["device", "ip", "source"]));
+        let within = self
+            .needed(fields, "new", "within", "such as `within: 30d`")
+            .and_then(|at| self.duration(at, "`within`"));
         Some(vec![Condition::New { field: field?, within_ms: within? }])
     }
 
@@ -132,13 +123,13 @@ impl Reader<'_> {
             }
             "prefix" => self.text(node, "`prefix`").map(|text| Test::Prefix(text.to_owned())),
             "cidr" => self.blocks(field, node),
-            "exists" => match node.data {
-                Data::Scalar { value: Scalar::Bool(value), .. } => Some(Test::Exists(value)),
-                _ => {
-                    self.fault(node, "`exists` is `true` or `false`");
-                    None
+            "exists" => {
+                if let Data::Scalar { value: Scalar::Bool(value), .. } = node.data {
+                    return Some(Test::Exists(value));
                 }
-            },
+                self.fault(node, "`exists` is `true` or `false`");
+                None
+            }
             // An unknown key, noted where the map was read.
             _ => None,
         }

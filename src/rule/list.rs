@@ -150,7 +150,7 @@ fn locate(csv: &str, byte: usize, field: usize) -> (usize, usize) {
         }
         if begun {
             match c {
-                _ if fields == field && !(c == ' ') => return (line, column),
+                _ if fields == field && c != ' ' => return (line, column),
                 '"' => quoted = !quoted,
                 ',' if !quoted => fields += 1,
                 _ => {}

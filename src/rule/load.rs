@@ -146,14 +146,13 @@ impl Merge {
         unique(reader, &mut self.list_places, name, text, "a list of this name stands already");
         let Some(fields) = reader.map(body, "a list", &["file", "field"]) else { return };
         let file = fields.get("file").map(|at| reader.text(at, "`file`").map(str::to_owned));
-        let field: Option<Field> = match fields.get("field") {
-            Some(at) => reader
+        let field: Option<Field> = if let Some(at) = fields.get("field") {
+            reader
                 .text(at, "`field`")
-                .and_then(|field| reader.field(at, field, "a list", &LIST_FIELDS)),
-            None => {
-                reader.missing(name, text, "the list has no `field`", "such as `field: user`");
-                None
-            }
+                .and_then(|field| reader.field(at, field, "a list", &LIST_FIELDS))
+        } else {
+            reader.missing(name, text, "the list has no `field`", "such as `field: user`");
+            None
         };
         if let (Some(field), true) = (field, file != Some(None)) {
             let origin = reader.file.to_owned();

@@ -16,6 +16,8 @@ mod node;
 mod rule;
 mod schema;
 mod section;
+#[cfg(test)]
+mod tests;
 pub mod types;
 
 pub use duration::{DURATION_MAX_MS, parse_duration};

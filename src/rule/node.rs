@@ -194,20 +194,18 @@ impl Tree<'_> {
                 Some(open) => self.close(open.node, open.anchor),
                 None => Ok(None),
             },
-            Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
-                Some(node) => {
-                    self.nodes += node.size();
-                    if self.open.len() + node.depth() > DEPTH_MAX {
-                        self.fault(line, column, None, "nested too deeply".into());
-                        return Err(TooMuch);
-                    }
-                    self.close(node, 0)
-                }
-                None => {
+            Event::Alias(anchor) => {
+                let Some(node) = self.anchors.get(&anchor).cloned() else {
                     self.fault(line, column, None, "an alias inside its own anchor".into());
-                    Err(TooMuch)
+                    return Err(TooMuch);
+                };
+                self.nodes += node.size();
+                if self.open.len() + node.depth() > DEPTH_MAX {
+                    self.fault(line, column, None, "nested too deeply".into());
+                    return Err(TooMuch);
                 }
-            },
+                self.close(node, 0)
+            }
             _ => Ok(None),
         }
     }

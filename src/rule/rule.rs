@@ -68,6 +68,7 @@ impl Reader<'_> {
         })
     }
 
+    #[expect(clippy::option_option, reason = "at fault, left out and given are three cases")]
     fn optional<T>(
         &mut self,
         fields: Fields<'_>,

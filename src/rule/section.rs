@@ -73,6 +73,21 @@ impl Reader<'_> {
         self.faults.push(Fault { place, text: shorten(name), message: message.into(), hint });
     }
 
+    /// The value of a key that must be there; a fault says what needs it.
+    pub(super) fn needed<'n>(
+        &mut self,
+        fields: Fields<'n>,
+        what: &str,
+        key: &str,
+        hint: &str,
+    ) -> Option<&'n Node> {
+        let found = fields.get(key);
+        if found.is_none() {
+            self.missing(fields.node, what, format!("`{what}` needs `{key}`"), hint);
+        }
+        found
+    }
+
     pub(super) fn map<'n>(
         &mut self,
         node: &'n Node,
