@@ -1,10 +1,77 @@
 //! Arguments to one call per command; no logic of its own.
 
+mod backtest;
 pub mod rules;
 
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Finds abuse in a stream of loyalty-points events.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run rules over a file of events and write the decisions they come to.
+    Backtest(backtest::Arguments),
+    /// Work with rule files.
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum RulesCommand {
+    /// Read rule files and their lists and name every fault.
+    Check {
+        /// Rule files or folders.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Print the JSON Schema of rule files, for editors.
+    Schema,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}
 
 /// Runs the command line of this process; the exit status is that of contract C1.
 pub fn main() -> ExitCode {
-    ExitCode::from(2)
+    let arguments = Arguments::parse();
+    let mut out = io::stdout().lock();
+    let status = match arguments.command {
+        Command::Backtest(arguments) => backtest::run(&arguments, &mut out),
+        Command::Rules(RulesCommand::Check { paths, format }) => {
+            rules::check(&paths, format == Format::Json, &mut out)
+        }
+        Command::Rules(RulesCommand::Schema) => rules::schema(&mut out),
+    };
+    let status = status.and_then(|status| Ok(out.flush().map(|()| status)?));
+    match status {
+        Ok(status) => ExitCode::from(status),
+        // A reader that has seen enough, such as `head`, is no fault of ours.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

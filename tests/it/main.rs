@@ -1,5 +1,6 @@
 //! The integration tests, one binary; a line on each module.
 #![expect(clippy::unwrap_used, reason = "a test helper that cannot go on should stop the test")]
 
+mod examples;
 mod model;
 mod rules;
