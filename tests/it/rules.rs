@@ -215,3 +215,41 @@ fn what_cannot_be_read_is_no_fault_of_a_rule() {
         assert!(check(&[path], false, &mut Vec::new()).is_err());
     }
 }
+
+#[test]
+fn one_fault_spoils_the_whole_set() {
+    let sources = [
+        Source { path: "a.yaml".into(), text: "{version: 1, rules: [{name: a}]}".into() },
+        Source { path: "b.yaml".into(), text: "{version: 1, rules: [{name: b, on: isue}]}".into() },
+    ];
+    let faults = load(&sources).unwrap_err();
+    assert_eq!(faults.len(), 1);
+    assert_eq!((faults[0].place.file.as_str(), faults[0].place.line), ("b.yaml", 1));
+    assert_eq!(
+        serde_json::to_value(&faults[0]).unwrap(),
+        serde_json::json!({ "file": "b.yaml", "line": 1, "column": 36, "text": "isue",
+            "message": "unknown kind", "hint": "did you mean `issue`?" })
+    );
+}
+
+proptest::proptest! {
+    /// Whatever is typed, loading ends, and ends in a rule set or in faults that have a place.
+    #[test]
+    fn broken_text_never_panics(form in 0..FORMS.len(), at in 0usize..400, cut in 0usize..6, new in "[ -~\n]{0,5}|&a|\\*a|é|\u{1f30a}") {
+        let text: Vec<char> = file(FORMS[form]).chars().collect();
+        let at = at.min(text.len());
+        let end = (at + cut).min(text.len());
+        let text: String = text[..at].iter().copied().chain(new.chars()).chain(text[end..].iter().copied()).collect();
+        if let Err(faults) = load(&[Source { path: "r.yaml".into(), text }]) {
+            assert!(!faults.is_empty());
+            assert!(faults.iter().all(|fault| fault.place.line > 0 && fault.place.column > 0));
+        }
+    }
+
+    #[test]
+    fn broken_lists_never_panic(text in "(value|expires|,|\"|\n|\r\n| |é|2025-01-01|[0-9]{1,25}){0,20}") {
+        if let Err(faults) = parse_list(&text, "l.csv", &TimeZone::UTC) {
+            assert!(!faults.is_empty());
+        }
+    }
+}
