@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<u8> {
     let bar = progress(input);
     let summary =
         backtest::run(&mut fold, reader, &mut |effect| sinks.write(effect), &mut |bytes| {
-            bar.inc(bytes)
+            bar.inc(bytes);
         });
     bar.finish_and_clear();
     let summary = summary.with_context(reading)?;

@@ -61,7 +61,7 @@ impl Keyed {
         let mut fires = fires;
         if fires {
             let cooldown_ms = plan.rule(rule).cooldown_ms;
-            let mut cooldown = Cooldown { last: &mut cell.last, cooldown_ms, now: span.end };
+            let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: span.end };
             if cooldown.holds_back(0) {
                 ctx.counts.suppressed += 1;
                 fires = false;
@@ -104,7 +104,7 @@ impl Keyed {
         body.periods.retain(|period| period.span.end > span.end);
         let last_event = body.t;
         let cooldown_ms = plan.rule(rule).cooldown_ms;
-        let mut cooldown = Cooldown { last: &mut cell.last, cooldown_ms, now: span.end };
+        let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: span.end };
         let verdict = evaluate(levels, value, &mut 0, true, &mut cooldown);
         let key = self.spaces[plan.info[rule].space].text(id).to_owned();
         let long = span.end - span.start > SILENT_MS;
@@ -144,7 +144,7 @@ impl Keyed {
                 body.of.advance(now, window_ms);
                 let value = Measured::Integer(body.of.value(view.of, now, window_ms));
                 let cooldown_ms = plan.rule(rule).cooldown_ms;
-                let mut cooldown = Cooldown { last: &mut cell.last, cooldown_ms, now: at.ts };
+                let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: at.ts };
                 let may_fire = !quiet.contains(&(rule, id));
                 let verdict = evaluate(levels, value, &mut body.fired, may_fire, &mut cooldown);
                 let forgotten = now.saturating_sub(body.t) >= SILENT_MS.max(window_ms);

@@ -1,10 +1,10 @@
 //! Distinct values with the latest event time of each: exact to 1,024 values, then an
 //! estimate (R8).
 //!
-//! The estimate is a sliding HyperLogLog (Chabchoub and Hébrail 2010): each register keeps the
+//! The estimate is a sliding `HyperLogLog` (Chabchoub and Hébrail 2010): each register keeps the
 //! list of its possible future maxima, so any suffix of time can be asked for. 4,096 registers
 //! give a standard error of 1.04/√4096 = 1.6 %. The count is Ertl's improved estimator
-//! (2017, "New cardinality estimation algorithms for HyperLogLog sketches", algorithm 6).
+//! (2017, "New cardinality estimation algorithms for `HyperLogLog` sketches", algorithm 6).
 
 const EXACT_MAX: usize = 1024;
 const REGISTER_BITS: u32 = 12;

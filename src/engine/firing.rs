@@ -45,7 +45,7 @@ pub(crate) fn cmp(value: Measured, bound: Number) -> Option<std::cmp::Ordering> 
 
 fn cmp_integer_float(value: i64, bound: f64) -> Option<std::cmp::Ordering> {
     // 2^63 and beyond lie outside every i64; below it the floor converts without loss.
-    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    const LIMIT: f64 = 9_223_372_036_854_776_000.0;
     if bound.is_nan() {
         return None;
     }
@@ -111,13 +111,13 @@ pub(crate) fn evaluate(
 #[derive(Debug)]
 pub(crate) struct Cooldown<'a> {
     pub(crate) last: &'a mut LastFired,
-    pub(crate) cooldown_ms: Option<i64>,
+    pub(crate) length_ms: Option<i64>,
     pub(crate) now: i64,
 }
 
 impl Cooldown<'_> {
     pub(crate) fn holds_back(&self, level: usize) -> bool {
-        match (self.cooldown_ms, self.last.get(level)) {
+        match (self.length_ms, self.last.get(level)) {
             (Some(cooldown), Some(last)) if *last != i64::MIN => {
                 self.now < last.saturating_add(cooldown)
             }
@@ -126,7 +126,7 @@ impl Cooldown<'_> {
     }
 
     pub(crate) fn start(&mut self, levels: Fired) {
-        if self.cooldown_ms.is_none() {
+        if self.length_ms.is_none() {
             return;
         }
         let needed = (Fired::BITS - levels.leading_zeros()) as usize;

@@ -97,7 +97,7 @@ impl Keyed {
         if let Some(cooldown_ms) = ctx.plan.rule(rule).cooldown_ms {
             let cell = self.cell(rule, key, at.ts, ctx.plan);
             let mut cooldown =
-                Cooldown { last: &mut cell.last, cooldown_ms: Some(cooldown_ms), now: at.ts };
+                Cooldown { last: &mut cell.last, length_ms: Some(cooldown_ms), now: at.ts };
             if cooldown.holds_back(0) {
                 ctx.counts.suppressed += 1;
                 return;
@@ -190,7 +190,7 @@ impl Keyed {
         let to = view.to.and_then(|to| period.to.as_ref().map(|sum| sum.value(to)));
         let Some(value) = view.value(of, to) else { return };
         let mut cooldown =
-            Cooldown { last: &mut cell.last, cooldown_ms: plan.rule(rule).cooldown_ms, now: at.ts };
+            Cooldown { last: &mut cell.last, length_ms: plan.rule(rule).cooldown_ms, now: at.ts };
         let Some(levels) = view.levels else { return };
         let verdict = evaluate(levels, value, &mut period.fired, !what.reversal, &mut cooldown);
         let window = window_span(plan, view.window, span);
@@ -241,7 +241,7 @@ impl Keyed {
         }
         let Some(value) = view.value(of, to) else { return };
         let mut cooldown =
-            Cooldown { last: &mut cell.last, cooldown_ms: plan.rule(rule).cooldown_ms, now: at.ts };
+            Cooldown { last: &mut cell.last, length_ms: plan.rule(rule).cooldown_ms, now: at.ts };
         let Some(levels) = view.levels else { return };
         let verdict = evaluate(levels, value, &mut body.fired, !what.reversal, &mut cooldown);
         let window = rolling_span(now, window_ms);
@@ -300,7 +300,7 @@ impl Keyed {
         open.fired = true;
         body.armed_above = false;
         let cooldown_ms = plan.rule(rule).cooldown_ms;
-        let mut cooldown = Cooldown { last: &mut cell.last, cooldown_ms, now: at.ts };
+        let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: at.ts };
         if cooldown.holds_back(0) {
             ctx.counts.suppressed += 1;
             return;

@@ -95,12 +95,9 @@ impl Plan {
     }
 
     fn add(&mut self, at: usize, rule: &Rule) {
-        let space = match self.spaces.iter().position(|spec| *spec == rule.per) {
-            Some(space) => space,
-            None => {
-                self.spaces.push(rule.per.clone());
-                self.spaces.len() - 1
-            }
+        let space = if let Some(space) = self.spaces.iter().position(|spec| *spec == rule.per) { space } else {
+            self.spaces.push(rule.per.clone());
+            self.spaces.len() - 1
         };
         let close_after_ms = match &rule.check {
             Check::ZScore(zscore) => zscore.close_after_ms,

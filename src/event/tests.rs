@@ -1,4 +1,4 @@
-//! Rows of E1–E3, and the scanner against serde_json.
+//! Rows of E1–E3, and the scanner against `serde_json`.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ fn faults_of_json_count_wherever_they_stand() {
         r#","x":1."#,
         ",\"x\":\"\u{1}\"",
         ",",
-        r#"} "#,
+        r"} ",
     ] {
         check(more, Err(Reason::NotJson));
     }

