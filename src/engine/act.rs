@@ -155,16 +155,16 @@ pub(crate) struct Desk<'a> {
 
 impl Desk<'_> {
     /// Writes the decision of a firing and, for live rules, its commands.
-    pub(crate) fn fire(&mut self, firing: Firing<'_>) {
+    pub(crate) fn fire(&mut self, firing: &Firing<'_>) {
         let plan = self.plan;
         let rule = plan.rule(firing.rule);
         let key = key_object(&rule.per, firing.key);
-        let mut decision = decision(plan, rule, &key, &firing);
+        let mut decision = decision(plan, rule, &key, firing);
         let at = self.effects.len();
         let mut extra = Vec::new();
         if rule.mode == Mode::Live {
             for (place, action) in firing.then.iter().enumerate() {
-                let due = Due { rule, place, action, decision: &decision, firing: &firing };
+                let due = Due { rule, place, action, decision: &decision, firing };
                 self.act(&due, &mut extra);
             }
         }

@@ -62,7 +62,6 @@ impl Series {
 
     /// The value as it may enter the baseline: within mean ± bound·sd on the side it breached.
     pub(crate) fn clip(
-        &self,
         value: f64,
         (mean, sd): (f64, f64),
         above: Option<f64>,

@@ -47,7 +47,7 @@ pub(crate) struct PeriodCell {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sum {
     count: i64,
-    sum: i64,
+    total: i64,
     max: Option<i64>,
     distinct: Option<Box<Distinct>>,
 }
@@ -55,8 +55,8 @@ pub(crate) struct Sum {
 impl Sum {
     /// True when the sum saturated (R19).
     pub(crate) fn add(&mut self, tally: &Tally) -> bool {
-        let saturated = self.sum.checked_add(tally.sum).is_none();
-        self.sum = self.sum.saturating_add(tally.sum);
+        let saturated = self.total.checked_add(tally.sum).is_none();
+        self.total = self.total.saturating_add(tally.sum);
         self.count += tally.count;
         self.max = self.max.max(tally.max);
         if !tally.values.is_empty() {
@@ -71,7 +71,7 @@ impl Sum {
     pub(crate) fn value(&self, measure: &Measure) -> i64 {
         match measure {
             Measure::Count => self.count,
-            Measure::SumPoints => self.sum,
+            Measure::SumPoints => self.total,
             Measure::MaxPoints => self.max.unwrap_or(0),
             Measure::Distinct(_) => self.distinct.as_ref().map_or(0, |distinct| {
                 i64::try_from(distinct.count(i64::MIN, i64::MAX)).unwrap_or(i64::MAX)

@@ -1,6 +1,7 @@
 //! Windows that close as the watermark moves: z-scores (R11) and silence (R13).
 
 use crate::engine::act::Seed;
+use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, ZCell};
 use crate::engine::firing::{Cooldown, Measured, evaluate};
@@ -61,7 +62,8 @@ impl Keyed {
         let mut fires = fires;
         if fires {
             let cooldown_ms = plan.rule(rule).cooldown_ms;
-            let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: span.end };
+            let mut cooldown =
+                Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: span.end };
             if cooldown.holds_back(0) {
                 ctx.counts.suppressed += 1;
                 fires = false;
@@ -72,7 +74,7 @@ impl Keyed {
         let forgotten = body.empties >= check.baseline.history;
         let next = if forgotten {
             // The key begins again with the first window that has not closed, if there is one.
-            body.series = crate::engine::baseline::Series::new(check.baseline);
+            body.series = Series::new(check.baseline);
             (body.armed_above, body.armed_below, body.empties) = (true, true, 0);
             body.open.first().map(|open| open.span)
         } else {
@@ -144,7 +146,8 @@ impl Keyed {
                 body.of.advance(now, window_ms);
                 let value = Measured::Integer(body.of.value(view.of, now, window_ms));
                 let cooldown_ms = plan.rule(rule).cooldown_ms;
-                let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: at.ts };
+                let mut cooldown =
+                    Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: at.ts };
                 let may_fire = !quiet.contains(&(rule, id));
                 let verdict = evaluate(levels, value, &mut body.fired, may_fire, &mut cooldown);
                 let forgotten = now.saturating_sub(body.t) >= SILENT_MS.max(window_ms);
@@ -197,7 +200,7 @@ fn close_window(body: &mut ZCell, check: &ZScore, span: Span) -> (Option<Score>,
     }
     let bound = above.or(below);
     if bound.is_some() {
-        entering = body.series.clip(entering, (mean, sd), check.above, check.below);
+        entering = Series::clip(entering, (mean, sd), check.above, check.below);
     }
     body.series.push(entering);
     let score = |bound| Score { value, z, mean, sd, bound, is_above: above.is_some(), span };

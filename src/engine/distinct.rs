@@ -67,7 +67,9 @@ impl Distinct {
         match &mut self.form {
             Form::Exact(values) => values.retain(|(_, ts)| *ts > up_to),
             Form::Sketch(registers) => {
-                registers.iter_mut().for_each(|register| register.retain(|(ts, _)| *ts > up_to));
+                for register in registers.iter_mut() {
+                    register.retain(|(ts, _)| *ts > up_to);
+                }
                 if registers.iter().all(Vec::is_empty) {
                     self.form = Form::Exact(Vec::new());
                 }

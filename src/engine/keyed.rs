@@ -115,7 +115,7 @@ impl Keyed {
             then,
             finding: None,
         };
-        self.desk(ctx).fire(firing);
+        self.desk(ctx).fire(&firing);
     }
 
     /// Counts a contribution and evaluates the rule, as its form demands.
@@ -339,7 +339,7 @@ impl Keyed {
             then: &check.then,
             finding: Some(finding),
         };
-        self.desk(ctx).fire(firing);
+        self.desk(ctx).fire(&firing);
     }
 
     /// Carries out the verdict of an evaluation.
@@ -379,7 +379,7 @@ impl Keyed {
             then: &fired.then,
             finding: Some(finding),
         };
-        self.desk(ctx).fire(firing);
+        self.desk(ctx).fire(&firing);
     }
 
     fn desk<'a>(&'a mut self, ctx: &'a mut Ctx<'_>) -> Desk<'a> {

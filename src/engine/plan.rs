@@ -60,6 +60,7 @@ pub(crate) enum Form {
 }
 
 impl Plan {
+    #[expect(clippy::needless_pass_by_value, reason = "the plan keeps the rule set")]
     pub fn new(rules: Arc<RuleSet>, lists: Lists, settings: Settings) -> Plan {
         let mut plan = Plan {
             calendar: Calendar::new(rules.timezone.clone(), rules.timezone_name.clone()),
@@ -95,7 +96,9 @@ impl Plan {
     }
 
     fn add(&mut self, at: usize, rule: &Rule) {
-        let space = if let Some(space) = self.spaces.iter().position(|spec| *spec == rule.per) { space } else {
+        let space = if let Some(space) = self.spaces.iter().position(|spec| *spec == rule.per) {
+            space
+        } else {
             self.spaces.push(rule.per.clone());
             self.spaces.len() - 1
         };

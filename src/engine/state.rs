@@ -104,6 +104,7 @@ impl Output {
 }
 
 /// Folds one input into the state. Never fails: bad input is an outcome and a count.
+#[expect(clippy::needless_pass_by_value, reason = "an input is used up by its step")]
 pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Output) {
     state.keyed.prepare(plan);
     state.seen.resize_with(plan.new_fields.len(), Seen::default);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use crate::event::scan::{self, NotJson, Raw};
-use crate::event::{AttrValue, Event, EventTime, Kind, Reason, Reverses};
+use crate::event::{AttrValue, Attrs, Event, EventTime, Kind, Reason, Reverses};
 
 const POINTS_MAX: i64 = 1_000_000_000_000;
 const ID_BYTES_MAX: usize = 128;
@@ -242,7 +242,7 @@ fn time(value: Raw<'_>) -> Option<EventTime> {
 fn attributes<'a>(
     value: Option<Raw<'a>>,
     mapped: Vec<(Cow<'a, str>, Raw<'a>)>,
-) -> Result<SmallVec<[(Cow<'a, str>, AttrValue<'a>); 4]>, Reason> {
+) -> Result<Attrs<'a>, Reason> {
     const BAD: Reason = Reason::Bad("attrs");
     let mut members: SmallVec<[(Cow<'a, str>, Raw<'a>); 4]> = mapped.into_iter().collect();
     let mapped = members.len();

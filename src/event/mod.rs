@@ -77,6 +77,9 @@ pub enum AttrValue<'a> {
     Bool(bool),
 }
 
+/// Attributes in the record's order.
+pub type Attrs<'a> = SmallVec<[(Cow<'a, str>, AttrValue<'a>); 4]>;
+
 /// The original that a `reverse` takes back (E2).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reverses<'a> {
@@ -101,7 +104,7 @@ pub struct Event<'a> {
     /// Present on `reverse` only.
     pub reverses: Option<Reverses<'a>>,
     /// In the record's order, names unique; `null` and empty strings are left out.
-    pub attrs: SmallVec<[(Cow<'a, str>, AttrValue<'a>); 4]>,
+    pub attrs: Attrs<'a>,
 }
 
 impl<'a> Event<'a> {

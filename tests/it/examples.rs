@@ -75,7 +75,7 @@ fn event(
 ) -> Map<String, Value> {
     let mut event = Map::new();
     if let Some(original) = given.get("reverses").and_then(Value::as_u64) {
-        event = before[usize::try_from(original).unwrap()].clone();
+        event.clone_from(&before[usize::try_from(original).unwrap()]);
         let partial = given.get("partial").cloned();
         let mut reverses = json!({"id": event["id"], "ts": event["ts"], "kind": event["kind"]});
         if let Some(partial) = partial {

@@ -48,10 +48,11 @@ fn rules(zone: &str) -> String {
         for (by, per) in KEYS {
             for window in ["day", "15m"] {
                 let name = format!("{measure} {by:?} {window}").replace(['(', ')'], "-");
-                text += &format!(
-                    "  - {{ name: {name:?}, on: issue, per: {per}, measure: {measure}, \
-                     window: {window}, above: {BOUND} }}\n"
-                );
+                let rule = [
+                    format!("  - {{ name: {name:?}, on: issue, per: {per}, measure: {measure}"),
+                    format!(", window: {window}, above: {BOUND} }}\n"),
+                ];
+                text.extend(rule);
             }
         }
     }
