@@ -77,3 +77,6 @@ impl Rolling {
         self.entries.get(from..to).unwrap_or(&[])
     }
 }
+
+#[cfg(test)]
+mod tests;
