@@ -1,6 +1,7 @@
 //! Arguments to one call per command; no logic of its own.
 
 mod backtest;
+mod generate;
 pub mod rules;
 
 use std::io::{self, Write};
@@ -21,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Run rules over a file of events and write the decisions they come to.
     Backtest(backtest::Arguments),
+    /// Write a seeded stream of events with labelled abuse.
+    Generate(generate::Arguments),
     /// Work with rule files.
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let status = match arguments.command {
         Command::Backtest(arguments) => backtest::run(&arguments, &mut out),
+        Command::Generate(arguments) => generate::run(&arguments, &mut out),
         Command::Rules(RulesCommand::Check { paths, format }) => {
             rules::check(&paths, format == Format::Json, &mut out)
         }
