@@ -1,5 +1,6 @@
 //! The same fold as `run`, over a file of events (contract C2). Touches no live state.
 
+pub mod cases;
 mod fold;
 mod input;
 mod summary;

@@ -2,6 +2,7 @@
 
 mod backtest;
 mod generate;
+mod rule_tests;
 pub mod rules;
 
 use std::io::{self, Write};
@@ -39,6 +40,8 @@ enum RulesCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Run the tests beside the rules.
+    Test(rule_tests::Arguments),
     /// Print the JSON Schema of rule files, for editors.
     Schema,
 }
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Rules(RulesCommand::Check { paths, format }) => {
             rules::check(&paths, format == Format::Json, &mut out)
         }
+        Command::Rules(RulesCommand::Test(arguments)) => rule_tests::run(&arguments, &mut out),
         Command::Rules(RulesCommand::Schema) => rules::schema(&mut out),
     };
     let status = status.and_then(|status| Ok(out.flush().map(|()| status)?));
