@@ -7,7 +7,7 @@ use crate::engine::calendar::Span;
 use crate::engine::distinct::Distinct;
 use crate::engine::firing::{Fired, LastFired, Measured};
 use crate::engine::partial::Tally;
-use crate::engine::rolling::Rolling;
+use crate::engine::rolling::{Entry, Rolling};
 use crate::rule::Measure;
 
 /// All state of one rule and key.
@@ -108,10 +108,12 @@ impl Roll {
     }
 
     /// True when a sum saturated.
-    pub(crate) fn add(&mut self, ts: i64, tally: &Tally, step_ms: i64) -> bool {
+    pub(crate) fn add(&mut self, ts: i64, tally: &Tally, (step_ms, t): (i64, i64)) -> bool {
         match self {
             Roll::Points(points) => {
-                points.insert(ts, tally.count, tally.sum, tally.max.unwrap_or(i64::MIN), step_ms)
+                let max = tally.max.unwrap_or(i64::MIN);
+                let entry = Entry { ts, count: tally.count, sum: tally.sum, max };
+                points.insert(entry, step_ms, t)
             }
             Roll::Values(distinct) => {
                 tally.values.iter().for_each(|(hash, ts)| distinct.insert(*hash, *ts));

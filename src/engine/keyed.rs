@@ -226,12 +226,12 @@ impl Keyed {
         let step = step_ms(plan.info[rule].shared, window_ms);
         let now = if at_watermark { body.t.max(ctx.watermark) } else { body.t };
         let counts = what.ts > now.saturating_sub(window_ms);
-        let mut saturated = counts && body.of.add(what.ts, what.of, step);
+        let mut saturated = counts && body.of.add(what.ts, what.of, (step, now));
         body.of.advance(now, window_ms);
         let of = body.of.value(view.of, now, window_ms);
         let mut to = None;
         if let (Some(roll), Some(measure)) = (&mut body.to, view.to) {
-            saturated |= counts && roll.add(what.ts, what.to, step);
+            saturated |= counts && roll.add(what.ts, what.to, (step, now));
             roll.advance(now, window_ms);
             to = Some(roll.value(measure, now, window_ms));
         }

@@ -7,12 +7,12 @@ const EXACT_MAX: usize = 128;
 
 /// One event, or several of one step, which count until the latest of them has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    ts: i64,
-    count: i64,
-    sum: i64,
+pub(crate) struct Entry {
+    pub(crate) ts: i64,
+    pub(crate) count: i64,
+    pub(crate) sum: i64,
     /// `i64::MIN` = none (reversals).
-    max: i64,
+    pub(crate) max: i64,
 }
 
 /// Entries in order of event time. Those ahead of T (reversals, R10) wait until T reaches them.
@@ -22,18 +22,20 @@ pub(crate) struct Rolling {
 }
 
 impl Rolling {
-    /// Adds an entry; true when a merged sum saturated (R19).
-    pub(crate) fn insert(&mut self, ts: i64, count: i64, sum: i64, max: i64, step_ms: i64) -> bool {
-        let at = self.entries.partition_point(|entry| entry.ts <= ts);
-        self.entries.insert(at, Entry { ts, count, sum, max });
-        self.entries.len() > EXACT_MAX && self.merge(step_ms)
+    /// Adds an entry; true when a merged sum saturated (R19). `t` is the key's T.
+    pub(crate) fn insert(&mut self, entry: Entry, step_ms: i64, t: i64) -> bool {
+        let at = self.entries.partition_point(|other| other.ts <= entry.ts);
+        self.entries.insert(at, entry);
+        self.entries.len() > EXACT_MAX && self.merge(step_ms, t)
     }
 
-    /// Merges the entries of each aligned step, so that at most one a step is left.
-    fn merge(&mut self, step_ms: i64) -> bool {
+    /// Merges the entries of each aligned step, so that at most one a step is left up to T.
+    /// What lies ahead of T stays apart: joined, it would take the rest of its step with it.
+    fn merge(&mut self, step_ms: i64, t: i64) -> bool {
         let mut saturated = false;
         self.entries.dedup_by(|next, kept| {
-            let same = next.ts.div_euclid(step_ms) == kept.ts.div_euclid(step_ms);
+            let step = |ts: i64| ts.div_euclid(step_ms);
+            let same = step(next.ts) == step(kept.ts) && (next.ts <= t) == (kept.ts <= t);
             if same {
                 kept.ts = next.ts;
                 kept.count += next.count;

@@ -4,6 +4,22 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn entry(ts: i64, count: i64, points: i64) -> Entry {
+    Entry { ts, count, sum: points, max: points }
+}
+
+#[test]
+fn a_reversal_ahead_of_t_does_not_hide_its_step() {
+    let (window, step, t) = (10_000, 1000, 5000);
+    let mut rolling = Rolling::default();
+    rolling.insert(entry(5500, -1, -1), step, t);
+    for _ in 0..200 {
+        rolling.insert(entry(t, 1, 1), step, t);
+    }
+    assert_eq!(rolling.count(t, window), 200);
+    assert_eq!(rolling.count(5500, window), 199);
+}
+
 proptest! {
     #[test]
     fn few_entries_are_exact(
@@ -12,9 +28,9 @@ proptest! {
     ) {
         let (mut rolling, mut seen, mut t) = (Rolling::default(), Vec::new(), i64::MIN);
         for (ts, points) in events {
-            rolling.insert(ts, 1, points, points, 10);
-            seen.push((ts, points));
             t = t.max(ts);
+            rolling.insert(entry(ts, 1, points), 10, t);
+            seen.push((ts, points));
             rolling.advance(t, window);
             let inside: Vec<i64> = seen
                 .iter()
@@ -35,7 +51,7 @@ proptest! {
         times.sort_unstable();
         let mut rolling = Rolling::default();
         for (index, t) in times.iter().copied().enumerate() {
-            rolling.insert(t, 1, 1, 1, step);
+            rolling.insert(entry(t, 1, 1), step, t);
             rolling.advance(t, window);
             let since = |from: i64| times[..=index].iter().filter(|ts| **ts > from).count();
             let count = usize::try_from(rolling.count(t, window)).unwrap();
