@@ -5,10 +5,10 @@ use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, ZCell};
 use crate::engine::firing::{Cooldown, Measured, evaluate};
-use crate::engine::keyed::{
-    At, Ctx, Judged, Keyed, Score, View, next_span, rolling_span, window_span, zscore_of,
-};
+use crate::engine::keyed::{At, Ctx, Judged, Keyed};
 use crate::engine::plan::Form;
+use crate::engine::score::{Score, zscore_of};
+use crate::engine::view::{View, next_span, rolling_span, window_span};
 use crate::rule::{Check, Window, ZScore};
 
 /// R13: a key without events for so long is forgotten, after it has been judged.
@@ -98,7 +98,7 @@ impl Keyed {
         let plan = ctx.plan;
         let view = View::of(&plan.rule(rule).check);
         let Some(levels) = view.levels else { return };
-        let span = crate::engine::keyed::span(plan, view.window, end - 1);
+        let span = crate::engine::view::span(plan, view.window, end - 1);
         let Some(cell) = self.tables[rule].get_mut(id) else { return };
         let Body::Calendar(body) = &mut cell.body else { return };
         let period = body.periods.iter().find(|period| period.span == span);

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::engine::act::{Desk, Finding, Firing, Ledger, Seed, measure_name};
+use crate::engine::act::{Desk, Finding, Firing, Ledger, Seed};
 use crate::engine::baseline::Series;
-use crate::engine::calendar::{Span, duration_label};
+use crate::engine::calendar::Span;
 use crate::engine::cell::{
-    Body, CalendarCell, Cell, OpenWindow, PeriodCell, Roll, RollingCell, Sum, Table, ZCell, ratio,
+    Body, CalendarCell, Cell, PeriodCell, Roll, RollingCell, Sum, Table, ZCell,
 };
 use crate::engine::firing::{Cooldown, Measured, Verdict, evaluate};
 use crate::engine::partial::Tally;
 use crate::engine::plan::Form;
 use crate::engine::space::Space;
+use crate::engine::view::{View, rolling_span, span, step_ms, window_span};
 use crate::engine::{Counts, Effect, Plan, Trigger, WindowSpan};
-use crate::event::EventTime;
-use crate::rule::{Check, Levels, Measure, Number, Side, Window, ZScore};
+use crate::rule::{Check, Side, Window};
 
 /// Counters of all rules for the keys of one log.
 #[derive(Debug, Clone, Default)]
@@ -248,100 +248,6 @@ impl Keyed {
         self.verdict(verdict, &Judged { rule, key, view: &view, value, window }, at, ctx);
     }
 
-    fn zscore(
-        &mut self,
-        rule: usize,
-        key: &str,
-        what: &Contribution<'_>,
-        at: &At<'_>,
-        ctx: &mut Ctx<'_>,
-    ) {
-        let plan = ctx.plan;
-        let Check::ZScore(check) = &plan.rule(rule).check else { return };
-        let span = span(plan, check.window, what.ts);
-        if span.end.saturating_add(plan.info[rule].close_after_ms) <= ctx.watermark {
-            if !what.reversal {
-                ctx.counts.closed_window += 1;
-            }
-            return;
-        }
-        let first = self.find(rule, key, plan).is_none();
-        let cell = self.cell(rule, key, what.ts, plan);
-        let id = cell.key;
-        let Body::ZScore(body) = &mut cell.body else { return };
-        if first || (!what.reversal && span.start < body.next.start) {
-            body.next = span;
-            self.schedule(span.end, rule, id, plan);
-        }
-        let Some(cell) = self.tables[rule].get_mut(id) else { return };
-        let Body::ZScore(body) = &mut cell.body else { return };
-        let place = match body.open.iter().position(|open| open.span == span) {
-            Some(place) => place,
-            None if what.reversal => return,
-            None => {
-                let place = body.open.partition_point(|open| open.span.start < span.start);
-                let sum = Sum::default();
-                body.open.insert(place, OpenWindow { span, sum, events: true, fired: false });
-                place
-            }
-        };
-        let open = &mut body.open[place];
-        ctx.counts.saturated += u64::from(open.sum.add(what.of));
-        let (Some(above), Some((mean, sd))) = (check.above, body.series.stats()) else { return };
-        let calendar = matches!(check.window, Window::Calendar(_));
-        if what.reversal || open.fired || !(calendar || body.armed_above) {
-            return;
-        }
-        let value = open.sum.value(&check.input.measure);
-        let z = zscore_of(value, mean, sd);
-        if z <= above {
-            return;
-        }
-        open.fired = true;
-        body.armed_above = false;
-        let cooldown_ms = plan.rule(rule).cooldown_ms;
-        let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: at.ts };
-        if cooldown.holds_back(0) {
-            ctx.counts.suppressed += 1;
-            return;
-        }
-        cooldown.start(1);
-        let score = Score { value, z, mean, sd, bound: above, is_above: true, span };
-        self.score(rule, key, check, &score, at, ctx);
-    }
-
-    /// Writes the decision of a z-score rule.
-    pub(crate) fn score(
-        &mut self,
-        rule: usize,
-        key: &str,
-        check: &ZScore,
-        score: &Score,
-        at: &At<'_>,
-        ctx: &mut Ctx<'_>,
-    ) {
-        let finding = Finding {
-            measure: measure_name(&check.input.measure),
-            value: score.value.into(),
-            bound: whole(score.bound),
-            above: score.is_above,
-            stats: Some((score.z, score.mean, score.sd)),
-            window: window_span(ctx.plan, check.window, score.span),
-        };
-        let firing = Firing {
-            rule,
-            key,
-            level: 0,
-            ts: at.ts,
-            seed: at.seed,
-            trigger: Some(at.trigger()),
-            severity: check.severity,
-            then: &check.then,
-            finding: Some(finding),
-        };
-        self.desk(ctx).fire(&firing);
-    }
-
     /// Carries out the verdict of an evaluation.
     pub(crate) fn verdict(
         &mut self,
@@ -382,7 +288,7 @@ impl Keyed {
         self.desk(ctx).fire(&firing);
     }
 
-    fn desk<'a>(&'a mut self, ctx: &'a mut Ctx<'_>) -> Desk<'a> {
+    pub(crate) fn desk<'a>(&'a mut self, ctx: &'a mut Ctx<'_>) -> Desk<'a> {
         Desk {
             plan: ctx.plan,
             ledger: &mut self.ledger,
@@ -392,13 +298,13 @@ impl Keyed {
         }
     }
 
-    fn find(&mut self, rule: usize, key: &str, plan: &Plan) -> Option<&mut Cell> {
+    pub(crate) fn find(&mut self, rule: usize, key: &str, plan: &Plan) -> Option<&mut Cell> {
         let id = self.spaces[plan.info[rule].space].find(key)?;
         self.tables[rule].get_mut(id)
     }
 
     /// The cell of a rule and key, made when there is none.
-    fn cell(&mut self, rule: usize, key: &str, ts: i64, plan: &Plan) -> &mut Cell {
+    pub(crate) fn cell(&mut self, rule: usize, key: &str, ts: i64, plan: &Plan) -> &mut Cell {
         let info = &plan.info[rule];
         let space = &mut self.spaces[info.space];
         let id = space.intern(key);
@@ -497,18 +403,6 @@ fn new_body(check: &Check, form: Form, ts: i64) -> Body {
     }
 }
 
-/// One z-score verdict.
-#[derive(Debug)]
-pub(crate) struct Score {
-    pub(crate) value: i64,
-    pub(crate) z: f64,
-    pub(crate) mean: f64,
-    pub(crate) sd: f64,
-    pub(crate) bound: f64,
-    pub(crate) is_above: bool,
-    pub(crate) span: Span,
-}
-
 /// A threshold or ratio verdict with all it was judged by.
 #[derive(Debug)]
 pub(crate) struct Judged<'a> {
@@ -517,115 +411,4 @@ pub(crate) struct Judged<'a> {
     pub(crate) view: &'a View<'a>,
     pub(crate) value: Measured,
     pub(crate) window: WindowSpan,
-}
-
-/// The parts of a check that windows need, whatever its kind.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) of: &'a Measure,
-    pub(crate) to: Option<&'a Measure>,
-    pub(crate) min_to: f64,
-    pub(crate) window: Window,
-    pub(crate) levels: Option<&'a Levels>,
-}
-
-impl<'a> View<'a> {
-    pub(crate) fn of(check: &'a Check) -> View<'a> {
-        match check {
-            Check::Threshold { input, window, levels } => View {
-                of: &input.measure,
-                to: None,
-                min_to: 0.0,
-                window: *window,
-                levels: Some(levels),
-            },
-            Check::Ratio { of, to, min_to, window, levels } => View {
-                of: &of.measure,
-                to: Some(&to.measure),
-                min_to: *min_to,
-                window: *window,
-                levels: Some(levels),
-            },
-            Check::ZScore(zscore) => View {
-                of: &zscore.input.measure,
-                to: None,
-                min_to: 0.0,
-                window: zscore.window,
-                levels: None,
-            },
-            Check::Match { .. } => View {
-                of: &Measure::Count,
-                to: None,
-                min_to: 0.0,
-                window: Window::Duration(1),
-                levels: None,
-            },
-        }
-    }
-
-    /// The value to judge; `None` = no verdict (R12).
-    pub(crate) fn value(&self, of: i64, to: Option<i64>) -> Option<Measured> {
-        match to {
-            Some(to) => ratio(of, to, self.min_to),
-            None => Some(Measured::Integer(of)),
-        }
-    }
-
-    fn measure_name(&self) -> String {
-        match self.to {
-            Some(to) => format!("{} / {}", measure_name(self.of), measure_name(to)),
-            None => measure_name(self.of),
-        }
-    }
-}
-
-pub(crate) fn zscore_of(value: i64, mean: f64, sd: f64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a z-score is a float by contract")]
-    let value = value as f64;
-    (value - mean) / sd
-}
-
-/// R7, R8: the steps in which crowded rolling windows move.
-pub(crate) fn step_ms(shared: bool, window_ms: i64) -> i64 {
-    if shared { (window_ms / 60).max(1000) } else { (window_ms / 128).max(1) }
-}
-
-pub(crate) fn span(plan: &Plan, window: Window, ts: i64) -> Span {
-    match window {
-        Window::Calendar(period) => plan.calendar.span(period, EventTime(ts)),
-        Window::Duration(ms) => crate::engine::calendar::fixed(ms, EventTime(ts)),
-    }
-}
-
-pub(crate) fn next_span(plan: &Plan, window: Window, span: Span) -> Span {
-    match window {
-        Window::Calendar(period) => plan.calendar.next(period, span),
-        Window::Duration(ms) => crate::engine::calendar::fixed(ms, EventTime(span.end)),
-    }
-}
-
-pub(crate) fn window_span(plan: &Plan, window: Window, span: Span) -> WindowSpan {
-    let label = match window {
-        Window::Calendar(period) => plan.calendar.label(period, span),
-        Window::Duration(ms) => duration_label(ms),
-    };
-    WindowSpan { start: EventTime(span.start), end: EventTime(span.end), label }
-}
-
-pub(crate) fn rolling_span(t: i64, window_ms: i64) -> WindowSpan {
-    WindowSpan {
-        start: EventTime(t.saturating_sub(window_ms)),
-        end: EventTime(t),
-        label: duration_label(window_ms),
-    }
-}
-
-/// A bound as it was written: `4` stays `4`.
-#[expect(clippy::cast_possible_truncation, reason = "tested to be a whole number in range")]
-fn whole(bound: f64) -> Number {
-    if bound.fract() == 0.0 && bound.abs() < 9e15 {
-        Number::Integer(bound as i64)
-    } else {
-        Number::Float(bound)
-    }
 }

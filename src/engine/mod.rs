@@ -21,10 +21,12 @@ pub(crate) mod keyed;
 pub(crate) mod partial;
 pub(crate) mod plan;
 pub(crate) mod rolling;
+pub(crate) mod score;
 pub(crate) mod seen;
 pub(crate) mod shared;
 pub(crate) mod space;
 pub(crate) mod state;
+pub(crate) mod view;
 
 pub use decision::*;
 pub use filter::Lists;

@@ -1,10 +1,11 @@
 //! Keys that cross partitions: the owner's side of partial aggregates (R8, architecture 5).
 
 use crate::engine::act::Seed;
-use crate::engine::keyed::{At, Contribution, Ctx, span};
+use crate::engine::keyed::{At, Contribution, Ctx};
 use crate::engine::partial::{Batch, Entry, origin};
 use crate::engine::plan::{Form, Plan};
 use crate::engine::state::{Output, State, Told};
+use crate::engine::view::span;
 use crate::rule::Check;
 
 impl State {
@@ -51,6 +52,9 @@ impl State {
             partition: from.partition,
             offset: mover.map_or(-1, |mark| mark.offset),
         };
+        if let Some(mover) = mover {
+            self.mover = Some((from.clone(), mover.clone()));
+        }
         let moved = watermark != before;
         if let Some(watermark) = watermark.filter(|_| moved) {
             self.watermark = Some(watermark);

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::engine::act::Seed;
 use crate::engine::dedup::{Dedup, identity};
 use crate::engine::filter::{FilterCtx, holds};
-use crate::engine::keyed::{At, Contribution, Ctx, Keyed, span, step_ms};
-use crate::engine::partial::{PartialsOutbox, Slot, Tally};
+use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
+use crate::engine::partial::{Mark, PartialsOutbox, Slot, Tally};
 use crate::engine::plan::{Form, Plan};
 use crate::engine::seen::Seen;
 use crate::engine::space::{write_field, write_key};
+use crate::engine::view::{span, step_ms};
 use crate::engine::{Counts, Effect, Input, Origin, Outcome};
 use crate::event::{Event, EventTime, Kind, Reason};
 use crate::rule::{Check, Filter, Input as Measured, Measure, Window};
@@ -24,6 +25,8 @@ pub struct State {
     pub(crate) keyed: Keyed,
     /// What each input partition said last (partials topic only).
     pub(crate) inputs: BTreeMap<i32, Told>,
+    /// The event that moved the watermark last, and its log (partials topic only).
+    pub(crate) mover: Option<(Origin, Mark)>,
     dedup: Dedup,
     seen: Vec<Seen>,
     key: String,
@@ -43,6 +46,7 @@ impl State {
             watermark: None,
             keyed: Keyed::default(),
             inputs: BTreeMap::new(),
+            mover: None,
             dedup: Dedup::default(),
             seen: Vec::new(),
             key: String::new(),
@@ -352,17 +356,15 @@ impl State {
 
     fn end(&mut self, plan: &Plan, out: &mut Output) {
         let Some(watermark) = self.watermark else { return };
-        let mover = out.partials.mover().cloned();
-        let (id, ts, offset) = mover
-            .map_or((String::new(), watermark, -1), |mover| (mover.id, mover.ts, mover.offset));
-        let topic = self.origin.topic.clone();
+        let own = || out.partials.mover().map(|mark| (self.origin.clone(), mark.clone()));
+        let Some((origin, mark)) = self.mover.clone().or_else(own) else { return };
         let at = At {
-            ts,
-            seed: Seed::Event(&id),
-            id: &id,
-            topic: &topic,
-            partition: self.origin.partition,
-            offset,
+            ts: mark.ts,
+            seed: Seed::Event(&mark.id),
+            id: &mark.id,
+            topic: &origin.topic,
+            partition: origin.partition,
+            offset: mark.offset,
         };
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         self.keyed.close(&at, true, &mut ctx);

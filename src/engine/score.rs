@@ -1,0 +1,133 @@
+//! Keyed state of z-score rules: running values and what a verdict becomes (R11).
+
+use crate::engine::act::{Finding, Firing, measure_name};
+use crate::engine::calendar::Span;
+use crate::engine::cell::{Body, OpenWindow, Sum};
+use crate::engine::firing::Cooldown;
+use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
+use crate::engine::view::{span, window_span};
+use crate::rule::{Check, Number, Window, ZScore};
+
+/// One z-score verdict.
+#[derive(Debug)]
+pub(crate) struct Score {
+    pub(crate) value: i64,
+    pub(crate) z: f64,
+    pub(crate) mean: f64,
+    pub(crate) sd: f64,
+    pub(crate) bound: f64,
+    pub(crate) is_above: bool,
+    pub(crate) span: Span,
+}
+
+impl Keyed {
+    pub(crate) fn zscore(
+        &mut self,
+        rule: usize,
+        key: &str,
+        what: &Contribution<'_>,
+        at: &At<'_>,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let plan = ctx.plan;
+        let Check::ZScore(check) = &plan.rule(rule).check else { return };
+        let span = span(plan, check.window, what.ts);
+        if span.end.saturating_add(plan.info[rule].close_after_ms) <= ctx.watermark {
+            if !what.reversal {
+                ctx.counts.closed_window += 1;
+            }
+            return;
+        }
+        let first = self.find(rule, key, plan).is_none();
+        let cell = self.cell(rule, key, what.ts, plan);
+        let id = cell.key;
+        let Body::ZScore(body) = &mut cell.body else { return };
+        if first || (!what.reversal && span.start < body.next.start) {
+            body.next = span;
+            self.schedule(span.end, rule, id, plan);
+        }
+        let Some(cell) = self.tables[rule].get_mut(id) else { return };
+        let Body::ZScore(body) = &mut cell.body else { return };
+        let place = match body.open.iter().position(|open| open.span == span) {
+            Some(place) => place,
+            None if what.reversal => return,
+            None => {
+                let place = body.open.partition_point(|open| open.span.start < span.start);
+                let sum = Sum::default();
+                body.open.insert(place, OpenWindow { span, sum, events: true, fired: false });
+                place
+            }
+        };
+        let open = &mut body.open[place];
+        ctx.counts.saturated += u64::from(open.sum.add(what.of));
+        let (Some(above), Some((mean, sd))) = (check.above, body.series.stats()) else { return };
+        let calendar = matches!(check.window, Window::Calendar(_));
+        if what.reversal || open.fired || !(calendar || body.armed_above) {
+            return;
+        }
+        let value = open.sum.value(&check.input.measure);
+        let z = zscore_of(value, mean, sd);
+        if z <= above {
+            return;
+        }
+        open.fired = true;
+        body.armed_above = false;
+        let cooldown_ms = plan.rule(rule).cooldown_ms;
+        let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: at.ts };
+        if cooldown.holds_back(0) {
+            ctx.counts.suppressed += 1;
+            return;
+        }
+        cooldown.start(1);
+        let score = Score { value, z, mean, sd, bound: above, is_above: true, span };
+        self.score(rule, key, check, &score, at, ctx);
+    }
+
+    /// Writes the decision of a z-score rule.
+    pub(crate) fn score(
+        &mut self,
+        rule: usize,
+        key: &str,
+        check: &ZScore,
+        score: &Score,
+        at: &At<'_>,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let finding = Finding {
+            measure: measure_name(&check.input.measure),
+            value: score.value.into(),
+            bound: whole(score.bound),
+            above: score.is_above,
+            stats: Some((score.z, score.mean, score.sd)),
+            window: window_span(ctx.plan, check.window, score.span),
+        };
+        let firing = Firing {
+            rule,
+            key,
+            level: 0,
+            ts: at.ts,
+            seed: at.seed,
+            trigger: Some(at.trigger()),
+            severity: check.severity,
+            then: &check.then,
+            finding: Some(finding),
+        };
+        self.desk(ctx).fire(&firing);
+    }
+}
+
+pub(crate) fn zscore_of(value: i64, mean: f64, sd: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a z-score is a float by contract")]
+    let value = value as f64;
+    (value - mean) / sd
+}
+
+/// A bound as it was written: `4` stays `4`.
+#[expect(clippy::cast_possible_truncation, reason = "tested to be a whole number in range")]
+fn whole(bound: f64) -> Number {
+    if bound.fract() == 0.0 && bound.abs() < 9e15 {
+        Number::Integer(bound as i64)
+    } else {
+        Number::Float(bound)
+    }
+}
