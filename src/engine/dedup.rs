@@ -66,3 +66,6 @@ pub(crate) fn identity(user: &str, id: &str) -> u128 {
 fn low(id: u128) -> u64 {
     id as u64
 }
+
+#[cfg(test)]
+mod tests;

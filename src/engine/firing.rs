@@ -140,3 +140,6 @@ impl Cooldown<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,3 +87,6 @@ impl Seen {
         self.users.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

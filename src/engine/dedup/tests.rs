@@ -1,0 +1,21 @@
+//! Ids are remembered until the watermark is beyond their expiry, and not longer.
+
+use super::*;
+
+#[test]
+fn ids_leave_once_the_watermark_is_beyond_their_expiry() {
+    let mut dedup = Dedup::default();
+    let (a, b) = (identity("u", "a"), identity("u", "b"));
+    dedup.insert(a, 10);
+    dedup.insert(b, 10);
+    dedup.expire(10);
+    assert!(dedup.contains(a) && dedup.contains(b));
+    dedup.expire(11);
+    assert!(!dedup.contains(a) && !dedup.contains(b));
+    assert_eq!(dedup.len(), 0);
+}
+
+#[test]
+fn user_and_id_do_not_run_together() {
+    assert_ne!(identity("a", "bc"), identity("ab", "c"));
+}
