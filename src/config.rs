@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::engine::Settings;
 use crate::event::{Decoder, MappingError};
@@ -37,16 +38,25 @@ impl Default for FoldConfig {
     }
 }
 
+/// Sections that the fold does not read; a misspelt name is still an error.
+const OTHER_SECTIONS: [&str; 7] =
+    ["kafka", "topics", "rules", "state", "http", "notify", "privacy"];
+
 #[derive(Debug, Default, Deserialize)]
 struct File {
     #[serde(default)]
     input: InputSection,
     #[serde(default)]
     engine: EngineSection,
+    #[serde(flatten)]
+    others: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct InputSection {
+    #[serde(rename = "start")]
+    _start: Option<IgnoredAny>,
     max_ahead: Option<String>,
     max_bytes: Option<usize>,
     #[serde(default)]
@@ -56,7 +66,14 @@ struct InputSection {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct EngineSection {
+    #[serde(rename = "workers")]
+    _workers: Option<IgnoredAny>,
+    #[serde(rename = "flush_interval")]
+    _flush_interval: Option<IgnoredAny>,
+    #[serde(rename = "idle_after")]
+    _idle_after: Option<IgnoredAny>,
     allowed_lateness: Option<String>,
     dedup: Option<String>,
 }
@@ -75,6 +92,9 @@ pub fn read_fold(path: &Path) -> Result<FoldConfig, ConfigError> {
 fn parse_fold(text: &str, path: &str) -> Result<FoldConfig, ConfigError> {
     let faulty = |message: String| ConfigError::Faulty { path: path.to_owned(), message };
     let file: File = serde_saphyr::from_str(text).map_err(|error| faulty(error.to_string()))?;
+    if let Some(name) = file.others.keys().find(|name| !OTHER_SECTIONS.contains(&name.as_str())) {
+        return Err(faulty(format!("unknown section `{name}`{}", nearest(name))));
+    }
     let duration = |key: &str, text: &Option<String>, default: i64| match text {
         None => Ok(default),
         Some(text) => crate::rule::parse_duration(text).ok_or_else(|| {
@@ -102,6 +122,16 @@ fn parse_fold(text: &str, path: &str) -> Result<FoldConfig, ConfigError> {
     })
 }
 
+/// ` (did you mean …?)`, or nothing where no section is near.
+fn nearest(name: &str) -> String {
+    let known = OTHER_SECTIONS.into_iter().chain(["input", "engine"]);
+    let near = known.min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    match near.filter(|near| strsim::damerau_levenshtein(near, name) <= 2) {
+        Some(near) => format!(" (did you mean `{near}`?)"),
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::parse_fold;
@@ -114,6 +144,10 @@ mod tests {
         assert_eq!(dedup("engine: {allowed_lateness: 20m}").unwrap(), Some(1_200_000));
         let fault = dedup("engine: {dedup: 5m}").unwrap_err().to_string();
         assert_eq!(fault, "t.yaml: engine.dedup must be at least engine.allowed_lateness");
+        let fault = dedup("engin: {dedup: 5m}").unwrap_err().to_string();
+        assert_eq!(fault, "t.yaml: unknown section `engin` (did you mean `engine`?)");
+        let fault = dedup("engine: {dedupe: 5m}").unwrap_err().to_string();
+        assert!(fault.contains("dedupe"), "{fault}");
         assert!(dedup("engine: {dedup: soon}").unwrap_err().to_string().contains("`soon`"));
     }
 }
