@@ -77,6 +77,10 @@ impl Decoder {
                 let hint = "a JSON pointer begins with `/`, as in `/member/id`";
                 return Err(fault(format!("maps to `{pointer}`: {hint}")));
             };
+            if rest.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
+                let hint = "in a JSON pointer `~` stands in `~0` and `~1` only";
+                return Err(fault(format!("maps to `{pointer}`: {hint}")));
+            }
             let part = |part: &str| part.replace("~1", "/").replace("~0", "~");
             decoder.fields.push((name.clone(), rest.split('/').map(part).collect()));
         }
@@ -229,14 +233,43 @@ fn optional<'a>(
 fn time(value: Raw<'_>) -> Option<EventTime> {
     let ms = match value {
         Raw::Integer(text) => text.parse().ok()?,
-        // jiff reads more than RFC 3339, such as zone names in brackets.
-        Raw::Text(text) if !text.contains(['[', ' ']) => {
-            text.parse::<jiff::Timestamp>().ok()?.as_millisecond()
-        }
+        Raw::Text(text) => rfc_3339(&text)?,
         _ => return None,
     };
     let ts = EventTime(ms);
     (EventTime::MIN <= ts && ts <= EventTime::MAX).then_some(ts)
+}
+
+/// Milliseconds of an RFC 3339 time. jiff reads more notations, such as zones in brackets, and
+/// fewer digits of a fraction, so the shape is checked and the fraction read here.
+fn rfc_3339(text: &str) -> Option<i64> {
+    let (whole, rest) = text.split_at_checked(19)?;
+    let shaped = whole.bytes().enumerate().all(|(at, byte)| match at {
+        4 | 7 => byte == b'-',
+        10 => matches!(byte, b'T' | b't'),
+        13 | 16 => byte == b':',
+        _ => byte.is_ascii_digit(),
+    });
+    let zone = rest.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let fraction = rest.strip_suffix(zone)?;
+    let digits = fraction.strip_prefix('.').unwrap_or("0");
+    let zoned = match zone.as_bytes() {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', h1, h2, b':', m1, m2] => [h1, h2, m1, m2].iter().all(|d| d.is_ascii_digit()),
+        _ => false,
+    };
+    let fractional = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // A fraction without its point has left `0` for digits.
+    if !shaped || !zoned || !fractional || !(fraction.is_empty() || fraction.starts_with('.')) {
+        return None;
+    }
+    let seconds = if fraction.is_empty() {
+        text.parse::<jiff::Timestamp>()
+    } else {
+        format!("{whole}{zone}").parse::<jiff::Timestamp>()
+    };
+    let ms = digits.bytes().chain(*b"000").take(3).fold(0, |ms, d| ms * 10 + i64::from(d - b'0'));
+    Some(seconds.ok()?.as_second() * 1_000 + ms)
 }
 
 fn attributes<'a>(
@@ -292,7 +325,9 @@ fn find<'a>(text: &'a str, pointer: &[String]) -> Option<Raw<'a>> {
     let mut found = None;
     let is_array = text.trim_start().starts_with('[');
     if is_array {
-        let wanted: usize = first.parse().ok()?;
+        // RFC 6901 has no signs and no leading zeros in an index.
+        let plain = first == "0" || first.starts_with(|c: char| ('1'..='9').contains(&c));
+        let wanted: usize = first.parse().ok().filter(|_| plain)?;
         let mut at = 0;
         let element = |value| {
             if at == wanted {

@@ -5,6 +5,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod decode;
+mod encode;
 pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
