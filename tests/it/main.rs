@@ -5,3 +5,4 @@ mod examples;
 mod model;
 mod rules;
 mod shipped;
+mod tidy;
