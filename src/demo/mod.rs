@@ -1,1 +1,0 @@
-//! The product on an in-process Kafka stand-in, with a seeded stream of labelled abuse.

@@ -1,1 +1,0 @@
-//! The metrics of the process, in Prometheus text (contract K3).
