@@ -3,6 +3,7 @@
 
 mod examples;
 mod model;
+mod notify;
 mod rules;
 mod shipped;
 mod tidy;

@@ -1,0 +1,46 @@
+//! A folder instead of a network: mails as `.eml`, short messages as `.json`, for demonstrations.
+
+use std::path::PathBuf;
+
+use lettre::message::Mailbox;
+use serde_json::json;
+
+use super::email::mail;
+use super::route::Notice;
+use super::settings::OutboxSettings;
+use super::text::Message;
+use super::transport::SendError;
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    name: String,
+    folder: PathBuf,
+}
+
+impl Outbox {
+    pub(super) fn new(name: &str, settings: &OutboxSettings) -> Outbox {
+        Outbox { name: name.to_owned(), folder: settings.folder.clone() }
+    }
+
+    /// Named by the first decision: a repeated delivery writes the same files again.
+    pub(super) async fn send(&self, notice: &Notice, message: &Message) -> Result<(), SendError> {
+        let id = notice.decisions.first().map_or("empty", |decision| decision.id.as_str());
+        let address = |name: &str| {
+            format!("{name}@tidegate.example")
+                .parse::<Mailbox>()
+                .map_err(|error| SendError::lasting(error.to_string()))
+        };
+        let mail = mail(&address("tidegate")?, &[address("oncall")?], message)?;
+        let sms = json!({ "to": self.name, "body": message.short });
+        tokio::fs::create_dir_all(&self.folder)
+            .await
+            .map_err(|error| SendError::passing(error.to_string()))?;
+        let place = |ending: &str| self.folder.join(format!("{}-{id}.{ending}", self.name));
+        tokio::fs::write(place("eml"), mail.formatted())
+            .await
+            .map_err(|error| SendError::passing(error.to_string()))?;
+        tokio::fs::write(place("json"), sms.to_string())
+            .await
+            .map_err(|error| SendError::passing(error.to_string()))
+    }
+}

@@ -1,0 +1,227 @@
+//! Who hears of a decision, and when: routes, groups, intervals (N2).
+//!
+//! Pure: the time comes in as an argument, nothing is sent here. Every decision offered is
+//! named, by its ticket, in exactly as many notices as [`Router::offer`] said.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde_json::Value;
+
+use crate::engine::Decision;
+
+use super::settings::{Match, NotifySettings};
+
+const GROUP_WAIT_MS: i64 = 10_000;
+const GROUP_INTERVAL_MS: i64 = 60_000;
+const REPEAT_INTERVAL_MS: i64 = 4 * 3_600_000;
+/// Decisions listed in one notice; the rest is counted. A mail of 50 is still read.
+const LISTED_MAX: usize = 50;
+/// Decisions remembered against being told twice: some 10 MB. The oldest are forgotten first.
+const TOLD_MAX: usize = 100_000;
+
+/// What one receiver shall be told at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    pub receiver: String,
+    /// Empty for a digest of several rules.
+    pub rule: String,
+    /// The oldest first, at most 50 in notices for people.
+    pub decisions: Vec<Decision>,
+    /// How many more there are than `decisions` lists.
+    pub rest: usize,
+    /// One per decision, those of the rest included.
+    pub tickets: Vec<u64>,
+    /// When the first of its decisions was offered, in milliseconds since the epoch.
+    pub offered_at: i64,
+}
+
+impl Notice {
+    /// Takes in another notice for the same receiver: one digest instead of two.
+    pub(crate) fn absorb(&mut self, other: Notice) {
+        if self.rule != other.rule {
+            self.rule.clear();
+        }
+        self.rest += other.rest;
+        for decision in other.decisions {
+            if self.decisions.len() < LISTED_MAX {
+                self.decisions.push(decision);
+            } else {
+                self.rest += 1;
+            }
+        }
+        self.tickets.extend(other.tickets);
+        self.offered_at = self.offered_at.min(other.offered_at);
+    }
+}
+
+/// The groups that wait, and what has been told.
+#[derive(Debug)]
+pub struct Router {
+    settings: NotifySettings,
+    machines: BTreeSet<String>,
+    ready: Vec<Notice>,
+    groups: BTreeMap<GroupKey, Group>,
+    told: BTreeMap<(String, String), i64>,
+    told_order: VecDeque<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct GroupKey {
+    receiver: String,
+    route: Option<usize>,
+    rule: String,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    waiting: Option<Notice>,
+    /// When `waiting` may go.
+    due_at: i64,
+    /// Not before this may the next notice go.
+    quiet_until: i64,
+}
+
+impl Router {
+    pub fn new(settings: NotifySettings) -> Router {
+        let machines = settings.machines().into_iter().map(str::to_owned).collect();
+        Router {
+            settings,
+            machines,
+            ready: Vec::new(),
+            groups: BTreeMap::new(),
+            told: BTreeMap::new(),
+            told_order: VecDeque::new(),
+        }
+    }
+
+    /// Takes a decision in; answers in how many notices its ticket will appear. Zero for what
+    /// does not notify (shadow, no `alert`), has no receiver, or was told already.
+    pub fn offer(&mut self, decision: &Decision, ticket: u64, now_ms: i64) -> usize {
+        let Some(alert) = &decision.alert else { return 0 };
+        if decision.mode != "live" {
+            return 0;
+        }
+        let route = self.settings.routes.iter().position(|route| matches(&route.matches, decision));
+        let to = match (alert.is_empty(), route) {
+            (false, _) => alert,
+            (true, Some(route)) => &self.settings.routes[route].to,
+            (true, None) => &self.settings.default,
+        };
+        // A receiver a rule names but the configuration lacks must not swallow the alert.
+        let known = to.iter().filter(|name| self.settings.receivers.contains_key(*name));
+        let mut receivers: BTreeSet<String> = known.cloned().collect();
+        if receivers.is_empty() {
+            receivers.extend(self.settings.default.iter().cloned());
+        }
+        let mut shares = 0;
+        for receiver in receivers {
+            if self.first_telling(&receiver, route, decision, now_ms) {
+                self.enqueue(receiver, route, decision, ticket, now_ms);
+                shares += 1;
+            }
+        }
+        shares
+    }
+
+    /// The notices whose time has come.
+    pub fn due(&mut self, now_ms: i64) -> Vec<Notice> {
+        let mut notices = std::mem::take(&mut self.ready);
+        for (key, group) in &mut self.groups {
+            if group.due_at > now_ms {
+                continue;
+            }
+            if let Some(notice) = group.waiting.take() {
+                notices.push(notice);
+                let route = key.route.and_then(|route| self.settings.routes.get(route));
+                let interval = route.and_then(|route| route.group_interval);
+                group.quiet_until = now_ms.saturating_add(interval.unwrap_or(GROUP_INTERVAL_MS));
+            }
+        }
+        self.groups.retain(|_, group| group.waiting.is_some() || group.quiet_until > now_ms);
+        notices
+    }
+
+    /// When [`Router::due`] is next worth calling; `None` while nothing waits.
+    pub fn next_due_at(&self) -> Option<i64> {
+        if !self.ready.is_empty() {
+            return Some(i64::MIN);
+        }
+        let waiting = self.groups.values().filter(|group| group.waiting.is_some());
+        waiting.map(|group| group.due_at).min()
+    }
+
+    fn enqueue(
+        &mut self,
+        receiver: String,
+        route: Option<usize>,
+        decision: &Decision,
+        ticket: u64,
+        now_ms: i64,
+    ) {
+        let notice = Notice {
+            receiver: receiver.clone(),
+            rule: decision.rule.clone(),
+            decisions: vec![decision.clone()],
+            rest: 0,
+            tickets: vec![ticket],
+            offered_at: now_ms,
+        };
+        if self.machines.contains(&receiver) {
+            self.ready.push(notice);
+            return;
+        }
+        let wait = route.and_then(|route| self.settings.routes.get(route)?.group_wait);
+        let key = GroupKey { receiver, route, rule: decision.rule.clone() };
+        let group = self.groups.entry(key).or_default();
+        if let Some(waiting) = &mut group.waiting {
+            waiting.absorb(notice);
+        } else {
+            let waited = now_ms.saturating_add(wait.unwrap_or(GROUP_WAIT_MS));
+            group.due_at = waited.max(group.quiet_until);
+            group.waiting = Some(notice);
+        }
+    }
+
+    /// False when this receiver was given this very decision within the repeat interval.
+    fn first_telling(
+        &mut self,
+        receiver: &str,
+        route: Option<usize>,
+        decision: &Decision,
+        now_ms: i64,
+    ) -> bool {
+        let repeat = route.and_then(|route| self.settings.routes.get(route)?.repeat_interval);
+        let repeat = repeat.unwrap_or(REPEAT_INTERVAL_MS);
+        let key = (receiver.to_owned(), decision.id.clone());
+        if let Some(at) = self.told.get_mut(&key) {
+            if now_ms.saturating_sub(*at) < repeat {
+                return false;
+            }
+            *at = now_ms;
+            return true;
+        }
+        self.told.insert(key.clone(), now_ms);
+        self.told_order.push_back(key);
+        if self.told_order.len() > TOLD_MAX
+            && let Some(oldest) = self.told_order.pop_front()
+        {
+            self.told.remove(&oldest);
+        }
+        true
+    }
+}
+
+fn matches(wanted: &Match, decision: &Decision) -> bool {
+    let severity = wanted.severity.is_empty() || wanted.severity.contains(&decision.severity);
+    let rule = wanted.rule.is_empty() || wanted.rule.contains(&decision.rule);
+    severity
+        && rule
+        && wanted.key.iter().all(|(field, values)| match decision.key.get(field) {
+            Some(Value::String(text)) => values.contains(text),
+            Some(other) => values.contains(&other.to_string()),
+            None => false,
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Short messages through a Twilio-compatible provider (N1).
+
+use reqwest::Client;
+use url::Url;
+
+use super::settings::{Secret, SmsSettings};
+use super::text::Message;
+use super::transport::{SendError, verdict};
+
+#[derive(Debug)]
+pub(super) struct Sms {
+    url: Url,
+    account: String,
+    token: Secret,
+    from: String,
+    to: Vec<String>,
+    http: Client,
+}
+
+impl Sms {
+    pub(super) fn new(settings: &SmsSettings, http: Client) -> Result<Sms, String> {
+        let mut url = Url::parse(&settings.url).map_err(|error| format!("sms url: {error}"))?;
+        url.path_segments_mut()
+            .map_err(|()| "sms url: cannot be a base".to_owned())?
+            .pop_if_empty()
+            .extend(["2010-04-01", "Accounts", &settings.account, "Messages.json"]);
+        Ok(Sms {
+            url,
+            account: settings.account.clone(),
+            token: settings.token.clone(),
+            from: settings.from.clone(),
+            to: settings.to.clone(),
+            http,
+        })
+    }
+
+    /// One request per recipient, `done` of them already behind us.
+    pub(super) async fn send(&self, message: &Message, done: &mut usize) -> Result<(), SendError> {
+        while let Some(to) = self.to.get(*done) {
+            let form = [("To", to), ("From", &self.from), ("Body", &message.short)];
+            let request = self
+                .http
+                .post(self.url.clone())
+                .basic_auth(&self.account, Some(self.token.expose()))
+                .form(&form);
+            verdict(request.send().await)?;
+            *done += 1;
+        }
+        Ok(())
+    }
+}

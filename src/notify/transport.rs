@@ -1,0 +1,142 @@
+//! The ways out, behind one door: each takes a notice and says whether it arrived.
+//!
+//! One attempt each; waiting and trying again is the matter of [`super::Delivery`].
+
+use std::time::Duration;
+
+use super::email::Email;
+use super::mask::masked;
+use super::outbox::Outbox;
+use super::route::Notice;
+use super::settings::{ReceiverSettings, SettingsError, Via};
+use super::slack::Slack;
+use super::sms::Sms;
+use super::text::Texts;
+use super::webhook::Webhook;
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct SendError {
+    pub message: String,
+    /// False when the same request can never succeed.
+    pub retry: bool,
+}
+
+impl SendError {
+    pub(crate) fn passing(message: impl Into<String>) -> SendError {
+        SendError { message: message.into(), retry: true }
+    }
+
+    pub(crate) fn lasting(message: impl Into<String>) -> SendError {
+        SendError { message: message.into(), retry: false }
+    }
+}
+
+/// One receiver's way out.
+#[derive(Debug)]
+pub struct Transport {
+    way: Way,
+    texts: Texts,
+    reveal: bool,
+}
+
+#[derive(Debug)]
+enum Way {
+    Email(Box<Email>),
+    Sms(Sms),
+    Webhook(Webhook),
+    Slack(Slack),
+    Outbox(Outbox),
+}
+
+impl Transport {
+    /// Reads the receiver's `ca` file if it has one; connects to nothing.
+    pub fn new(
+        name: &str,
+        settings: &ReceiverSettings,
+        reveal: bool,
+        timeout: Duration,
+    ) -> Result<Transport, SettingsError> {
+        let unusable = |message: String| SettingsError::Unusable { name: name.to_owned(), message };
+        let via = settings.via().ok_or_else(|| SettingsError::OneWay(name.to_owned()))?;
+        let http = || {
+            // A redirect would carry a signed body, or a token, to a place nobody configured.
+            reqwest::Client::builder()
+                .timeout(timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .map_err(|error| unusable(error.to_string()))
+        };
+        let way = match via {
+            Via::Email(email) => {
+                Way::Email(Box::new(Email::new(email, timeout).map_err(unusable)?))
+            }
+            Via::Sms(sms) => Way::Sms(Sms::new(sms, http()?).map_err(unusable)?),
+            Via::Webhook(hook) => Way::Webhook(Webhook::new(hook, http()?).map_err(unusable)?),
+            Via::Slack(slack) => Way::Slack(Slack::new(slack, http()?).map_err(unusable)?),
+            Via::Outbox(outbox) => Way::Outbox(Outbox::new(name, outbox)),
+        };
+        let texts = Texts::new().map_err(|error| unusable(error.to_string()))?;
+        Ok(Transport { way, texts, reveal: reveal || settings.reveal })
+    }
+
+    /// Whether a program listens: it wants each decision by itself, never a digest.
+    pub fn is_machine(&self) -> bool {
+        matches!(self.way, Way::Webhook(_))
+    }
+
+    /// One attempt. `done` counts the parts (recipients of an SMS, decisions of a webhook) that
+    /// have arrived; a further attempt goes on behind them.
+    pub async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), SendError> {
+        let mut copy;
+        let notice = if self.reveal {
+            notice
+        } else {
+            copy = notice.clone();
+            for decision in &mut copy.decisions {
+                *decision = masked(decision);
+            }
+            &copy
+        };
+        if let Way::Webhook(hook) = &self.way {
+            return hook.send(notice, done).await;
+        }
+        let message =
+            self.texts.write(notice).map_err(|error| SendError::lasting(error.to_string()))?;
+        match &self.way {
+            Way::Email(email) => email.send(&message).await,
+            Way::Sms(sms) => sms.send(&message, done).await,
+            Way::Slack(slack) => slack.send(&message).await,
+            Way::Outbox(outbox) => outbox.send(notice, &message).await,
+            Way::Webhook(_) => Ok(()),
+        }
+    }
+}
+
+/// What an HTTP answer means. Only answers that condemn the request itself are final: a wrong
+/// token or path can be put right at the other end within the day.
+pub(crate) fn verdict(answer: Result<reqwest::Response, reqwest::Error>) -> Result<(), SendError> {
+    // The address may carry a credential, and errors are logged.
+    let answer = answer.map_err(|error| SendError::passing(chain(&error.without_url())))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let message = format!("the receiver answered {status}");
+    match status.as_u16() {
+        400 | 413 | 422 => Err(SendError::lasting(message)),
+        _ => Err(SendError::passing(message)),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,65 @@
+//! Webhooks: one signed JSON request per decision (N1).
+//!
+//! The `Idempotency-Key` is the decision's id, so that a repeated delivery can be told.
+
+use std::fmt::Write as _;
+
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Client;
+use reqwest::header::CONTENT_TYPE;
+use sha2::Sha256;
+use url::Url;
+
+use super::route::Notice;
+use super::settings::{Secret, WebhookSettings};
+use super::transport::{SendError, verdict};
+
+#[derive(Debug)]
+pub(super) struct Webhook {
+    url: Url,
+    secret: Option<Secret>,
+    http: Client,
+}
+
+impl Webhook {
+    pub(super) fn new(settings: &WebhookSettings, http: Client) -> Result<Webhook, String> {
+        let url = Url::parse(&settings.url).map_err(|error| format!("webhook url: {error}"))?;
+        Ok(Webhook { url, secret: settings.secret.clone(), http })
+    }
+
+    pub(super) async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), SendError> {
+        while let Some(decision) = notice.decisions.get(*done) {
+            let body = serde_json::to_vec(decision)
+                .map_err(|error| SendError::lasting(error.to_string()))?;
+            let mut request = self
+                .http
+                .post(self.url.clone())
+                .header(CONTENT_TYPE, "application/json")
+                .header("Idempotency-Key", &decision.id);
+            if let Some(secret) = &self.secret {
+                let signed = signature(secret.expose().as_bytes(), &body);
+                request = request.header("Tidegate-Signature", signed);
+            }
+            verdict(request.body(body).send().await)?;
+            *done += 1;
+        }
+        Ok(())
+    }
+}
+
+/// `sha256=` and the HMAC-SHA256 of the body in lower-case hex.
+pub fn signature(secret: &[u8], body: &[u8]) -> String {
+    let mut text = "sha256=".to_owned();
+    // HMAC takes keys of any length, so that the error arm is never taken.
+    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) {
+        mac.update(body);
+        for byte in mac.finalize().into_bytes() {
+            // Writing to a string cannot fail.
+            write!(text, "{byte:02x}").unwrap_or_default();
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! Delivery against real endpoints: HTTP servers on the loopback, and an SMTP server with
+//! STARTTLS and authentication (`TIDEGATE_SMTP=1`; needs python3 with pip, and openssl).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router as Http;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use serde_json::json;
+use tidegate::engine::Decision;
+use tidegate::notify::{
+    Delivery, Notice, NotifyMetrics, NotifySettings, Outcome, Report, Retry, signature,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+type Seen = (String, HeaderMap, Vec<u8>);
+
+#[derive(Clone, Default)]
+struct Endpoint {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    /// Answers to come; 200 when used up.
+    answers: Arc<Mutex<VecDeque<u16>>>,
+}
+
+impl Endpoint {
+    async fn start(answers: &[u16]) -> (Endpoint, SocketAddr) {
+        let endpoint = Endpoint {
+            answers: Arc::new(Mutex::new(answers.iter().copied().collect())),
+            ..Endpoint::default()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Http::new().fallback(answer).with_state(endpoint.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        (endpoint, address)
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn answer(
+    State(endpoint): State<Endpoint>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    endpoint.seen.lock().unwrap().push((uri.path().to_owned(), headers, body.to_vec()));
+    let next = endpoint.answers.lock().unwrap().pop_front();
+    StatusCode::from_u16(next.unwrap_or(200)).unwrap()
+}
+
+fn decision(id: &str) -> Decision {
+    serde_json::from_value(json!({
+        "id": id, "ts": 1_763_779_200_123_i64, "rule": "cap", "level": 0, "severity": "critical",
+        "mode": "live", "key": {"user": "u-1001"}, "measure": "sum(points)", "value": 5120,
+        "bound": 5000, "summary": "user u-1001: sum(points) 5120 > 5000", "ruleset": "x",
+        "alert": [],
+    }))
+    .unwrap()
+}
+
+fn notice(receiver: &str, ids: &[&str]) -> Notice {
+    Notice {
+        receiver: receiver.to_owned(),
+        rule: "cap".to_owned(),
+        decisions: ids.iter().map(|id| decision(id)).collect(),
+        rest: 0,
+        tickets: (1..).take(ids.len()).collect(),
+        offered_at: 0,
+    }
+}
+
+fn quick() -> Retry {
+    Retry {
+        wait_min: Duration::from_millis(5),
+        wait_max: Duration::from_millis(20),
+        give_up: Duration::from_secs(20),
+        timeout: Duration::from_secs(5),
+    }
+}
+
+fn start(
+    receivers: &serde_json::Value,
+    retry: Retry,
+) -> (Delivery, UnboundedReceiver<Report>, NotifyMetrics) {
+    let settings: NotifySettings =
+        serde_json::from_value(json!({ "receivers": receivers })).unwrap();
+    assert_eq!(settings.faults(), []);
+    let metrics = NotifyMetrics::new(&prometheus::Registry::new()).unwrap();
+    let (delivery, reports) = Delivery::start(&settings, false, retry, &metrics).unwrap();
+    (delivery, reports, metrics)
+}
+
+async fn next(reports: &mut UnboundedReceiver<Report>) -> Report {
+    tokio::time::timeout(Duration::from_secs(30), reports.recv()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_masked_and_tried_until_it_succeeds() {
+    let (endpoint, at) = Endpoint::start(&[500, 503, 401]).await;
+    let receivers =
+        json!({ "hook": { "webhook": { "url": format!("http://{at}/x"), "secret": "s" } } });
+    let (delivery, mut reports, metrics) = start(&receivers, quick());
+    delivery.hand(notice("hook", &["d1"]));
+    assert_eq!(next(&mut reports).await.outcome, Outcome::Delivered);
+    let seen = endpoint.seen();
+    assert_eq!(seen.len(), 4);
+    for (path, headers, body) in &seen {
+        assert_eq!(path, "/x");
+        assert_eq!(headers["idempotency-key"], "d1");
+        assert_eq!(headers["tidegate-signature"], signature(b"s", body).as_str());
+        let text = String::from_utf8(body.clone()).unwrap();
+        assert!(text.contains("u-1***") && !text.contains("u-1001"), "{text}");
+    }
+    assert_eq!((metrics.value("hook", "failed"), metrics.value("hook", "delivered")), (3, 1));
+}
+
+#[tokio::test]
+async fn an_sms_is_posted_once_to_each_although_the_second_failed_at_first() {
+    let (endpoint, at) = Endpoint::start(&[201, 500]).await;
+    let receivers = json!({ "sms": { "sms": { "url": format!("http://{at}/"), "account": "AC1",
+        "token": "t", "from": "+15550100", "to": ["+15550101", "+15550102"] } } });
+    let (delivery, mut reports, _) = start(&receivers, quick());
+    delivery.hand(notice("sms", &["d1"]));
+    assert_eq!(next(&mut reports).await.outcome, Outcome::Delivered);
+    let mut to = Vec::new();
+    for (path, headers, body) in endpoint.seen() {
+        assert_eq!(path, "/2010-04-01/Accounts/AC1/Messages.json");
+        assert_eq!(headers["authorization"], "Basic QUMxOnQ=");
+        let form: std::collections::BTreeMap<_, _> =
+            url::form_urlencoded::parse(&body).into_owned().collect();
+        assert_eq!(form["From"], "+15550100");
+        assert_eq!(form["Body"], "[critical] cap: user u-1*** sum(points) 5120 against 5000");
+        to.push(form["To"].clone());
+    }
+    assert_eq!(to, ["+15550101", "+15550102", "+15550102"]);
+}
+
+#[tokio::test]
+async fn a_dead_receiver_delays_no_other_and_ends_as_a_dead_letter() {
+    // Bound and never accepting: connections hang rather than fail.
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (endpoint, at) = Endpoint::start(&[]).await;
+    let receivers = json!({
+        "deaf": { "webhook": { "url": format!("http://{}/", deaf.local_addr().unwrap()) } },
+        "live": { "webhook": { "url": format!("http://{at}/") } },
+    });
+    let retry =
+        Retry { give_up: Duration::from_secs(2), timeout: Duration::from_millis(900), ..quick() };
+    let (delivery, mut reports, _) = start(&receivers, retry);
+    delivery.hand(notice("deaf", &["d0"]));
+    for n in 0..50 {
+        delivery.hand(notice("live", &[&format!("d{n}")]));
+    }
+    for _ in 0..50 {
+        let report = next(&mut reports).await;
+        assert_eq!((report.notice.receiver.as_str(), report.outcome), ("live", Outcome::Delivered));
+    }
+    assert_eq!(endpoint.seen().len(), 50);
+    let dead = next(&mut reports).await;
+    assert_eq!(dead.notice, notice("deaf", &["d0"]));
+    assert!(matches!(dead.outcome, Outcome::Dead(_)), "{:?}", dead.outcome);
+}
+
+#[tokio::test]
+async fn what_exceeds_the_rate_arrives_as_one_digest() {
+    let (endpoint, at) = Endpoint::start(&[]).await;
+    // 60 a minute allow a burst of 60; the next place comes after one second.
+    let receivers = json!({ "chat": { "slack": { "url": format!("http://{at}/") }, "rate": 60 } });
+    let (delivery, mut reports, metrics) = start(&receivers, quick());
+    for n in 0..160 {
+        delivery.hand(notice("chat", &[&format!("d{n}")]));
+    }
+    let mut tickets = 0;
+    let mut sent = 0;
+    while tickets < 160 {
+        let report = next(&mut reports).await;
+        assert_eq!(report.outcome, Outcome::Delivered);
+        tickets += report.notice.tickets.len();
+        sent += 1;
+    }
+    assert_eq!(tickets, 160);
+    assert!(sent < 65, "{sent} messages");
+    assert_eq!(endpoint.seen().len(), sent);
+    assert_eq!(metrics.value("chat", "digested"), 160 - u64::try_from(sent).unwrap());
+}
+
+#[tokio::test]
+async fn an_outbox_holds_the_mail_and_the_short_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let receivers = json!({ "demo": { "outbox": { "folder": folder.path().join("out") } } });
+    let (delivery, mut reports, _) = start(&receivers, quick());
+    delivery.hand(notice("demo", &["d1"]));
+    assert_eq!(next(&mut reports).await.outcome, Outcome::Delivered);
+    let read = |name: &str| std::fs::read_to_string(folder.path().join("out").join(name)).unwrap();
+    assert!(read("demo-d1.eml").contains("Subject: [critical] cap: user u-1***"));
+    assert!(read("demo-d1.json").contains("u-1***"));
+}
+
+/// Ends the process it holds, by its own handle.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().unwrap_or_default();
+        self.0.wait().map(drop).unwrap_or_default();
+    }
+}
+
+const SMTP_SERVER: &str = r#"
+import asyncio, ssl, sys, os
+from aiosmtpd.smtp import SMTP, AuthResult
+folder = sys.argv[1]
+class Handler:
+    async def handle_DATA(self, server, session, envelope):
+        if session.ssl is None: return "530 not encrypted"
+        with open(folder + "/mail.part", "wb") as f: f.write(envelope.content)
+        os.rename(folder + "/mail.part", folder + "/mail.eml")
+        return "250 OK"
+def auth(server, session, envelope, mechanism, data):
+    good = data.login == b"user@x" and data.password == b"p+ss&w=rd"
+    return AuthResult(success=good, handled=False if not good else True)
+async def main():
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
+    loop = asyncio.get_running_loop()
+    make = lambda: SMTP(Handler(), tls_context=tls, require_starttls=True, auth_required=True, authenticator=auth)
+    server = await loop.create_server(make, "127.0.0.1", 0)
+    with open(folder + "/port.part", "w") as f: f.write(str(server.sockets[0].getsockname()[1]))
+    os.rename(folder + "/port.part", folder + "/port")
+    await server.serve_forever()
+asyncio.run(main())
+"#;
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A root of our own (`ca.pem`) and a server certificate it has signed.
+fn certify(at: &dyn Fn(&str) -> String) {
+    let new = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj";
+    let (root_key, root) = (at("ca.key"), at("ca.pem"));
+    let mut arguments: Vec<&str> = new.split(' ').collect();
+    arguments.extend(["/CN=test root", "-keyout", &root_key, "-out", &root]);
+    run("openssl", &arguments);
+    let (key, cert) = (at("key.pem"), at("cert.pem"));
+    let mut arguments: Vec<&str> = new.split(' ').collect();
+    arguments.extend(["/CN=localhost", "-keyout", &key, "-out", &cert]);
+    arguments.extend(["-CA", &root, "-CAkey", &root_key]);
+    arguments.extend(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]);
+    arguments.extend(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    run("openssl", &arguments);
+}
+
+fn python() -> String {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/smtp-venv");
+    let python = venv.join("bin/python3").display().to_string();
+    let ready = venv.join("ready");
+    if !ready.exists() {
+        run("python3", &["-m", "venv", &venv.display().to_string()]);
+        run(&python, &["-m", "pip", "install", "--quiet", "aiosmtpd==1.4.6"]);
+        std::fs::write(ready, "").unwrap();
+    }
+    python
+}
+
+#[expect(clippy::panic, reason = "a test helper that cannot go on should stop the test")]
+async fn wait_for(path: &Path) -> String {
+    for _ in 0..600 {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            return text;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} never came", path.display());
+}
+
+#[tokio::test]
+async fn a_mail_goes_out_over_starttls_with_authentication() {
+    if std::env::var("TIDEGATE_SMTP").is_err() {
+        eprintln!("SKIPPED: the mail test; set TIDEGATE_SMTP=1 to run it");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    certify(&at);
+    std::fs::write(at("server.py"), SMTP_SERVER).unwrap();
+    let child = Command::new(python())
+        .args([at("server.py"), folder.path().display().to_string()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _server = Server(child);
+    let port = wait_for(&folder.path().join("port")).await;
+    let mail = |password: &str, ca: Option<String>| {
+        json!({ "email": { "smtp": format!("smtp://user%40x:{password}@127.0.0.1:{port}"),
+            "tls": "starttls", "ca": ca, "from": "Risk <risk@example.com>",
+            "to": ["oncall@example.com"] } })
+    };
+    let retry = Retry { give_up: Duration::from_millis(300), ..quick() };
+    let good = "p+ss%26w=rd";
+    let (delivery, mut reports, _) = start(
+        &json!({ "good": mail(good, Some(at("ca.pem"))), "wrong": mail("no", Some(at("ca.pem"))),
+                 "untrusting": mail(good, None) }),
+        retry,
+    );
+    for (name, why) in [("wrong", "535"), ("untrusting", "certificate")] {
+        delivery.hand(notice(name, &["d1"]));
+        let Outcome::Dead(reason) = next(&mut reports).await.outcome else {
+            panic!("{name} was delivered");
+        };
+        assert!(reason.contains(why), "{name}: {reason}");
+    }
+    assert!(!folder.path().join("mail.eml").exists());
+    delivery.hand(notice("good", &["d1"]));
+    assert_eq!(next(&mut reports).await.outcome, Outcome::Delivered);
+    let text = wait_for(&folder.path().join("mail.eml")).await;
+    assert!(text.contains("Subject: [critical] cap: user u-1***"), "{text}");
+    assert!(text.contains("text/plain") && text.contains("text/html"), "{text}");
+    assert!(!text.contains("u-1001"), "{text}");
+}
