@@ -118,6 +118,7 @@ fn parse_fold(text: &str, path: &str) -> Result<FoldConfig, ConfigError> {
             allowed_lateness_ms: lateness,
             dedup_ms,
             max_ahead_ms: Some(max_ahead),
+            ..Settings::default()
         },
     })
 }

@@ -98,7 +98,8 @@ impl Backtest {
         let watermark = self.events.watermark();
         let records = self.events_out.partials.drain(&self.origin, watermark, 1, false, heartbeat);
         for (_, payload) in records {
-            let input = Input::Partials { payload: &payload, offset: self.partials };
+            let input =
+                Input::Partials { payload: &payload, offset: self.partials, record_ts: None };
             step(&mut self.shared, &self.plan, input, &mut self.shared_out);
             self.partials += 1;
         }

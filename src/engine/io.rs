@@ -14,6 +14,9 @@ pub struct Settings {
     pub dedup_ms: Option<i64>,
     /// E4, milliseconds; `None` in backtests.
     pub max_ahead_ms: Option<i64>,
+    /// R8: how long a silent or lagging partition may hold the watermark of keys that cross
+    /// partitions back, milliseconds of processing time.
+    pub idle_after_ms: i64,
 }
 
 impl Default for Settings {
@@ -23,6 +26,7 @@ impl Default for Settings {
             allowed_lateness_ms: ten_minutes,
             dedup_ms: Some(ten_minutes),
             max_ahead_ms: Some(300_000),
+            idle_after_ms: 60_000,
         }
     }
 }
@@ -40,7 +44,8 @@ pub enum Input<'a, 'e> {
     /// A record that could not be decoded: counted, changes no state.
     Rejected { reason: Reason },
     /// One record of the partials topic, in the codec of `engine::partial`, at its offset there.
-    Partials { payload: &'a [u8], offset: i64 },
+    /// `record_ts` is its timestamp, milliseconds; `None` where there is none (backtests).
+    Partials { payload: &'a [u8], offset: i64, record_ts: Option<i64> },
     /// End of input of a finite log (C2): windows with end ≤ watermark close without lateness.
     End,
 }

@@ -16,6 +16,7 @@ pub(crate) mod dedup;
 pub(crate) mod distinct;
 pub(crate) mod filter;
 pub(crate) mod firing;
+pub(crate) mod inputs;
 pub mod io;
 pub(crate) mod keyed;
 pub(crate) mod partial;

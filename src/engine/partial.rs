@@ -68,6 +68,8 @@ pub(crate) struct Entry {
 pub(crate) struct Batch {
     pub(crate) topic: String,
     pub(crate) partition: i32,
+    /// How many partitions the topic has.
+    pub(crate) partitions: u32,
     pub(crate) watermark: Option<i64>,
     pub(crate) idle: bool,
     /// The event that moved the watermark last.
@@ -157,8 +159,15 @@ impl PartialsOutbox {
         false
     }
 
+    /// Lets go of everything that waits: a replay has told it before.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.index.clear();
+    }
+
     /// Encoded records, one per destination partition that has entries, or for all of them
-    /// when `heartbeat` or the watermark has moved; clears the outbox.
+    /// when `heartbeat` or the watermark has moved; clears the outbox. `partitions` is the number
+    /// of partitions of the input topic and of the partials topic alike.
     pub fn drain(
         &mut self,
         from: &Origin,
@@ -185,6 +194,7 @@ impl PartialsOutbox {
             let batch = Batch {
                 topic: from.topic.to_string(),
                 partition: from.partition,
+                partitions,
                 watermark,
                 idle,
                 mover: self.mover.clone(),

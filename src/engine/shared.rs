@@ -1,23 +1,36 @@
 //! Keys that cross partitions: the owner's side of partial aggregates (R8, architecture 5).
 
 use crate::engine::act::Seed;
+use crate::engine::inputs::Told;
 use crate::engine::keyed::{At, Contribution, Ctx};
 use crate::engine::partial::{Batch, Entry, origin};
 use crate::engine::plan::{Form, Plan};
-use crate::engine::state::{Output, State, Told};
+use crate::engine::state::{Output, State};
 use crate::engine::view::span;
 use crate::rule::Check;
 
 impl State {
     /// Merges one record of the partials topic: first what belongs to windows that its
     /// watermark closes, then the watermark, then the rest.
-    pub(crate) fn partials(&mut self, plan: &Plan, payload: &[u8], offset: i64, out: &mut Output) {
+    pub(crate) fn partials(
+        &mut self,
+        plan: &Plan,
+        payload: &[u8],
+        offset: i64,
+        record_ts: Option<i64>,
+        out: &mut Output,
+    ) {
         let Some(batch) = Batch::decode(payload) else {
             out.counts.partials_unreadable += 1;
             return;
         };
         let before = self.watermark;
-        let watermark = self.told(&batch);
+        let told = Told { watermark: batch.watermark, idle: batch.idle };
+        let idle_after_ms = plan.settings.idle_after_ms;
+        let all =
+            self.inputs.tell(batch.partition, told, batch.partitions, record_ts, idle_after_ms);
+        // It never falls.
+        let watermark = self.watermark.max(all);
         let from = origin(&batch);
         let place = self.origin.partition;
         let mut rest = Vec::new();
@@ -94,18 +107,6 @@ impl State {
             Contribution { ts: entry.ts, of: &entry.of, to: &entry.to, reversal: entry.reversal };
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         self.keyed.observe(rule, &entry.key, &what, at, &mut ctx);
-    }
-
-    /// Notes what an input partition says and returns the watermark over all that are not
-    /// idle. It never falls.
-    fn told(&mut self, batch: &Batch) -> Option<i64> {
-        if let Some(watermark) = batch.watermark {
-            let told = Told { watermark, idle: batch.idle };
-            self.inputs.insert(batch.partition, told);
-        }
-        let busy = self.inputs.values().filter(|told| !told.idle).map(|told| told.watermark);
-        let all = self.inputs.values().map(|told| told.watermark);
-        self.watermark.max(busy.min().or(all.max()))
     }
 
     /// Keys of silence rules that this batch touched by reversals alone.

@@ -1,10 +1,9 @@
 //! The state of one log, and the step that folds an input into it.
 
-use std::collections::BTreeMap;
-
 use crate::engine::act::Seed;
 use crate::engine::dedup::{Dedup, identity};
 use crate::engine::filter::{FilterCtx, holds};
+use crate::engine::inputs::Inputs;
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{Mark, PartialsOutbox, Slot, Tally};
 use crate::engine::plan::{Form, Plan};
@@ -24,19 +23,12 @@ pub struct State {
     pub(crate) watermark: Option<i64>,
     pub(crate) keyed: Keyed,
     /// What each input partition said last (partials topic only).
-    pub(crate) inputs: BTreeMap<i32, Told>,
+    pub(crate) inputs: Inputs,
     /// The event that moved the watermark last, and its log (partials topic only).
     pub(crate) mover: Option<(Origin, Mark)>,
     dedup: Dedup,
     seen: Vec<Seen>,
     key: String,
-}
-
-/// Watermark and idleness of an input partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub(crate) watermark: i64,
-    pub(crate) idle: bool,
 }
 
 impl State {
@@ -45,7 +37,7 @@ impl State {
             origin,
             watermark: None,
             keyed: Keyed::default(),
-            inputs: BTreeMap::new(),
+            inputs: Inputs::default(),
             mover: None,
             dedup: Dedup::default(),
             seen: Vec::new(),
@@ -128,7 +120,9 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
             out.counts.quarantined += 1;
             out.outcome = Outcome::Quarantined(reason);
         }
-        Input::Partials { payload, offset } => state.partials(plan, payload, offset, out),
+        Input::Partials { payload, offset, record_ts } => {
+            state.partials(plan, payload, offset, record_ts, out);
+        }
         Input::End => state.end(plan, out),
     }
 }

@@ -185,7 +185,7 @@ fn fold(rows: &[Row], zone: &str, flush_every: usize) -> (Vec<(usize, Decision)>
         let watermark = state.watermark();
         let records = flush.then(|| out.partials.drain(&from, watermark, 1, false, false));
         for (_, payload) in records.into_iter().flatten() {
-            let input = Input::Partials { payload: &payload, offset };
+            let input = Input::Partials { payload: &payload, offset, record_ts: None };
             step(&mut shared, &plan, input, &mut shared_out);
         }
         for effect in out.effects.drain(..).chain(shared_out.effects.drain(..)) {
