@@ -63,5 +63,6 @@ pub mod config;
 pub mod backtest;
 pub mod cli;
 pub mod generate;
+pub mod metrics;
 pub mod notify;
 pub mod stream;

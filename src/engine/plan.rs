@@ -85,6 +85,12 @@ impl Plan {
         &self.rules
     }
 
+    /// True when some rule's key crosses partitions (R8).
+    pub fn has_shared(&self) -> bool {
+        let active = self.info.iter().zip(&self.rules.rules);
+        active.into_iter().any(|(info, rule)| info.shared && rule.mode != Mode::Off)
+    }
+
     /// The same rules and settings with other lists.
     #[must_use]
     pub fn with_lists(&self, lists: Lists) -> Plan {

@@ -45,6 +45,11 @@ impl State {
         }
     }
 
+    /// The log this is the state of.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     pub fn watermark(&self) -> Option<EventTime> {
         self.watermark.map(EventTime)
     }
@@ -57,6 +62,14 @@ impl State {
     /// Counters held: one a rule and key.
     pub fn counters(&self) -> usize {
         self.keyed.cells() + self.seen.iter().map(Seen::len).sum::<usize>()
+    }
+
+    /// Heap bytes held, estimated from the number of keys and counters.
+    pub fn bytes(&self) -> usize {
+        const KEY: usize = 64;
+        const COUNTER: usize = 96;
+        const ID: usize = 34;
+        self.keys() * KEY + self.counters() * COUNTER + self.remembered_ids() * ID
     }
 
     /// Targets with a hold.

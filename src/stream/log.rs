@@ -1,83 +1,128 @@
-//! The narrow view of a log that the worker runs over.
+//! The narrow view of a log that the worker runs over. Two implementations: Kafka, and one in
+//! memory with faults for the simulation.
 
-use std::sync::Arc;
+/// The topics a worker reads. Partition p of both lands on the same worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    Events,
+    Partials,
+}
 
-/// A topic and one of its partitions.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// A partition of an input topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    pub topic: Arc<str>,
+    pub source: Source,
     pub partition: i32,
 }
 
-/// A record as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+/// A header: name and value.
+pub type Header = (String, Option<Vec<u8>>);
+
+/// The headers of a record, read only when somebody asks.
+pub trait Headers: std::fmt::Debug {
+    fn read(&self) -> Vec<Header>;
+}
+
+/// A record as it was read, borrowed from the log's buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
     pub place: Place,
     pub offset: i64,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
+    /// Milliseconds since the epoch, where the record has a timestamp.
     pub timestamp_ms: Option<i64>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a dyn Headers,
+}
+
+/// What a poll brings, in order.
+#[derive(Debug, Clone, Copy)]
+pub enum Polled<'a> {
+    Record(Record<'a>),
+    /// The partition is read to its end, which is at this offset.
+    End(Place, i64),
+}
+
+/// A change of assignment, to be acted on between two polls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rebalance {
+    /// All partitions the worker now has. Not read from until [`Log::assign`] says where to start.
+    Assigned(Vec<Place>),
+    /// All partitions are taken away. `lost`: somebody else may own them already, so that
+    /// nothing more can be committed for them.
+    Revoked { lost: bool },
+}
+
+/// The topics a worker writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sink {
+    Partials,
+    Decisions,
+    Commands,
+    Accounts,
+    Quarantine,
 }
 
 /// A record to be written; `partition: None` leaves the choice to the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Produce {
-    pub topic: Arc<str>,
+    pub sink: Sink,
     pub partition: Option<i32>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub timestamp_ms: Option<i64>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Vec<Header>,
 }
 
 /// Outputs and the next offset of every input, committed together or not at all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch<'a> {
     pub outputs: &'a [Produce],
     pub offsets: &'a [(Place, i64)],
 }
 
-/// What a poll brought.
-#[derive(Debug)]
-pub enum Polled {
-    Nothing,
-    Entry(Entry),
-    /// Not read from until [`Log::assign`] names where to start.
-    Assigned(Vec<Place>),
-    /// `lost`: owned by another already, so nothing more can be committed for it.
-    Revoked {
-        places: Vec<Place>,
-        lost: bool,
-    },
-}
-
 /// What the worker must do about a failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Make the same call again.
-    #[error("try again: {0}")]
+    /// Nothing happened; make the same call again later.
+    #[error("{0}")]
     Retriable(String),
     /// The transaction is void; keep state and outbox, and commit again later.
     #[error("transaction aborted: {0}")]
-    Abortable(String),
+    Aborted(String),
+    /// The transaction is void because these outputs (by index) are larger than the broker takes.
+    #[error("the broker takes no records of this size")]
+    TooLarge(Vec<usize>),
     /// Build a new log and restore.
-    #[error("log lost: {0}")]
+    #[error("{0}")]
     Fatal(String),
+    /// Another instance runs under the same name: this one must end.
+    #[error("another instance with the same name has taken this one's place: {0}")]
+    Replaced(String),
+}
+
+/// First offset still held, and the offset behind the last record a reader can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub low: i64,
+    pub high: i64,
 }
 
 /// Input records, committed offsets and atomic commits of one worker.
 pub trait Log {
-    /// Wait at most `wait_ms` for the next record or rebalance.
-    fn poll(&mut self, wait_ms: u64) -> Result<Polled, Failure>;
-    /// Read `places` from these offsets on.
-    fn assign(&mut self, places: &[(Place, i64)]) -> Result<(), Failure>;
-    /// Give `places` back after [`Polled::Revoked`].
-    fn unassign(&mut self, places: &[Place]) -> Result<(), Failure>;
-    /// Next offset the group would read; `None` where it has committed nothing.
-    fn committed(&mut self, place: &Place) -> Result<Option<i64>, Failure>;
-    /// The first offset that the log still holds.
-    fn low_watermark(&mut self, place: &Place) -> Result<i64, Failure>;
+    /// Hands what has arrived to `visit`; waits at most `wait_ms` for a first record.
+    fn poll(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure>;
+    /// The changes of assignment since the last call, the oldest first.
+    fn rebalances(&mut self) -> Vec<Rebalance>;
+    /// Read exactly these partitions from these offsets on.
+    fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure>;
+    /// Give everything back after [`Rebalance::Revoked`].
+    fn unassign(&mut self) -> Result<(), Failure>;
+    /// Next offset of the group for each place; `None` where it has committed nothing.
+    fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<i64>>, Failure>;
+    fn bounds(&mut self, place: Place) -> Result<Bounds, Failure>;
+    /// Records between the next one and the end, as far as it is known without asking.
+    fn lag(&self, place: Place, next: i64) -> Option<i64>;
     /// Write outputs and offsets in one transaction.
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure>;
 }

@@ -1,5 +1,23 @@
 //! The Kafka loop: worker, transaction, partials, restore, quarantine. Decides nothing.
+//!
+//! [`Worker`] runs over the narrow [`Log`]: [`kafka`] is the real one, the simulation of the
+//! tests another. One thread owns a worker with its consumer, producer and engine states.
 
+mod clock;
+mod emit;
+pub mod kafka;
 mod log;
+mod part;
+mod restore;
+mod runner;
+mod shared;
+mod worker;
 
-pub use log::{Batch, Entry, Failure, Log, Place, Polled, Produce};
+pub use clock::{Clock, SystemClock};
+pub use log::{
+    Batch, Bounds, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record, Sink,
+    Source,
+};
+pub use runner::{Fleet, RunnerSettings, readiness};
+pub use shared::{PartitionView, Phase, PlanCell, Recent, WorkerView};
+pub use worker::{Start, Worker, WorkerSettings};

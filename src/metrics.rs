@@ -1,0 +1,225 @@
+//! What the process counts (contract K3). Labels are of bounded size only: never a user, a
+//! device or an address.
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
+};
+
+/// Milliseconds to minutes: a freeze takes some ten milliseconds.
+const LATENCY_BUCKETS: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0,
+    60.0,
+];
+const RESTORE_BUCKETS: [f64; 9] = [0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
+
+/// Handles of everything the detector exports; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    pub registry: Registry,
+    pub records_consumed: IntCounterVec,
+    pub events: IntCounterVec,
+    pub quarantined: IntCounterVec,
+    pub key_mismatch: IntCounter,
+    pub decisions: IntCounterVec,
+    pub commands: IntCounterVec,
+    pub event_to_command_seconds: Histogram,
+    pub consumer_lag: IntGaugeVec,
+    pub transaction_seconds: Histogram,
+    pub transactions: IntCounterVec,
+    pub state_keys: IntGaugeVec,
+    pub state_bytes: IntGaugeVec,
+    pub watermark_seconds: GaugeVec,
+    pub restore_seconds: Histogram,
+    pub history_missing: IntGaugeVec,
+    pub rules_reload_success: IntGauge,
+    pub rules_info: IntGaugeVec,
+    pub suppressed: IntCounter,
+    pub freezes_ended: IntCounter,
+    pub sums_saturated: IntCounter,
+    pub closed_window_events: IntCounter,
+    pub partials_late: IntCounter,
+    pub partials_unreadable: IntCounter,
+    pub watermark_jumps: IntCounter,
+    pub values_dropped: IntCounter,
+    pub worker_restarts: IntCounter,
+    pub ready: IntGauge,
+    pub start_time_seconds: Gauge,
+}
+
+/// Registers one family after another under the prefix.
+struct Maker {
+    registry: Registry,
+}
+
+impl Maker {
+    fn add<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        made: Result<C, prometheus::Error>,
+    ) -> Result<C, prometheus::Error> {
+        let made = made?;
+        self.registry.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::with_opts(opts(name, help)))
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(opts(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::with_opts(opts(name, help)))
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(opts(name, help), labels))
+    }
+
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> Result<Histogram, prometheus::Error> {
+        let opts = HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec());
+        self.add(Histogram::with_opts(opts))
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(format!("tidegate_{name}"), help)
+}
+
+impl Metrics {
+    /// Registers every family at `registry`.
+    ///
+    /// # Errors
+    /// When one of the names is taken there.
+    #[expect(clippy::too_many_lines, reason = "a table: one entry a metric")]
+    pub fn new(registry: &Registry) -> Result<Metrics, prometheus::Error> {
+        let maker = Maker { registry: registry.clone() };
+        let per_log = ["log", "partition"];
+        Ok(Metrics {
+            registry: registry.clone(),
+            records_consumed: maker.counters(
+                "records_consumed_total",
+                "Records of the input topic read since the start of the process, committed.",
+                &["partition"],
+            )?,
+            events: maker.counters(
+                "events_total",
+                "What became of the records: accepted, duplicate, late or quarantined.",
+                &["partition", "outcome"],
+            )?,
+            quarantined: maker.counters(
+                "quarantined_total",
+                "Records copied to the quarantine topic, by reason; late ones included.",
+                &["reason"],
+            )?,
+            key_mismatch: maker.counter(
+                "key_mismatch_total",
+                "Events whose record key is not their user: partitioning by user is at risk.",
+            )?,
+            decisions: maker.counters(
+                "decisions_total",
+                "Decisions committed.",
+                &["rule", "level", "mode"],
+            )?,
+            commands: maker.counters("commands_total", "Commands committed.", &["command"])?,
+            event_to_command_seconds: maker.histogram(
+                "event_to_command_seconds",
+                "From the timestamp of the record that tipped a rule to the commit of its command.",
+                &LATENCY_BUCKETS,
+            )?,
+            consumer_lag: maker.gauges(
+                "consumer_lag",
+                "Records of the input topic not yet read.",
+                &["partition"],
+            )?,
+            transaction_seconds: maker.histogram(
+                "transaction_seconds",
+                "Time a transaction took from begin to commit.",
+                &LATENCY_BUCKETS,
+            )?,
+            transactions: maker.counters(
+                "transactions_total",
+                "Transactions by end: committed or aborted.",
+                &["outcome"],
+            )?,
+            state_keys: maker.gauges("state_keys", "Keys held in memory.", &per_log)?,
+            state_bytes: maker.gauges(
+                "state_bytes",
+                "Bytes of state held in memory, estimated.",
+                &per_log,
+            )?,
+            watermark_seconds: maker.add(GaugeVec::new(
+                opts("watermark_seconds", "Watermark: event time in seconds since the epoch."),
+                &per_log,
+            ))?,
+            restore_seconds: maker.histogram(
+                "restore_seconds",
+                "From the assignment of a partition to its state being restored.",
+                &RESTORE_BUCKETS,
+            )?,
+            history_missing: maker.gauges(
+                "history_missing",
+                "1 where the log no longer held the beginning when state was restored from it.",
+                &per_log,
+            )?,
+            rules_reload_success: maker.gauge(
+                "rules_reload_success",
+                "1 when the last reading of rules and lists succeeded, 0 when it failed.",
+            )?,
+            rules_info: maker.gauges("rules_info", "The rule set in force.", &["ruleset"])?,
+            suppressed: maker.counter("suppressed_total", "Firings held back by a cooldown.")?,
+            freezes_ended: maker.counter(
+                "freezes_ended_total",
+                "Freezes not written because their end did not lie after the watermark.",
+            )?,
+            sums_saturated: maker
+                .counter("sums_saturated_total", "Sums that would have overflowed 64 bits.")?,
+            closed_window_events: maker.counter(
+                "closed_window_events_total",
+                "Events left out of a window that its rule had closed.",
+            )?,
+            partials_late: maker.counter(
+                "partials_late_total",
+                "Partial aggregates that came for a window already closed.",
+            )?,
+            partials_unreadable: maker.counter(
+                "partials_unreadable_total",
+                "Records of the partials topic that could not be read.",
+            )?,
+            watermark_jumps: maker.counter(
+                "watermark_jumps_total",
+                "Jumps of a watermark by more than input.max_ahead.",
+            )?,
+            values_dropped: maker.counter(
+                "values_dropped_total",
+                "Values that a bounded memory of `new` had to leave out.",
+            )?,
+            worker_restarts: maker.counter(
+                "worker_restarts_total",
+                "Workers rebuilt after a failure that their client could not recover from.",
+            )?,
+            ready: maker.gauge("ready", "1 when /readyz says yes.")?,
+            start_time_seconds: maker.add(Gauge::with_opts(opts(
+                "start_time_seconds",
+                "When the process started, seconds since the epoch.",
+            )))?,
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! Settings of the Kafka clients, each with its reason.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rdkafka::ClientConfig;
+
+use crate::stream::Sink;
+
+/// The names of the topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicNames {
+    pub events: Arc<str>,
+    pub partials: Arc<str>,
+    pub decisions: Arc<str>,
+    pub commands: Arc<str>,
+    pub accounts: Arc<str>,
+    pub quarantine: Arc<str>,
+    pub control: Arc<str>,
+    pub journal: Arc<str>,
+    pub notices_dead: Arc<str>,
+}
+
+impl TopicNames {
+    pub(crate) fn of(&self, sink: Sink) -> &str {
+        match sink {
+            Sink::Partials => &self.partials,
+            Sink::Decisions => &self.decisions,
+            Sink::Commands => &self.commands,
+            Sink::Accounts => &self.accounts,
+            Sink::Quarantine => &self.quarantine,
+        }
+    }
+}
+
+/// How to reach Kafka, and under which names.
+#[derive(Clone)]
+pub struct KafkaSettings {
+    pub brokers: String,
+    pub group: String,
+    /// Handed to librdkafka as they are; may hold secrets.
+    pub properties: BTreeMap<String, String>,
+    /// Leave the group when stopping, so that others take over at once. The price is that a
+    /// restart has to wait for a rebalance.
+    pub leave_on_stop: bool,
+    pub topics: TopicNames,
+}
+
+/// Properties may hold passwords and stay hidden.
+impl std::fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSettings").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+impl KafkaSettings {
+    /// What every client has in common.
+    pub(crate) fn base(&self, client_id: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("client.id", client_id);
+        // Answers a broker that came back within a second, not within ten.
+        config.set("reconnect.backoff.max.ms", "1000");
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config
+    }
+
+    pub(crate) fn consumer(&self, slot: &str) -> ClientConfig {
+        let mut config = self.base(slot);
+        config
+            .set("group.id", &self.group)
+            // Partition p of both input topics lands on the same worker.
+            .set("partition.assignment.strategy", "range")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // A missing offset must stop the worker, never skip records.
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("check.crcs", "true")
+            .set("fetch.wait.max.ms", "50")
+            // The default of 1000 leaves the fetcher asleep behind a full queue.
+            .set("fetch.queue.backoff.ms", "5");
+        for (name, value) in [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "1000")] {
+            if !self.properties.contains_key(name) {
+                config.set(name, value);
+            }
+        }
+        if !self.leave_on_stop {
+            // Static membership: a restart takes its partitions back without a rebalance.
+            config.set("group.instance.id", slot);
+        }
+        config
+    }
+
+    pub(crate) fn producer(&self, slot: &str) -> ClientConfig {
+        let mut config = self.base(slot);
+        config
+            .set("transactional.id", format!("{}-{slot}", self.group))
+            .set("transaction.timeout.ms", "10000")
+            .set("message.timeout.ms", "10000")
+            .set("linger.ms", "0")
+            .set("delivery.report.only.error", "true")
+            // A transaction begun before the markers of the one before are written waits so long.
+            .set("retry.backoff.ms", "2")
+            .set("retry.backoff.max.ms", "4")
+            // The broker's limit is what counts; a copy it refuses is written without its value.
+            .set("message.max.bytes", "100000000")
+            .set("compression.type", "lz4")
+            .set("partitioner", "murmur2_random");
+        config
+    }
+}

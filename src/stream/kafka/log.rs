@@ -1,0 +1,441 @@
+//! One worker's consumer and transactional producer.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+
+use crate::stream::kafka::client::{KafkaSettings, TopicNames};
+use crate::stream::kafka::native::{self, Item, PrivateQueue};
+use crate::stream::shared::lock;
+use crate::stream::{
+    Batch, Bounds, Failure, Header, Log, Place, Polled, Produce, Rebalance, Record, Source,
+};
+
+/// One question to the broker.
+const ASK: Duration = Duration::from_secs(5);
+/// How long the end of a transaction is sought before the worker is built anew.
+const SETTLE: Duration = Duration::from_secs(60);
+/// Rebalances and errors are looked for so often.
+const SERVE: Duration = Duration::from_millis(10);
+
+/// Notes rebalances; the worker's loop acts on them after the poll.
+#[derive(Debug, Default)]
+struct Watcher {
+    rebalances: Mutex<Vec<Rebalance>>,
+    /// The loop has ended: partitions are given back at once.
+    closing: AtomicBool,
+    names: Option<TopicNames>,
+}
+
+impl ClientContext for Watcher {
+    fn error(&self, error: KafkaError, reason: &str) {
+        note_error("consumer", &error, reason);
+    }
+}
+
+impl ConsumerContext for Watcher {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let assigned = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            let result = if assigned { consumer.assign(list) } else { consumer.unassign() };
+            if let Err(error) = result {
+                tracing::warn!(%error, "cannot give partitions back");
+            }
+            return;
+        }
+        let event = if assigned {
+            let elements = list.elements();
+            let place = |topic: &str, partition| Place {
+                source: source(self.names.as_ref(), topic.as_bytes()),
+                partition,
+            };
+            let places = elements.iter().map(|at| place(at.topic(), at.partition())).collect();
+            Rebalance::Assigned(places)
+        } else {
+            Rebalance::Revoked { lost: consumer.assignment_lost() }
+        };
+        lock(&self.rebalances).push(event);
+    }
+}
+
+/// Collects what the broker refused: index of the output, and why.
+#[derive(Debug, Default)]
+struct Reports {
+    failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
+}
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        note_error("producer", &error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+        if let Err((error, _)) = result {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+            lock(&self.failed).push((index, code));
+        }
+    }
+}
+
+/// A worker's log in Kafka. Fields drop in order: the queue before its client.
+pub struct KafkaLog {
+    queue: PrivateQueue,
+    consumer: BaseConsumer<Watcher>,
+    producer: BaseProducer<Reports>,
+    settings: KafkaSettings,
+    served_at: Option<Instant>,
+}
+
+impl std::fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaLog").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl KafkaLog {
+    /// Fences whoever used the slot before, and joins the group.
+    ///
+    /// # Errors
+    /// Retriable when the broker does not answer, fatal when a setting cannot be used.
+    pub fn open(settings: &KafkaSettings, slot: &str) -> Result<KafkaLog, Failure> {
+        let made = |error: KafkaError| Failure::Fatal(error.to_string());
+        let config = settings.producer(slot);
+        let producer: BaseProducer<Reports> =
+            BaseProducer::from_config_and_context(&config, Reports::default()).map_err(made)?;
+        producer.init_transactions(ASK).map_err(|error| classify(&error))?;
+        let watcher = Watcher { names: Some(settings.topics.clone()), ..Watcher::default() };
+        let config = settings.consumer(slot);
+        let consumer: BaseConsumer<Watcher> =
+            BaseConsumer::from_config_and_context(&config, watcher).map_err(made)?;
+        let topics = [&*settings.topics.events, &*settings.topics.partials];
+        consumer.subscribe(&topics).map_err(made)?;
+        let queue = PrivateQueue::new(consumer.client().native_ptr());
+        Ok(KafkaLog { queue, consumer, producer, settings: settings.clone(), served_at: None })
+    }
+
+    fn topic(&self, place: Place) -> &str {
+        match place.source {
+            Source::Events => &self.settings.topics.events,
+            Source::Partials => &self.settings.topics.partials,
+        }
+    }
+
+    /// Serves rebalances, errors and whatever lies in the consumer's own queue.
+    fn serve(&mut self, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure> {
+        if self.served_at.is_some_and(|at| at.elapsed() < SERVE) {
+            return Ok(());
+        }
+        self.served_at = Some(Instant::now());
+        let Some(result) = self.consumer.poll(Duration::ZERO) else { return Ok(()) };
+        match result {
+            Ok(message) => {
+                let record = Record {
+                    place: Place {
+                        source: source(Some(&self.settings.topics), message.topic().as_bytes()),
+                        partition: message.partition(),
+                    },
+                    offset: message.offset(),
+                    timestamp_ms: message.timestamp().to_millis(),
+                    key: message.key(),
+                    value: message.payload(),
+                    headers: &NoHeaders,
+                };
+                visit(Polled::Record(record));
+                Ok(())
+            }
+            Err(KafkaError::PartitionEOF(_)) => Ok(()),
+            Err(error) => self.consumer_failure(&error),
+        }
+    }
+
+    fn consumer_failure(&self, error: &KafkaError) -> Result<(), Failure> {
+        if let Some((code, reason)) = self.consumer.client().fatal_error() {
+            return Err(fatal(code, reason));
+        }
+        match error.rdkafka_error_code() {
+            Some(code @ RDKafkaErrorCode::AutoOffsetReset) => Err(Failure::Fatal(format!(
+                "the next record is not in the log any more ({code}): it was deleted before it \
+                 was read"
+            ))),
+            _ => {
+                tracing::warn!(%error, "the consumer reports a fault and goes on");
+                Ok(())
+            }
+        }
+    }
+
+    fn list(&self, offsets: &[(Place, i64)]) -> Result<TopicPartitionList, Failure> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (place, offset) in offsets {
+            list.add_partition_offset(self.topic(*place), place.partition, Offset::Offset(*offset))
+                .map_err(|error| Failure::Fatal(error.to_string()))?;
+        }
+        Ok(list)
+    }
+
+    fn send(&self, index: usize, output: &Produce) -> Result<(), Failure> {
+        loop {
+            let Err(error) = self.producer.send(record(&self.settings.topics, index, output))
+            else {
+                return Ok(());
+            };
+            match error.0.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => {
+                    native::flush(self.producer.client().native_ptr(), 100);
+                    self.producer.poll(Duration::ZERO);
+                }
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                    return Err(Failure::TooLarge(vec![index]));
+                }
+                _ => return Err(classify(&error.0)),
+            }
+        }
+    }
+
+    fn transact(&self, batch: &Batch<'_>) -> Result<(), Failure> {
+        self.producer.begin_transaction().map_err(|error| classify(&error))?;
+        for (index, output) in batch.outputs.iter().enumerate() {
+            self.send(index, output)?;
+        }
+        if !batch.offsets.is_empty() {
+            let offsets = self.list(batch.offsets)?;
+            self.insist(|| {
+                let group = self.consumer.group_metadata().ok_or(KafkaError::NoMessageReceived)?;
+                self.producer.send_offsets_to_transaction(&offsets, &group, ASK)
+            })?;
+        }
+        native::flush(self.producer.client().native_ptr(), 15_000);
+        self.insist(|| self.producer.commit_transaction(ASK))
+    }
+
+    /// Makes a resumable call until it has an outcome.
+    fn insist(&self, call: impl Fn() -> KafkaResult<()>) -> Result<(), Failure> {
+        let until = Instant::now() + SETTLE;
+        loop {
+            let Err(error) = call() else { return Ok(()) };
+            match classify(&error) {
+                Failure::Retriable(reason) if Instant::now() > until => {
+                    return Err(Failure::Fatal(reason));
+                }
+                Failure::Retriable(_) => self.producer.poll(SERVE),
+                failure => return Err(failure),
+            }
+        }
+    }
+
+    fn abort(&self) -> Result<(), Failure> {
+        let until = Instant::now() + SETTLE;
+        loop {
+            self.producer.poll(Duration::ZERO);
+            let Err(error) = self.producer.abort_transaction(Duration::from_millis(100)) else {
+                return Ok(());
+            };
+            match classify(&error) {
+                Failure::Retriable(_) if Instant::now() <= until => {}
+                Failure::Retriable(reason) | Failure::Aborted(reason) => {
+                    return Err(Failure::Fatal(reason));
+                }
+                failure => return Err(failure),
+            }
+        }
+    }
+
+    /// Leaves, or with static membership keeps the slot for the session time-out.
+    pub fn close(self) {
+        self.consumer.context().closing.store(true, Ordering::Release);
+        drop(self);
+    }
+}
+
+impl Log for KafkaLog {
+    fn poll(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure> {
+        self.serve(visit)?;
+        let names = &self.settings.topics;
+        let mut fault = None;
+        self.queue.take(wait_ms, &mut |item| match item {
+            Item::Message(message) => visit(Polled::Record(Record {
+                place: Place {
+                    source: source(Some(names), message.topic),
+                    partition: message.partition,
+                },
+                offset: message.offset,
+                timestamp_ms: message.timestamp_ms,
+                key: message.key,
+                value: message.value,
+                headers: &message.headers,
+            })),
+            Item::Error(code, topic, partition, offset) => {
+                let place = Place { source: source(Some(names), topic), partition };
+                if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF {
+                    visit(Polled::End(place, offset));
+                } else {
+                    fault = Some(KafkaError::MessageConsumption(code.into()));
+                }
+            }
+        });
+        fault.map_or(Ok(()), |error| self.consumer_failure(&error))
+    }
+
+    fn rebalances(&mut self) -> Vec<Rebalance> {
+        std::mem::take(&mut lock(&self.consumer.context().rebalances))
+    }
+
+    fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure> {
+        for (place, _) in starts {
+            self.queue.forward(self.topic(*place), place.partition);
+        }
+        let list = self.list(starts)?;
+        self.consumer.assign(&list).map_err(|error| Failure::Fatal(error.to_string()))
+    }
+
+    fn unassign(&mut self) -> Result<(), Failure> {
+        self.consumer.unassign().map_err(|error| Failure::Fatal(error.to_string()))
+    }
+
+    fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<i64>>, Failure> {
+        let mut list = TopicPartitionList::with_capacity(places.len());
+        for place in places {
+            list.add_partition(self.topic(*place), place.partition);
+        }
+        // Waits for a transaction that is still open on these offsets.
+        let found = self.consumer.committed_offsets(list, ASK);
+        let found = found.map_err(|error| Failure::Retriable(error.to_string()))?;
+        let offset = |place: &Place| {
+            let found = found.find_partition(self.topic(*place), place.partition);
+            match found.map(|at| (at.error(), at.offset())) {
+                Some((Ok(()), Offset::Offset(offset))) => Ok(Some(offset)),
+                Some((Ok(()), _)) => Ok(None),
+                Some((Err(error), _)) => Err(Failure::Retriable(error.to_string())),
+                None => Err(Failure::Retriable("the broker left out a partition".to_owned())),
+            }
+        };
+        places.iter().map(offset).collect()
+    }
+
+    fn bounds(&mut self, place: Place) -> Result<Bounds, Failure> {
+        let found = self.consumer.fetch_watermarks(self.topic(place), place.partition, ASK);
+        let (low, high) = found.map_err(|error| Failure::Retriable(error.to_string()))?;
+        Ok(Bounds { low, high })
+    }
+
+    fn lag(&self, place: Place, next: i64) -> Option<i64> {
+        let client = self.consumer.client().native_ptr();
+        let end = native::known_end(client, self.topic(place), place.partition)?;
+        Some((end - next).max(0))
+    }
+
+    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
+        lock(&self.producer.context().failed).clear();
+        let failure = match self.transact(batch) {
+            Ok(()) => return Ok(()),
+            Err(failure @ (Failure::Fatal(_) | Failure::Replaced(_))) => return Err(failure),
+            Err(failure) => failure,
+        };
+        self.abort()?;
+        let failed = std::mem::take(&mut *lock(&self.producer.context().failed));
+        let too_large = failed.iter().filter(|(_, code)| {
+            matches!(
+                code,
+                RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize
+            )
+        });
+        let too_large: Vec<usize> = too_large.map(|(index, _)| *index).collect();
+        match failure {
+            Failure::TooLarge(_) => Err(failure),
+            _ if !too_large.is_empty() => Err(Failure::TooLarge(too_large)),
+            Failure::Retriable(reason) => Err(Failure::Aborted(reason)),
+            failure => Err(failure),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct NoHeaders;
+
+impl crate::stream::Headers for NoHeaders {
+    fn read(&self) -> Vec<Header> {
+        Vec::new()
+    }
+}
+
+fn source(names: Option<&TopicNames>, topic: &[u8]) -> Source {
+    match names {
+        Some(names) if names.partials.as_bytes() == topic => Source::Partials,
+        _ => Source::Events,
+    }
+}
+
+fn record<'a>(
+    names: &'a TopicNames,
+    index: usize,
+    output: &'a Produce,
+) -> BaseRecord<'a, [u8], [u8], usize> {
+    let mut record = BaseRecord::with_opaque_to(names.of(output.sink), index);
+    record.partition = output.partition;
+    record.key = output.key.as_deref();
+    record.payload = output.value.as_deref();
+    record.timestamp = output.timestamp_ms;
+    if !output.headers.is_empty() {
+        let mut headers = OwnedHeaders::new_with_capacity(output.headers.len());
+        for (name, value) in &output.headers {
+            headers =
+                headers.insert(rdkafka::message::Header { key: name, value: value.as_deref() });
+        }
+        record.headers = Some(headers);
+    }
+    record
+}
+
+/// What an error of a transactional call asks for.
+fn classify(error: &KafkaError) -> Failure {
+    let code = error.rdkafka_error_code();
+    match error {
+        KafkaError::Transaction(inner) if inner.is_fatal() => {
+            fatal(code.unwrap_or(RDKafkaErrorCode::Fatal), error.to_string())
+        }
+        KafkaError::Transaction(inner) if inner.txn_requires_abort() => {
+            Failure::Aborted(error.to_string())
+        }
+        KafkaError::Transaction(inner) if inner.is_retriable() => {
+            Failure::Retriable(error.to_string())
+        }
+        _ => match code {
+            Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => {
+                Failure::Retriable(error.to_string())
+            }
+            Some(RDKafkaErrorCode::State | RDKafkaErrorCode::Fatal) => {
+                Failure::Fatal(error.to_string())
+            }
+            _ => Failure::Aborted(error.to_string()),
+        },
+    }
+}
+
+fn fatal(code: RDKafkaErrorCode, reason: String) -> Failure {
+    match code {
+        RDKafkaErrorCode::FencedInstanceId => Failure::Replaced(reason),
+        _ => Failure::Fatal(reason),
+    }
+}
+
+fn note_error(client: &str, error: &KafkaError, reason: &str) {
+    tracing::warn!(client, %error, reason, "kafka client reports a fault");
+}

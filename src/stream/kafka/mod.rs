@@ -1,0 +1,10 @@
+//! Kafka behind the narrow [`crate::stream::Log`]: consumer, transactional producer, topics.
+
+mod client;
+mod log;
+mod native;
+mod topics;
+
+pub use client::{KafkaSettings, TopicNames};
+pub use log::KafkaLog;
+pub use topics::{TopicError, prepare};

@@ -1,0 +1,192 @@
+//! The topics must be there, with partition counts that fit, before a worker starts.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::stream::kafka::client::KafkaSettings;
+
+const ASK: Duration = Duration::from_secs(5);
+/// A topic just created is in every broker's metadata within so long.
+const APPEAR: Duration = Duration::from_secs(20);
+
+/// Why the topics cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// The broker does not answer: try again.
+    #[error("cannot reach the broker: {0}")]
+    Unreachable(String),
+    #[error(
+        "missing topics: {0}; create them with `tidegate topics create`, or set `topics.create: true`"
+    )]
+    Missing(String),
+    #[error(
+        "the broker does not permit to create topic {topic}: {reason}; have it created with {partitions} partitions, or grant the right to create topics"
+    )]
+    NotPermitted { topic: String, partitions: i32, reason: String },
+    #[error("cannot create topic {topic}: {reason}")]
+    Refused { topic: String, reason: String },
+    #[error(
+        "topic {events} has {has} partitions and {partials} has {other}: they must be equal, because partition p of both belongs to the same worker; raise the smaller with kafka-topics --alter"
+    )]
+    Disagree { events: String, has: usize, partials: String, other: usize },
+    #[error("topic {topic} has {has} partitions, it must have 1 to keep its order")]
+    NotOne { topic: String, has: usize },
+}
+
+/// A topic as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    name: String,
+    partitions: i32,
+    config: Vec<(&'static str, &'static str)>,
+}
+
+/// Checks the topics, creates missing ones when `create` says so (new ones with `partitions`
+/// partitions; partials with as many as the events have), and waits until they are known.
+/// Returns the number of partitions of the events topic, and the names of those created.
+///
+/// # Errors
+/// [`TopicError::Unreachable`] may pass; all others need somebody.
+pub async fn prepare(
+    settings: &KafkaSettings,
+    create: bool,
+    partitions: u32,
+) -> Result<(u32, Vec<String>), TopicError> {
+    let known = tokio::task::block_in_place(|| counts(settings))?;
+    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+    let wanted = wanted(settings, &known, partitions);
+    let missing: Vec<Wanted> =
+        wanted.into_iter().filter(|topic| !known.contains_key(&topic.name)).collect();
+    if !missing.is_empty() && !create {
+        let names: Vec<&str> = missing.iter().map(|topic| topic.name.as_str()).collect();
+        return Err(TopicError::Missing(names.join(", ")));
+    }
+    make(settings, &missing).await?;
+    let until = Instant::now() + APPEAR;
+    let known = loop {
+        let known = tokio::task::block_in_place(|| counts(settings))?;
+        let gone: Vec<&str> = missing
+            .iter()
+            .filter(|topic| !known.contains_key(&topic.name))
+            .map(|topic| topic.name.as_str())
+            .collect();
+        if gone.is_empty() {
+            break known;
+        }
+        if Instant::now() > until {
+            return Err(TopicError::Unreachable(format!(
+                "topics {} were created and are not known yet",
+                gone.join(", ")
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let events = check(settings, &known)?;
+    Ok((events, missing.into_iter().map(|topic| topic.name).collect()))
+}
+
+/// Partition counts that must fit; returns that of the events.
+fn check(settings: &KafkaSettings, known: &BTreeMap<String, usize>) -> Result<u32, TopicError> {
+    let names = &settings.topics;
+    let count = |name: &str| known.get(name).copied().unwrap_or(0);
+    let (has, other) = (count(&names.events), count(&names.partials));
+    if has != other {
+        return Err(TopicError::Disagree {
+            events: names.events.to_string(),
+            has,
+            partials: names.partials.to_string(),
+            other,
+        });
+    }
+    for name in [&names.control, &names.journal] {
+        if count(name) != 1 {
+            return Err(TopicError::NotOne { topic: name.to_string(), has: count(name) });
+        }
+    }
+    Ok(u32::try_from(has).unwrap_or(u32::MAX))
+}
+
+fn wanted(
+    settings: &KafkaSettings,
+    known: &BTreeMap<String, usize>,
+    partitions: i32,
+) -> Vec<Wanted> {
+    let names = &settings.topics;
+    let events = known.get(&*names.events).and_then(|count| i32::try_from(*count).ok());
+    let events = events.unwrap_or(partitions);
+    let log_time = ("message.timestamp.type", "LogAppendTime");
+    // State is rebuilt from these, and by default a broker deletes after a week.
+    let keep = ("retention.ms", "-1");
+    let compact = ("cleanup.policy", "compact");
+    let rows: [(&str, i32, Vec<(&'static str, &'static str)>); 9] = [
+        (&names.events, events, vec![log_time]),
+        (&names.partials, events, vec![log_time, keep]),
+        (&names.commands, partitions, vec![]),
+        (&names.decisions, partitions, vec![]),
+        (&names.quarantine, partitions, vec![]),
+        (&names.accounts, partitions, vec![compact]),
+        (&names.control, 1, vec![compact]),
+        (&names.journal, 1, vec![keep]),
+        (&names.notices_dead, 1, vec![]),
+    ];
+    let topic = |(name, partitions, config): (&str, i32, _)| Wanted {
+        name: name.to_owned(),
+        partitions,
+        config,
+    };
+    rows.map(topic).into()
+}
+
+async fn make(settings: &KafkaSettings, missing: &[Wanted]) -> Result<(), TopicError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let unreachable = |error: KafkaError| TopicError::Unreachable(error.to_string());
+    let admin: AdminClient<DefaultClientContext> =
+        settings.base("tidegate-topics").create().map_err(unreachable)?;
+    let new: Vec<NewTopic<'_>> = missing
+        .iter()
+        .map(|topic| {
+            // -1: the broker's default replication.
+            let replication = TopicReplication::Fixed(-1);
+            let new = NewTopic::new(&topic.name, topic.partitions, replication);
+            topic.config.iter().fold(new, |new, (name, value)| new.set(name, value))
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(ASK)).request_timeout(Some(ASK));
+    let results = admin.create_topics(&new, &options).await.map_err(unreachable)?;
+    for result in results {
+        let Err((name, code)) = result else { continue };
+        let partitions =
+            missing.iter().find(|topic| topic.name == name).map_or(1, |topic| topic.partitions);
+        match code {
+            // Another instance was faster.
+            RDKafkaErrorCode::TopicAlreadyExists => {}
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::PolicyViolation => {
+                let reason = code.to_string();
+                return Err(TopicError::NotPermitted { topic: name, partitions, reason });
+            }
+            RDKafkaErrorCode::RequestTimedOut | RDKafkaErrorCode::OperationTimedOut => {
+                return Err(TopicError::Unreachable(code.to_string()));
+            }
+            _ => return Err(TopicError::Refused { topic: name, reason: code.to_string() }),
+        }
+    }
+    Ok(())
+}
+
+/// Partitions of every topic of the cluster. Asks for all, so that asking creates none.
+fn counts(settings: &KafkaSettings) -> Result<BTreeMap<String, usize>, TopicError> {
+    let unreachable = |error: KafkaError| TopicError::Unreachable(error.to_string());
+    let client: BaseConsumer = settings.base("tidegate-topics").create().map_err(unreachable)?;
+    let metadata = client.fetch_metadata(None, ASK).map_err(unreachable)?;
+    let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+    Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
+}

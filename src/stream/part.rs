@@ -1,0 +1,215 @@
+//! One partition of an input topic at one worker: its engine state and what it has put out.
+
+use std::sync::Arc;
+
+use crate::engine::{Counts, Effect, Input, Origin, Outcome, Output, Plan, State, step};
+use crate::event::{Decoder, EventTime, Reason};
+use crate::stream::emit::{Note, partial, quarantined, record};
+use crate::stream::{Place, Produce, Record, Source};
+
+/// What all partitions of a worker share while records are applied.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) decoder: Decoder,
+    pub(crate) max_bytes: usize,
+    /// Outputs that wait for the next transaction.
+    pub(crate) outbox: Vec<Produce>,
+    pub(crate) notes: Vec<Note>,
+    /// Record timestamps, in ms, of what tipped the commands that wait.
+    pub(crate) tipped: Vec<i64>,
+    pub(crate) key_mismatches: u64,
+}
+
+/// State, place in the log and counts of one partition.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) place: Place,
+    pub(crate) state: State,
+    pub(crate) output: Output,
+    /// Offset of the next record to apply.
+    pub(crate) next: i64,
+    /// Records before this offset were committed before: they rebuild state and emit nothing.
+    pub(crate) emit_from: i64,
+    /// What the group has committed.
+    pub(crate) committed: i64,
+    pub(crate) at_end: bool,
+    pub(crate) last_input_us: i64,
+    pub(crate) assigned_us: i64,
+    pub(crate) restored: bool,
+    told_idle: bool,
+    told_us: i64,
+    /// Counts as of the last export.
+    reported: Counts,
+}
+
+/// Idle partitions tell the owners of shared keys so this often, so that time goes on (R13).
+const HEARTBEAT_US: i64 = 1_000_000;
+/// R8: no input for so many flushes.
+const IDLE_FLUSHES: i64 = 3;
+
+impl Part {
+    pub(crate) fn new(place: Place, origin: Origin, start: i64) -> Part {
+        Part {
+            place,
+            state: State::new(origin),
+            output: Output::default(),
+            next: start,
+            emit_from: start,
+            committed: start,
+            at_end: false,
+            last_input_us: 0,
+            assigned_us: 0,
+            restored: false,
+            told_idle: false,
+            told_us: i64::MIN,
+            reported: Counts::default(),
+        }
+    }
+
+    /// Owned anew: what lies before `committed` is rebuilt without output.
+    pub(crate) fn resume(&mut self, committed: i64, now_us: i64) {
+        self.emit_from = committed;
+        self.committed = committed;
+        self.at_end = false;
+        self.restored = self.next >= committed;
+        self.assigned_us = now_us;
+        self.last_input_us = now_us;
+        self.told_us = i64::MIN;
+        self.reported = self.output.counts.clone();
+    }
+
+    /// Folds one record in. Its outputs wait in `bench` and `output` until the next flush.
+    pub(crate) fn apply(&mut self, record: &Record<'_>, bench: &mut Bench, now_us: i64) {
+        if record.offset < self.next {
+            return;
+        }
+        let live = record.offset >= self.emit_from;
+        if live && !self.restored {
+            self.finish_restore();
+        }
+        let before = self.output.effects.len();
+        let rejected = match self.place.source {
+            Source::Events => self.event(record, bench, live),
+            Source::Partials => {
+                let payload = record.value.unwrap_or_default();
+                let input = Input::Partials {
+                    payload,
+                    offset: record.offset,
+                    record_ts: record.timestamp_ms,
+                };
+                step(&mut self.state, &bench.plan, input, &mut self.output);
+                None
+            }
+        };
+        self.next = record.offset + 1;
+        self.last_input_us = now_us;
+        self.at_end = false;
+        if !live {
+            self.output.effects.clear();
+            self.output.partials.clear();
+            return;
+        }
+        if let Some(reason) = rejected {
+            let topic = &self.state.origin().topic;
+            bench.outbox.push(quarantined(record, topic, self.place, reason));
+            bench.notes.push(Note::Quarantined(reason));
+        }
+        let new = self.output.effects.get(before..).unwrap_or_default();
+        if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
+            bench.tipped.push(record.timestamp_ms.unwrap_or(now_us / 1000));
+        }
+    }
+
+    /// Steps over one record of the events topic; the reason when it belongs in quarantine.
+    fn event(&mut self, record: &Record<'_>, bench: &mut Bench, live: bool) -> Option<Reason> {
+        let value = record.value.unwrap_or_default();
+        match bench.decoder.decode(value, bench.max_bytes) {
+            Ok(event) => {
+                if live && record.key != Some(event.user.as_bytes()) {
+                    bench.key_mismatches += 1;
+                }
+                let input = Input::Event {
+                    event: &event,
+                    offset: record.offset,
+                    record_ts: record.timestamp_ms.map(EventTime),
+                };
+                step(&mut self.state, &bench.plan, input, &mut self.output);
+            }
+            Err(reason) => {
+                let input = Input::Rejected { reason };
+                step(&mut self.state, &bench.plan, input, &mut self.output);
+            }
+        }
+        match self.output.outcome {
+            Outcome::Accepted | Outcome::Duplicate => None,
+            Outcome::Late => Some(Reason::Late),
+            Outcome::Quarantined(reason) => Some(reason),
+        }
+    }
+
+    /// The partition is read to its end. A gap of transaction markers may lie before it.
+    pub(crate) fn ended(&mut self) {
+        self.at_end = true;
+        self.next = self.next.max(self.emit_from);
+        if !self.restored {
+            self.finish_restore();
+        }
+    }
+
+    fn finish_restore(&mut self) {
+        self.restored = true;
+        self.reported = self.output.counts.clone();
+    }
+
+    /// Moves what waits into the outbox of the next transaction.
+    pub(crate) fn collect(
+        &mut self,
+        bench: &mut Bench,
+        partitions: u32,
+        flush_us: i64,
+        now_us: i64,
+    ) {
+        for effect in self.output.effects.drain(..) {
+            let (produce, note) = record(&effect);
+            bench.outbox.push(produce);
+            bench.notes.extend(note);
+        }
+        let Some((idle, beat)) = self.heartbeat(bench, flush_us, now_us) else { return };
+        let origin = self.state.origin().clone();
+        let watermark = self.state.watermark();
+        let records = self.output.partials.drain(&origin, watermark, partitions, idle, beat);
+        if !records.is_empty() {
+            (self.told_idle, self.told_us) = (idle, now_us);
+        }
+        bench.outbox.extend(records.into_iter().map(|(to, payload)| partial(to, payload)));
+    }
+
+    /// Whether the partition is idle, and whether the owners of shared keys must hear from it
+    /// even without events. `None` where nobody listens.
+    pub(crate) fn heartbeat(
+        &self,
+        bench: &Bench,
+        flush_us: i64,
+        now_us: i64,
+    ) -> Option<(bool, bool)> {
+        if self.place.source == Source::Partials || !bench.plan.has_shared() || !self.restored {
+            return None;
+        }
+        let idle = self.is_idle(flush_us, now_us);
+        let beat = self.told_us == i64::MIN
+            || idle != self.told_idle
+            || (idle && now_us - self.told_us >= HEARTBEAT_US);
+        Some((idle, beat))
+    }
+
+    fn is_idle(&self, flush_us: i64, now_us: i64) -> bool {
+        self.at_end && now_us - self.last_input_us >= IDLE_FLUSHES * flush_us
+    }
+
+    /// Counts that came since the last call, for the metrics.
+    pub(crate) fn new_counts(&mut self) -> (Counts, Counts) {
+        let now = self.output.counts.clone();
+        (std::mem::replace(&mut self.reported, now.clone()), now)
+    }
+}

@@ -1,0 +1,76 @@
+//! Where a newly assigned partition begins: its state is rebuilt from the log up to what the
+//! group has committed, without output (architecture 3).
+
+use std::collections::BTreeMap;
+
+use crate::engine::Origin;
+use crate::stream::part::Part;
+use crate::stream::{Failure, Log, Place, Start};
+
+/// The parts of an assignment, each with the offset to read from.
+pub(crate) struct Restored {
+    pub(crate) parts: Vec<Part>,
+    /// Places whose log no longer holds its beginning.
+    pub(crate) truncated: Vec<Place>,
+}
+
+/// Builds the parts of `places`. A state in `parked` that is not ahead of the commit is used
+/// again; otherwise the state begins empty at the start of the log.
+///
+/// # Errors
+/// Retriable when the broker does not answer; fatal when records between the commit and the
+/// start of the log are gone, or the log is shorter than what was committed.
+pub(crate) fn parts(
+    log: &mut impl Log,
+    places: &[Place],
+    parked: &mut BTreeMap<Place, Part>,
+    origin: &dyn Fn(Place) -> Origin,
+    start: Start,
+    now_us: i64,
+) -> Result<Restored, Failure> {
+    let offsets = log.committed(places)?;
+    let mut plans = Vec::new();
+    for (place, committed) in places.iter().zip(offsets) {
+        let bounds = log.bounds(*place)?;
+        let committed = match (committed, start) {
+            (Some(committed), _) => committed,
+            (None, Start::Latest) if place.source == crate::stream::Source::Events => bounds.high,
+            (None, _) => bounds.low,
+        };
+        if committed < bounds.low {
+            return Err(Failure::Fatal(format!(
+                "{}: records {committed} to {} were deleted before they were read; lengthen the \
+                 topic's retention, and to go on without them move the group's offset there",
+                name(origin, *place),
+                bounds.low
+            )));
+        }
+        if committed > bounds.high {
+            return Err(Failure::Fatal(format!(
+                "{}: the group has committed offset {committed}, but the log ends at {}: was the \
+                 topic made anew? delete the group's offsets to start over",
+                name(origin, *place),
+                bounds.high
+            )));
+        }
+        plans.push((*place, committed, bounds.low));
+    }
+    let mut restored = Restored { parts: Vec::new(), truncated: Vec::new() };
+    for (place, committed, low) in plans {
+        let kept = parked.remove(&place).filter(|part| part.next <= committed && part.next >= low);
+        let mut part = kept.unwrap_or_else(|| {
+            if low > 0 {
+                restored.truncated.push(place);
+            }
+            Part::new(place, origin(place), low)
+        });
+        part.resume(committed, now_us);
+        restored.parts.push(part);
+    }
+    Ok(restored)
+}
+
+fn name(origin: &dyn Fn(Place) -> Origin, place: Place) -> String {
+    let origin = origin(place);
+    format!("{}[{}]", origin.topic, origin.partition)
+}

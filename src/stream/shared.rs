@@ -1,0 +1,112 @@
+//! What a worker shares with other threads: the plan it runs, what it looks like, and the
+//! decisions it committed last.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::engine::Plan;
+
+/// Decisions kept for the status page.
+const RECENT_MAX: usize = 100;
+
+/// The plan in force. Workers look at the number at every turn and take a new plan between two
+/// transactions.
+#[derive(Debug)]
+pub struct PlanCell {
+    plan: Mutex<Arc<Plan>>,
+    number: AtomicU64,
+}
+
+impl PlanCell {
+    pub fn new(plan: Plan) -> PlanCell {
+        PlanCell { plan: Mutex::new(Arc::new(plan)), number: AtomicU64::new(0) }
+    }
+
+    pub fn get(&self) -> (Arc<Plan>, u64) {
+        let plan = lock(&self.plan);
+        (plan.clone(), self.number.load(Ordering::Acquire))
+    }
+
+    pub fn set(&self, plan: Plan) {
+        let mut current = lock(&self.plan);
+        *current = Arc::new(plan);
+        self.number.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+}
+
+/// Where a worker is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Not yet a member of the group.
+    #[default]
+    Joining,
+    /// Has partitions whose state is being rebuilt.
+    Restoring,
+    Running,
+    /// Cannot go on without help; the reason says why.
+    Stuck,
+    Stopped,
+}
+
+/// One partition as a worker sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionView {
+    pub topic: String,
+    pub partition: i32,
+    pub next: i64,
+    pub committed: i64,
+    pub lag: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub watermark: Option<i64>,
+    pub keys: usize,
+    pub bytes: usize,
+    pub restored: bool,
+}
+
+/// A worker as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct WorkerView {
+    pub slot: String,
+    pub state: Phase,
+    /// Why it is not running, in words.
+    pub reason: Option<String>,
+    /// When the broker last answered, microseconds since the epoch.
+    #[serde(skip)]
+    pub contact_us: i64,
+    pub partitions: Vec<PartitionView>,
+}
+
+/// The decisions committed last, as they were written.
+#[derive(Debug, Default)]
+pub struct Recent {
+    decisions: Mutex<VecDeque<Vec<u8>>>,
+}
+
+impl Recent {
+    pub fn push(&self, decision: Vec<u8>) {
+        let mut decisions = lock(&self.decisions);
+        if decisions.len() == RECENT_MAX {
+            decisions.pop_front();
+        }
+        decisions.push_back(decision);
+    }
+
+    /// The newest first.
+    pub fn all(&self) -> Vec<serde_json::Value> {
+        let decisions = lock(&self.decisions);
+        decisions.iter().rev().filter_map(|text| serde_json::from_slice(text).ok()).collect()
+    }
+}
+
+/// A thread that panicked while it held the lock left plain data behind.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

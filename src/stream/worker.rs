@@ -1,0 +1,360 @@
+//! The loop of one worker: poll, apply, act on rebalances, commit.
+//!
+//! Outputs wait in an outbox and are produced in one transaction with the input offsets, at the
+//! latest every flush interval, and at once (5 ms apart) when a command waits and everything
+//! already fetched is applied. After an abort, state and outbox stay and the commit is tried
+//! again: nothing is sought back or rolled back.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use crate::engine::Origin;
+use crate::event::Decoder;
+use crate::metrics::Metrics;
+use crate::stream::part::{Bench, Part};
+use crate::stream::restore::{self, Restored};
+use crate::stream::shared::{PlanCell, Recent, WorkerView};
+use crate::stream::{Batch, Clock, Failure, Log, Place, Polled, Rebalance, Source};
+
+mod report;
+
+/// Where to begin without a committed offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    #[default]
+    Oldest,
+    /// What is there already warms the counters and emits nothing.
+    Latest,
+}
+
+/// What a worker is told at its start.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// `<instance>-<n>`.
+    pub slot: String,
+    pub events_topic: Arc<str>,
+    pub partials_topic: Arc<str>,
+    /// Partitions of the events topic, and as many of the partials topic.
+    pub partitions: u32,
+    pub flush_interval_ms: u64,
+    pub max_bytes: usize,
+    pub start: Start,
+}
+
+/// Least time between two commits: closer ones run into the markers of the one before.
+const COMMIT_GAP_US: i64 = 5_000;
+/// Longest wait in a poll, so that rebalances are served.
+const POLL_MAX_MS: u64 = 10;
+/// The broker is asked for a sign of life when nothing came for so long.
+const CONTACT_US: i64 = 10_000_000;
+/// Pause after a commit or a restore that failed.
+const RETRY_US: i64 = 100_000;
+
+/// One worker over one log.
+#[derive(Debug)]
+pub struct Worker<L, C> {
+    log: L,
+    clock: C,
+    settings: WorkerSettings,
+    plans: Arc<PlanCell>,
+    plan_number: u64,
+    bench: Bench,
+    parts: BTreeMap<Place, Part>,
+    /// States of partitions that were taken away and may come back.
+    parked: BTreeMap<Place, Part>,
+    /// An assignment whose restore must be tried again.
+    pending: Option<Vec<Place>>,
+    member: bool,
+    metrics: Metrics,
+    view: Arc<Mutex<WorkerView>>,
+    recent: Arc<Recent>,
+    last_commit_us: i64,
+    not_before_us: i64,
+    /// Everything that had been fetched is applied.
+    drained: bool,
+    contact_us: i64,
+    reported_us: i64,
+}
+
+impl<L: Log, C: Clock> Worker<L, C> {
+    pub fn new(
+        log: L,
+        clock: C,
+        settings: WorkerSettings,
+        decoder: Decoder,
+        plans: Arc<PlanCell>,
+        outside: (Metrics, Arc<Mutex<WorkerView>>, Arc<Recent>),
+    ) -> Worker<L, C> {
+        let (plan, plan_number) = plans.get();
+        let (metrics, view, recent) = outside;
+        let now_us = clock.now_us();
+        let bench = Bench {
+            plan,
+            decoder,
+            max_bytes: settings.max_bytes,
+            outbox: Vec::new(),
+            notes: Vec::new(),
+            tipped: Vec::new(),
+            key_mismatches: 0,
+        };
+        Worker {
+            log,
+            clock,
+            settings,
+            plans,
+            plan_number,
+            bench,
+            parts: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            pending: None,
+            member: false,
+            metrics,
+            view,
+            recent,
+            last_commit_us: now_us,
+            not_before_us: i64::MIN,
+            drained: true,
+            contact_us: now_us,
+            reported_us: i64::MIN,
+        }
+    }
+
+    /// One round of the loop; returns after at most 10 ms without input, later when a commit
+    /// takes longer.
+    ///
+    /// # Errors
+    /// [`Failure::Fatal`]: build a new worker. [`Failure::Replaced`]: end the process.
+    pub fn turn(&mut self) -> Result<(), Failure> {
+        self.take_plan()?;
+        self.poll()?;
+        for rebalance in self.log.rebalances() {
+            self.rebalance(rebalance)?;
+        }
+        let now_us = self.clock.now_us();
+        if self.pending.is_some() && now_us >= self.not_before_us {
+            self.restore(now_us)?;
+        }
+        if self.is_due(now_us) {
+            self.flush()?;
+        }
+        self.keep_contact(now_us)?;
+        self.report(self.clock.now_us());
+        Ok(())
+    }
+
+    /// Commits what is applied and gives the log back, so that it can be closed.
+    ///
+    /// # Errors
+    /// What the last commit fails with; the log's end of it is undone by whoever comes next.
+    pub fn stop(mut self) -> Result<L, Failure> {
+        self.flush()?;
+        let now_us = self.clock.now_us();
+        self.report_now(now_us);
+        Ok(self.log)
+    }
+
+    /// Ends at once, as a crash would; for simulations.
+    pub fn into_log(self) -> L {
+        self.log
+    }
+
+    fn poll(&mut self) -> Result<(), Failure> {
+        let now_us = self.clock.now_us();
+        let (parts, bench) = (&mut self.parts, &mut self.bench);
+        let mut seen = false;
+        let waits = if bench.tipped.is_empty() { POLL_MAX_MS } else { 0 };
+        let mut visit = |polled: Polled<'_>| match polled {
+            Polled::Record(record) => {
+                seen = true;
+                if let Some(part) = parts.get_mut(&record.place) {
+                    part.apply(&record, bench, now_us);
+                }
+            }
+            Polled::End(place, _) => {
+                if let Some(part) = parts.get_mut(&place) {
+                    part.ended();
+                }
+            }
+        };
+        match self.log.poll(waits.min(self.settings.flush_interval_ms), &mut visit) {
+            Ok(()) | Err(Failure::Retriable(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+        if seen {
+            self.contact_us = now_us;
+        }
+        self.drained = !seen;
+        Ok(())
+    }
+
+    /// A new plan takes effect between two transactions.
+    fn take_plan(&mut self) -> Result<(), Failure> {
+        if self.plans.number() == self.plan_number || !self.flush()? {
+            return Ok(());
+        }
+        (self.bench.plan, self.plan_number) = self.plans.get();
+        Ok(())
+    }
+
+    fn rebalance(&mut self, rebalance: Rebalance) -> Result<(), Failure> {
+        match rebalance {
+            Rebalance::Assigned(places) => {
+                self.member = true;
+                self.pending = Some(places);
+                self.not_before_us = i64::MIN;
+            }
+            Rebalance::Revoked { lost } => {
+                let clean = !lost && self.flush()?;
+                self.pending = None;
+                self.member = false;
+                for (place, part) in std::mem::take(&mut self.parts) {
+                    report::forget(&self.metrics, place);
+                    if clean {
+                        self.parked.insert(place, part);
+                    }
+                }
+                // A state that is ahead of the commit goes, and so does what it put out.
+                self.bench.clear();
+                self.log.unassign()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, now_us: i64) -> Result<(), Failure> {
+        let Some(places) = &self.pending else { return Ok(()) };
+        let topics = (self.settings.events_topic.clone(), self.settings.partials_topic.clone());
+        let origin = move |place: Place| {
+            let topic = match place.source {
+                Source::Events => topics.0.clone(),
+                Source::Partials => topics.1.clone(),
+            };
+            Origin { topic, partition: place.partition }
+        };
+        let (log, parked) = (&mut self.log, &mut self.parked);
+        let found = restore::parts(log, places, parked, &origin, self.settings.start, now_us);
+        let Restored { parts, truncated } = match found {
+            Ok(restored) => restored,
+            Err(Failure::Retriable(reason)) => {
+                tracing::warn!(slot = %self.settings.slot, reason, "cannot restore yet, trying again");
+                self.not_before_us = now_us + RETRY_US;
+                return Ok(());
+            }
+            Err(failure) => return Err(failure),
+        };
+        for place in truncated {
+            let origin = origin(place);
+            tracing::warn!(topic = %origin.topic, partition = place.partition,
+                "the log no longer holds its beginning: windows that reach further back are short");
+            self.metrics.history_missing.with_label_values(&report::labels(place)).set(1);
+        }
+        let starts: Vec<(Place, i64)> = parts.iter().map(|part| (part.place, part.next)).collect();
+        self.log.assign(&starts)?;
+        self.pending = None;
+        // What was parked and did not come back belongs to others now (K4).
+        self.parked.clear();
+        self.parts = parts.into_iter().map(|part| (part.place, part)).collect();
+        self.contact_us = now_us;
+        Ok(())
+    }
+
+    fn is_due(&self, now_us: i64) -> bool {
+        if now_us < self.not_before_us {
+            return false;
+        }
+        let since = now_us - self.last_commit_us;
+        let flush_us = self.flush_us();
+        if !self.bench.tipped.is_empty() {
+            return since >= flush_us || (self.drained && since >= COMMIT_GAP_US);
+        }
+        since >= flush_us
+    }
+
+    fn flush_us(&self) -> i64 {
+        i64::try_from(self.settings.flush_interval_ms).unwrap_or(i64::MAX / 1000) * 1000
+    }
+
+    /// Commits outputs and offsets; true when everything applied is committed.
+    fn flush(&mut self) -> Result<bool, Failure> {
+        let now_us = self.clock.now_us();
+        let flush_us = self.flush_us();
+        self.last_commit_us = now_us;
+        for part in self.parts.values_mut() {
+            part.collect(&mut self.bench, self.settings.partitions, flush_us, now_us);
+        }
+        let moved = |part: &&Part| part.restored && part.next > part.committed;
+        let offsets: Vec<(Place, i64)> =
+            self.parts.values().filter(moved).map(|part| (part.place, part.next)).collect();
+        if offsets.is_empty() && self.bench.outbox.is_empty() {
+            return Ok(true);
+        }
+        let batch = Batch { outputs: &self.bench.outbox, offsets: &offsets };
+        let failure = match self.log.commit(&batch) {
+            Ok(()) => {
+                let done_us = self.clock.now_us();
+                self.last_commit_us = done_us;
+                self.contact_us = done_us;
+                self.committed(&offsets, now_us, done_us);
+                return Ok(true);
+            }
+            Err(failure) => failure,
+        };
+        match failure {
+            Failure::Retriable(reason) | Failure::Aborted(reason) => {
+                tracing::warn!(slot = %self.settings.slot, reason, "a commit will be tried again");
+                self.metrics.transactions.with_label_values(&["aborted"]).inc();
+                self.not_before_us = now_us + RETRY_US;
+                Ok(false)
+            }
+            Failure::TooLarge(outputs) => {
+                self.metrics.transactions.with_label_values(&["aborted"]).inc();
+                self.shrink(&outputs)?;
+                Ok(false)
+            }
+            Failure::Fatal(_) | Failure::Replaced(_) => Err(failure),
+        }
+    }
+
+    /// The broker refused outputs for their size: the largest quarantine copy among them goes
+    /// without its value (E4).
+    fn shrink(&mut self, refused: &[usize]) -> Result<(), Failure> {
+        let size = |at: &usize| {
+            let output = self.bench.outbox.get(*at)?;
+            let copy = output.sink == crate::stream::Sink::Quarantine;
+            output.value.as_ref().filter(|_| copy).map(Vec::len)
+        };
+        let largest = refused.iter().copied().max_by_key(|at| size(at));
+        match largest.filter(|at| size(at).is_some()) {
+            Some(at) => {
+                self.bench.outbox[at].value = None;
+                Ok(())
+            }
+            None => Err(Failure::Fatal(
+                "an output is larger than its topic takes: raise the topic's max.message.bytes"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn keep_contact(&mut self, now_us: i64) -> Result<(), Failure> {
+        if now_us - self.contact_us < CONTACT_US {
+            return Ok(());
+        }
+        let place = Place { source: Source::Events, partition: 0 };
+        match self.log.bounds(place) {
+            Ok(_) => self.contact_us = now_us,
+            Err(Failure::Retriable(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+}
+
+impl Bench {
+    /// Forgets what was put out.
+    fn clear(&mut self) {
+        self.outbox.clear();
+        self.notes.clear();
+        self.tipped.clear();
+    }
+}

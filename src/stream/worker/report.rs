@@ -1,0 +1,172 @@
+//! What a worker tells others: metrics of what is committed, and how it looks.
+
+use crate::engine::Counts;
+use crate::event::EventTime;
+use crate::metrics::Metrics;
+use crate::stream::emit::Note;
+use crate::stream::part::Part;
+use crate::stream::shared::{PartitionView, Phase, lock};
+use crate::stream::worker::Worker;
+use crate::stream::{Clock, Log, Place, Sink, Source};
+
+/// Gauges and the status page are brought up to date so often.
+const REPORT_US: i64 = 500_000;
+
+impl<L: Log, C: Clock> Worker<L, C> {
+    /// Counts what a commit made final, and empties the outbox.
+    pub(super) fn committed(&mut self, offsets: &[(Place, i64)], from_us: i64, done_us: i64) {
+        for (place, next) in offsets {
+            if let Some(part) = self.parts.get_mut(place) {
+                part.committed = *next;
+            }
+        }
+        let metrics = &self.metrics;
+        metrics.transactions.with_label_values(&["committed"]).inc();
+        metrics.transaction_seconds.observe(seconds(done_us - from_us));
+        for tipped_ms in &self.bench.tipped {
+            let waited = done_us - tipped_ms.saturating_mul(1000);
+            metrics.event_to_command_seconds.observe(seconds(waited.max(0)));
+        }
+        for note in &self.bench.notes {
+            count(metrics, note);
+        }
+        metrics.key_mismatch.inc_by(std::mem::take(&mut self.bench.key_mismatches));
+        for output in &self.bench.outbox {
+            if let (Sink::Decisions, Some(value)) = (output.sink, &output.value) {
+                self.recent.push(value.clone());
+            }
+        }
+        for part in self.parts.values_mut().filter(|part| part.restored) {
+            let (before, now) = part.new_counts();
+            add(metrics, part.place, &before, &now);
+        }
+        self.bench.clear();
+    }
+
+    /// Brings gauges and view up to date when it is time.
+    pub(super) fn report(&mut self, now_us: i64) {
+        if now_us.saturating_sub(self.reported_us) >= REPORT_US {
+            self.report_now(now_us);
+        }
+    }
+
+    pub(super) fn report_now(&mut self, now_us: i64) {
+        self.reported_us = now_us;
+        let mut partitions = Vec::new();
+        for part in self.parts.values_mut() {
+            if part.restored && part.assigned_us > 0 {
+                let took = seconds(now_us - part.assigned_us);
+                self.metrics.restore_seconds.observe(took);
+                part.assigned_us = 0;
+            }
+            let lag = self.log.lag(part.place, part.next);
+            let view = partition_view(part, lag);
+            gauges(&self.metrics, part.place, &view);
+            partitions.push(view);
+        }
+        let restored = self.pending.is_none() && self.parts.values().all(|part| part.restored);
+        let phase = match (self.member, restored) {
+            (false, _) => Phase::Joining,
+            (true, false) => Phase::Restoring,
+            (true, true) => Phase::Running,
+        };
+        let mut view = lock(&self.view);
+        view.slot.clone_from(&self.settings.slot);
+        view.state = phase;
+        view.reason = None;
+        view.contact_us = self.contact_us;
+        view.partitions = partitions;
+    }
+}
+
+/// Labels of a partition's gauges: the log it belongs to, and its number.
+pub(super) fn labels(place: Place) -> [String; 2] {
+    let log = match place.source {
+        Source::Events => "events",
+        Source::Partials => "partials",
+    };
+    [log.to_owned(), place.partition.to_string()]
+}
+
+/// Gauges of a partition that somebody else has now.
+pub(super) fn forget(metrics: &Metrics, place: Place) {
+    let labels = labels(place);
+    // Refused only where there was no such gauge.
+    metrics.consumer_lag.remove_label_values(&[&labels[1]]).unwrap_or_default();
+    for gauges in [&metrics.state_keys, &metrics.state_bytes, &metrics.history_missing] {
+        gauges.remove_label_values(&labels).unwrap_or_default();
+    }
+    metrics.watermark_seconds.remove_label_values(&labels).unwrap_or_default();
+}
+
+fn partition_view(part: &Part, lag: Option<i64>) -> PartitionView {
+    let origin = part.state.origin();
+    PartitionView {
+        topic: origin.topic.to_string(),
+        partition: origin.partition,
+        next: part.next,
+        committed: part.committed,
+        lag,
+        watermark: part.state.watermark().map(|EventTime(ms)| ms),
+        keys: part.state.keys(),
+        bytes: part.state.bytes(),
+        restored: part.restored,
+    }
+}
+
+fn gauges(metrics: &Metrics, place: Place, view: &PartitionView) {
+    let labels = labels(place);
+    if let (Source::Events, Some(lag)) = (place.source, view.lag) {
+        metrics.consumer_lag.with_label_values(&[&labels[1]]).set(lag);
+    }
+    let size = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+    metrics.state_keys.with_label_values(&labels).set(size(view.keys));
+    metrics.state_bytes.with_label_values(&labels).set(size(view.bytes));
+    if let Some(ms) = view.watermark {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; 2^53 ms lie far off")]
+        metrics.watermark_seconds.with_label_values(&labels).set(ms as f64 / 1000.0);
+    }
+}
+
+fn count(metrics: &Metrics, note: &Note) {
+    match note {
+        Note::Decision { rule, level, mode } => {
+            let level = level.to_string();
+            metrics.decisions.with_label_values(&[rule, &level, mode]).inc();
+        }
+        Note::Command(command) => metrics.commands.with_label_values(&[command]).inc(),
+        Note::Quarantined(reason) => {
+            metrics.quarantined.with_label_values(&[reason.to_string()]).inc();
+        }
+    }
+}
+
+fn add(metrics: &Metrics, place: Place, before: &Counts, now: &Counts) {
+    if place.source == Source::Events {
+        let partition = place.partition.to_string();
+        let records = metrics.records_consumed.with_label_values(&[&partition]);
+        records.inc_by(now.consumed - before.consumed);
+        let outcomes = [
+            ("accepted", now.accepted - before.accepted),
+            ("duplicate", now.duplicate - before.duplicate),
+            ("late", now.late - before.late),
+            ("quarantined", now.quarantined - before.quarantined),
+        ];
+        for (outcome, more) in outcomes {
+            metrics.events.with_label_values(&[&partition, outcome]).inc_by(more);
+        }
+    }
+    metrics.suppressed.inc_by(now.suppressed - before.suppressed);
+    metrics.freezes_ended.inc_by(now.freezes_ended - before.freezes_ended);
+    metrics.sums_saturated.inc_by(now.saturated - before.saturated);
+    metrics.closed_window_events.inc_by(now.closed_window - before.closed_window);
+    metrics.partials_late.inc_by(now.partials_late - before.partials_late);
+    metrics.partials_unreadable.inc_by(now.partials_unreadable - before.partials_unreadable);
+    metrics.watermark_jumps.inc_by(now.watermark_jumps - before.watermark_jumps);
+    metrics.values_dropped.inc_by(now.values_dropped - before.values_dropped);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds are floats in metrics")]
+fn seconds(us: i64) -> f64 {
+    us as f64 / 1e6
+}
