@@ -6,4 +6,5 @@ mod model;
 mod notify;
 mod rules;
 mod shipped;
+mod sim;
 mod tidy;

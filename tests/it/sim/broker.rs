@@ -1,0 +1,408 @@
+//! A Kafka in memory with the faults of a real one: atomic commits, holes in offsets, group
+//! generations, fencing by epoch, and a way to fail at any call.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use tidegate::stream::{
+    Batch, Bounds, Clock, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record,
+    Sink, Source,
+};
+
+/// A larger output is refused, as by `max.message.bytes`.
+pub(super) const SIZE_MAX: usize = 4_000;
+
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) timestamp_ms: i64,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) headers: Vec<Header>,
+}
+
+/// Headers as they were produced.
+#[derive(Debug)]
+struct Kept<'a>(&'a [Header]);
+
+impl Headers for Kept<'_> {
+    fn read(&self) -> Vec<Header> {
+        self.0.to_vec()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct SimClock(pub(super) Rc<Cell<i64>>);
+
+impl Clock for SimClock {
+    fn now_us(&self) -> i64 {
+        self.0.get()
+    }
+}
+
+/// How likely each fault is at one call, in thousandths.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Faults {
+    pub(super) crash: u32,
+    pub(super) abort: u32,
+    pub(super) ask: u32,
+    pub(super) slow: u32,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    epoch: u64,
+    /// A generation's member; none after it was thrown out.
+    generation: Option<u64>,
+    places: Vec<Place>,
+    events: Vec<Rebalance>,
+    /// Has given its partitions back in the rebalance that runs.
+    joined: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Broker {
+    pub(super) partitions: i32,
+    /// `None` is a marker: an offset that no reader sees.
+    pub(super) inputs: BTreeMap<Place, Vec<Option<Entry>>>,
+    pub(super) outputs: BTreeMap<Sink, Vec<Produce>>,
+    pub(super) committed: BTreeMap<Place, i64>,
+    members: BTreeMap<String, Member>,
+    generation: u64,
+    rebalancing: bool,
+    pub(super) commits: u64,
+    pub(super) crashes: u64,
+    pub(super) aborts: u64,
+    pub(super) rebalances: u64,
+}
+
+impl Broker {
+    pub(super) fn new(partitions: i32) -> Broker {
+        let place = |source, partition| Place { source, partition };
+        let all =
+            (0..partitions).flat_map(|p| [place(Source::Events, p), place(Source::Partials, p)]);
+        Broker {
+            partitions,
+            inputs: all.map(|place| (place, Vec::new())).collect(),
+            outputs: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            members: BTreeMap::new(),
+            generation: 0,
+            rebalancing: false,
+            commits: 0,
+            crashes: 0,
+            aborts: 0,
+            rebalances: 0,
+        }
+    }
+
+    pub(super) fn append(&mut self, place: Place, entry: Entry) {
+        self.inputs.get_mut(&place).unwrap().push(Some(entry));
+    }
+
+    /// Everything that can be read is committed, markers at the end aside.
+    pub(super) fn is_drained(&self) -> bool {
+        self.inputs.iter().all(|(place, log)| {
+            let end = log.iter().rposition(Option::is_some).map_or(0, |at| at + 1);
+            end == 0
+                || self.committed.get(place).is_some_and(|at| *at >= i64::try_from(end).unwrap())
+        })
+    }
+
+    fn join(&mut self, slot: &str) -> u64 {
+        let known = self.members.get(slot).is_some_and(|member| member.generation.is_some());
+        let generation = self.generation;
+        let member = self.members.entry(slot.to_owned()).or_default();
+        member.epoch += 1;
+        let epoch = member.epoch;
+        member.events.clear();
+        if known && !self.rebalancing {
+            // A static member that comes back has its partitions without a rebalance.
+            member.generation = Some(generation);
+            member.events.push(Rebalance::Assigned(member.places.clone()));
+        } else {
+            member.generation = Some(generation);
+            member.places.clear();
+            member.joined = true;
+            self.rebalance();
+            self.settle();
+        }
+        epoch
+    }
+
+    /// Every member has to give its partitions back.
+    pub(super) fn rebalance(&mut self) {
+        self.rebalances += 1;
+        if self.rebalancing {
+            return;
+        }
+        self.rebalancing = true;
+        for member in self.members.values_mut().filter(|member| member.generation.is_some()) {
+            if member.places.is_empty() {
+                member.joined = true;
+            } else if !member.joined {
+                member.events.push(Rebalance::Revoked { lost: false });
+            }
+        }
+        self.settle();
+    }
+
+    /// The session of a member ended: others get its partitions at once.
+    pub(super) fn throw_out(&mut self, slot: &str) {
+        if let Some(member) = self.members.get_mut(slot)
+            && member.generation.take().is_some()
+        {
+            member.places.clear();
+            member.joined = false;
+            member.events = vec![Rebalance::Revoked { lost: true }];
+            self.rebalance();
+        }
+    }
+
+    /// Ends the rebalance when all members have joined.
+    fn settle(&mut self) {
+        let mut alive: Vec<&mut Member> =
+            self.members.values_mut().filter(|member| member.generation.is_some()).collect();
+        if !self.rebalancing || alive.iter().any(|member| !member.joined) || alive.is_empty() {
+            return;
+        }
+        self.rebalancing = false;
+        self.generation += 1;
+        let count = i32::try_from(alive.len()).unwrap();
+        for (n, member) in (0..).zip(&mut alive) {
+            let own = (0..self.partitions).filter(|p| p % count == n);
+            member.places = own
+                .flat_map(|partition| {
+                    [Source::Events, Source::Partials].map(|source| Place { source, partition })
+                })
+                .collect();
+            member.generation = Some(self.generation);
+            member.joined = false;
+            member.events.push(Rebalance::Assigned(member.places.clone()));
+        }
+    }
+}
+
+/// One worker's client.
+#[derive(Debug)]
+pub(super) struct SimLog {
+    pub(super) broker: Rc<RefCell<Broker>>,
+    pub(super) clock: SimClock,
+    pub(super) rng: Rc<RefCell<ChaCha8Rng>>,
+    pub(super) faults: Faults,
+    slot: String,
+    epoch: u64,
+    generation: u64,
+    positions: BTreeMap<Place, i64>,
+    ended: BTreeSet<Place>,
+}
+
+impl SimLog {
+    pub(super) fn open(
+        broker: &Rc<RefCell<Broker>>,
+        clock: &SimClock,
+        rng: &Rc<RefCell<ChaCha8Rng>>,
+        faults: Faults,
+        slot: &str,
+    ) -> SimLog {
+        let epoch = broker.borrow_mut().join(slot);
+        SimLog {
+            broker: broker.clone(),
+            clock: clock.clone(),
+            rng: rng.clone(),
+            faults,
+            slot: slot.to_owned(),
+            epoch,
+            generation: 0,
+            positions: BTreeMap::new(),
+            ended: BTreeSet::new(),
+        }
+    }
+
+    fn chance(&self, thousandths: u32) -> bool {
+        self.rng.borrow_mut().random_range(0..1000_u32) < thousandths
+    }
+
+    fn crash(&self) -> Result<(), Failure> {
+        if self.chance(self.faults.crash) {
+            self.broker.borrow_mut().crashes += 1;
+            return Err(Failure::Fatal("crash".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn ask(&self) -> Result<(), Failure> {
+        self.crash()?;
+        match self.chance(self.faults.ask) {
+            true => Err(Failure::Retriable("no answer".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn advance(&self, us: i64) {
+        self.clock.0.set(self.clock.0.get() + us);
+    }
+
+    fn is_current(&self) -> bool {
+        self.broker.borrow().members.get(&self.slot).is_some_and(|m| m.epoch == self.epoch)
+    }
+}
+
+impl Log for SimLog {
+    fn poll(&mut self, _: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure> {
+        self.crash()?;
+        self.advance(500);
+        if !self.is_current() {
+            return Err(Failure::Fatal("fenced".to_owned()));
+        }
+        let rejoin = {
+            let broker = self.broker.borrow();
+            let member = &broker.members[&self.slot];
+            member.generation.is_none() && member.events.is_empty()
+        };
+        if rejoin {
+            // Thrown out, and the loss has been told: the client joins again.
+            self.epoch = self.broker.borrow_mut().join(&self.slot);
+            return Ok(());
+        }
+        let broker = self.broker.clone();
+        let broker = broker.borrow();
+        let mut budget = self.rng.borrow_mut().random_range(0..40_usize);
+        for (place, next) in &mut self.positions {
+            let log = &broker.inputs[place];
+            while budget > 0 && usize::try_from(*next).unwrap() < log.len() {
+                let at = usize::try_from(*next).unwrap();
+                if let Some(entry) = &log[at] {
+                    let headers = Kept(&entry.headers);
+                    visit(Polled::Record(Record {
+                        place: *place,
+                        offset: *next,
+                        timestamp_ms: Some(entry.timestamp_ms),
+                        key: entry.key.as_deref(),
+                        value: entry.value.as_deref(),
+                        headers: &headers,
+                    }));
+                    budget -= 1;
+                }
+                *next += 1;
+                self.ended.remove(place);
+            }
+            if usize::try_from(*next).unwrap() == log.len() && self.ended.insert(*place) {
+                visit(Polled::End(*place, *next));
+            }
+        }
+        Ok(())
+    }
+
+    fn rebalances(&mut self) -> Vec<Rebalance> {
+        let mut broker = self.broker.borrow_mut();
+        let member = broker.members.get_mut(&self.slot).unwrap();
+        if member.epoch != self.epoch {
+            return Vec::new();
+        }
+        let events = std::mem::take(&mut member.events);
+        if events.iter().any(|event| matches!(event, Rebalance::Assigned(_))) {
+            self.generation = member.generation.unwrap();
+        }
+        events
+    }
+
+    fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure> {
+        self.crash()?;
+        self.positions = starts.iter().copied().collect();
+        self.ended.clear();
+        Ok(())
+    }
+
+    fn unassign(&mut self) -> Result<(), Failure> {
+        self.crash()?;
+        self.positions.clear();
+        let mut broker = self.broker.borrow_mut();
+        let member = broker.members.get_mut(&self.slot).unwrap();
+        if member.epoch == self.epoch && member.generation.is_some() {
+            member.places.clear();
+            member.joined = true;
+            broker.settle();
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<i64>>, Failure> {
+        self.ask()?;
+        let broker = self.broker.borrow();
+        Ok(places.iter().map(|place| broker.committed.get(place).copied()).collect())
+    }
+
+    fn bounds(&mut self, place: Place) -> Result<Bounds, Failure> {
+        self.ask()?;
+        let high = i64::try_from(self.broker.borrow().inputs[&place].len()).unwrap();
+        Ok(Bounds { low: 0, high })
+    }
+
+    fn lag(&self, place: Place, next: i64) -> Option<i64> {
+        Some(i64::try_from(self.broker.borrow().inputs[&place].len()).unwrap() - next)
+    }
+
+    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
+        // The process dies before anything arrives.
+        self.crash()?;
+        if self.chance(self.faults.slow) {
+            let pause = self.rng.borrow_mut().random_range(0..3_000_000);
+            self.advance(pause);
+        }
+        self.advance(3_000);
+        if !self.is_current() {
+            return Err(Failure::Fatal("fenced".to_owned()));
+        }
+        let stale = {
+            let broker = self.broker.borrow();
+            broker.members[&self.slot].generation != Some(self.generation)
+        };
+        if stale || self.chance(self.faults.abort) {
+            self.broker.borrow_mut().aborts += 1;
+            return Err(Failure::Aborted("stale or refused".to_owned()));
+        }
+        let size = |output: &Produce| output.value.as_ref().map_or(0, Vec::len);
+        let large = batch.outputs.iter().enumerate().filter(|(_, output)| size(output) > SIZE_MAX);
+        let large: Vec<usize> = large.map(|(index, _)| index).collect();
+        if !large.is_empty() {
+            return Err(Failure::TooLarge(large));
+        }
+        self.apply(batch);
+        // The process dies after everything arrived, and before it knows.
+        self.crash()
+    }
+}
+
+impl SimLog {
+    fn apply(&self, batch: &Batch<'_>) {
+        let mut broker = self.broker.borrow_mut();
+        broker.commits += 1;
+        let timestamp_ms = self.clock.0.get() / 1000;
+        let mut touched = BTreeSet::new();
+        for output in batch.outputs {
+            if output.sink == Sink::Partials {
+                let partition = output.partition.unwrap();
+                let place = Place { source: Source::Partials, partition };
+                let entry = Entry {
+                    timestamp_ms,
+                    key: output.key.clone(),
+                    value: output.value.clone(),
+                    headers: output.headers.clone(),
+                };
+                broker.append(place, entry);
+                touched.insert(place);
+            }
+            broker.outputs.entry(output.sink).or_default().push(output.clone());
+        }
+        for place in touched {
+            broker.inputs.get_mut(&place).unwrap().push(None);
+        }
+        for (place, next) in batch.offsets {
+            let before = broker.committed.insert(*place, *next);
+            assert!(before.is_none_or(|before| before < *next), "offsets of {place:?} fell back");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The real worker over a broker in memory, from one seed: crashes at any call, aborts, fenced
+//! and paused workers, rebalances, slow commits, duplicates, disorder and broken records. Checkers
+//! that know only the logs compare what was written with what had to be.
+//!
+//! More seeds: `TIDEGATE_SIM_SEEDS=2000`. One seed again: `TIDEGATE_SIM_SEED=17`.
+
+mod broker;
+mod check;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use prometheus::Registry;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use tidegate::engine::{Lists, Plan, Settings};
+use tidegate::event::Decoder;
+use tidegate::metrics::Metrics;
+use tidegate::rule::{Source as Text, load};
+use tidegate::stream::{
+    Failure, Place, PlanCell, Recent, Source, Start, Worker, WorkerSettings, WorkerView,
+};
+
+use broker::{Broker, Entry, Faults, SimClock, SimLog};
+
+const START_MS: i64 = 1_763_780_000_000;
+const MAX_BYTES: usize = 6_000;
+const PARTITIONS: i32 = 3;
+/// Levels of the rule `total` stand so far apart; there are 31.
+const STEP: u64 = 40;
+
+const RULES: &str = "
+version: 1
+timezone: Asia/Shanghai
+rules:
+  - { name: cap, on: issue, per: user, measure: sum(points), window: day, levels: [
+      { above: 300, then: [alert] },
+      { above: 900, severity: critical, then: [{ freeze: { scope: issue, for: window } }] } ] }
+  - { name: burst, on: issue, per: user, measure: count, window: 2s, above: 3,
+      then: [{ freeze: { scope: account, for: 4s } }] }
+  - { name: free, on: expire, per: user, then: [unfreeze] }
+  - { name: big, on: redeem, where: { points: { gt: 150 } }, then: [review] }
+  - { name: ring, on: issue, per: device, measure: distinct(user), window: 3s, above: 3,
+      then: [{ freeze: { for: 5s } }, alert] }
+  - { name: campaign, on: issue, per: source, measure: sum(points), window: day, above: 2000,
+      then: [{ freeze: { scope: issue, for: window } }] }
+  - { name: odd, on: issue, per: global, measure: count, window: 1s,
+      zscore: { above: 3 }, baseline: { history: 10, min_windows: 4 }, close_after: 1s }
+  - { name: total, on: [issue, redeem, expire], per: global, measure: count, window: year, levels: [LEVELS] }
+";
+
+fn rules() -> String {
+    let levels: Vec<String> = (1..32).map(|n| format!("{{ above: {} }}", n * STEP)).collect();
+    RULES.replace("LEVELS", &levels.join(", "))
+}
+
+fn plan() -> Plan {
+    let source = Text { path: "sim.yaml".to_owned(), text: rules() };
+    let set = load(&[source]).unwrap();
+    let settings = Settings {
+        allowed_lateness_ms: 5_000,
+        dedup_ms: Some(6_000),
+        max_ahead_ms: Some(20_000),
+        idle_after_ms: 2_000,
+    };
+    Plan::new(Arc::new(set), Lists::new(0), settings)
+}
+
+/// One simulated world.
+struct World {
+    rng: Rc<RefCell<ChaCha8Rng>>,
+    clock: SimClock,
+    broker: Rc<RefCell<Broker>>,
+    faults: Faults,
+    plans: Arc<PlanCell>,
+    metrics: Metrics,
+    workers: BTreeMap<String, Worker<SimLog, SimClock>>,
+    slots: usize,
+    made: u64,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut odds = |most: u32| rng.random_range(0..=most);
+        let faults = Faults { crash: odds(12), abort: odds(100), ask: odds(200), slow: odds(60) };
+        let slots = rng.random_range(1..=3);
+        World {
+            rng: Rc::new(RefCell::new(rng)),
+            clock: SimClock(Rc::new(Cell::new(START_MS * 1000))),
+            broker: Rc::new(RefCell::new(Broker::new(PARTITIONS))),
+            faults,
+            plans: Arc::new(PlanCell::new(plan())),
+            metrics: Metrics::new(&Registry::new()).unwrap(),
+            workers: BTreeMap::new(),
+            slots,
+            made: 0,
+        }
+    }
+
+    fn random(&self, below: u32) -> u32 {
+        self.rng.borrow_mut().random_range(0..below)
+    }
+
+    fn start(&mut self, slot: &str) {
+        let log = SimLog::open(&self.broker, &self.clock, &self.rng, self.faults, slot);
+        let settings = WorkerSettings {
+            slot: slot.to_owned(),
+            events_topic: "events".into(),
+            partials_topic: "partials".into(),
+            partitions: u32::try_from(PARTITIONS).unwrap(),
+            flush_interval_ms: 20,
+            max_bytes: MAX_BYTES,
+            start: Start::Oldest,
+        };
+        let view = Arc::new(Mutex::new(WorkerView::default()));
+        let outside = (self.metrics.clone(), view, Arc::new(Recent::default()));
+        let (clock, plans) = (self.clock.clone(), self.plans.clone());
+        let worker = Worker::new(log, clock, settings, Decoder::default(), plans, outside);
+        self.workers.insert(slot.to_owned(), worker);
+    }
+
+    /// Some records for the events topic: mostly in order, now and then late, again, or broken.
+    fn produce(&mut self) {
+        let now_ms = self.clock.0.get() / 1000;
+        for _ in 0..self.random(6) {
+            self.made += 1;
+            let user = format!("u{}", self.random(7));
+            let back = [0, 0, 0, 300, 2_000, 7_000][self.random(6) as usize];
+            let kind = ["issue", "issue", "issue", "redeem", "expire"][self.random(5) as usize];
+            let mut value = json!({
+                "id": format!("e{}", self.made), "ts": now_ms - back, "user": user, "kind": kind,
+                "points": self.random(200), "source": format!("s{}", self.random(2)),
+                "device": format!("d{}", self.random(3)),
+            })
+            .to_string()
+            .into_bytes();
+            match self.random(40) {
+                0 => value.truncate(20),
+                1 => value = value.repeat(60),
+                2 => value = br#"{"id":"x","ts":5,"user":"u","kind":"issue","points":1}"#.to_vec(),
+                _ => {}
+            }
+            let partition = i32::from(user.as_bytes()[1]) % PARTITIONS;
+            let place = Place { source: Source::Events, partition };
+            let headers = vec![("trace".to_owned(), Some(b"t".to_vec()))];
+            let key = Some(user.into_bytes());
+            let entry = Entry { timestamp_ms: now_ms, key, value: Some(value), headers };
+            let again = self.random(12) == 0;
+            let mut broker = self.broker.borrow_mut();
+            if again {
+                broker.append(place, entry.clone());
+            }
+            broker.append(place, entry);
+        }
+    }
+
+    fn turn(&mut self, slot: &str) {
+        let Some(worker) = self.workers.get_mut(slot) else { return };
+        match worker.turn() {
+            Ok(()) => {}
+            // Everything in memory is gone.
+            Err(Failure::Fatal(_)) => drop(self.workers.remove(slot)),
+            Err(other) => unreachable!("{other}"),
+        }
+    }
+
+    fn run(&mut self, rounds: u32) {
+        for round in 0..rounds {
+            if round % 3 == 0 {
+                self.produce();
+            }
+            let slot = format!("w-{}", self.random(u32::try_from(self.slots).unwrap()));
+            if !self.workers.contains_key(&slot) {
+                match self.random(4) {
+                    0 => self.start(&slot),
+                    1 => self.broker.borrow_mut().throw_out(&slot),
+                    _ => {}
+                }
+            }
+            self.turn(&slot);
+            match self.random(400) {
+                0 => self.broker.borrow_mut().rebalance(),
+                // A pause beyond the session: it goes on as a zombie.
+                1 => self.broker.borrow_mut().throw_out(&slot),
+                2 => {
+                    let pause = i64::from(self.random(4_000)) * 1000;
+                    self.clock.0.set(self.clock.0.get() + pause);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// No more faults and no more input: everything must come to rest.
+    fn settle(&mut self) {
+        self.faults = Faults { crash: 0, abort: 0, ask: 0, slow: 0 };
+        self.workers.clear();
+        for n in 0..self.slots {
+            self.start(&format!("w-{n}"));
+        }
+        for round in 0..6_000 {
+            for n in 0..self.slots {
+                self.turn(&format!("w-{n}"));
+            }
+            if round > 1_000 && self.broker.borrow().is_drained() {
+                return;
+            }
+        }
+        unreachable!("the workers do not come to rest: {:?}", self.broker.borrow().committed);
+    }
+}
+
+fn simulate(seed: u64) -> (u64, u64) {
+    let mut world = World::new(seed);
+    world.run(1_500);
+    world.settle();
+    let broker = world.broker.borrow();
+    check::everything(seed, &broker, &plan(), &world.metrics, MAX_BYTES);
+    (broker.crashes, broker.rebalances)
+}
+
+#[test]
+fn every_effect_is_written_exactly_once_whatever_fails() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    if let Some(seed) = number("TIDEGATE_SIM_SEED") {
+        simulate(seed);
+        return;
+    }
+    let (mut crashes, mut rebalances) = (0, 0);
+    let seeds = number("TIDEGATE_SIM_SEEDS").unwrap_or(60);
+    for seed in 0..seeds {
+        // Shown only when the test fails: the last line names the seed to paste.
+        println!("seed {seed}");
+        let (crashed, moved) = simulate(seed);
+        crashes += crashed;
+        rebalances += moved;
+    }
+    println!("{seeds} seeds, {crashes} crashes, {rebalances} rebalances");
+    assert!(crashes > seeds && rebalances > seeds, "the faults do not happen");
+}
