@@ -1,6 +1,7 @@
 //! The integration tests, one binary; a line on each module.
 #![expect(clippy::unwrap_used, reason = "a test helper that cannot go on should stop the test")]
 
+mod broker;
 mod examples;
 mod model;
 mod notify;
