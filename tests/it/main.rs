@@ -3,6 +3,7 @@
 
 mod broker;
 mod examples;
+mod kafka;
 mod model;
 mod notify;
 mod rules;

@@ -95,7 +95,13 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list
 }
 
-pub(super) fn everything(seed: u64, broker: &Broker, plan: &Plan, metrics: &Metrics, max_bytes: usize) {
+pub(super) fn everything(
+    seed: u64,
+    broker: &Broker,
+    plan: &Plan,
+    metrics: &Metrics,
+    max_bytes: usize,
+) {
     let expected = expected(broker, plan, max_bytes);
     let written = |sink| broker.outputs.get(&sink).map_or(&[][..], Vec::as_slice);
 
