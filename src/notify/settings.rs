@@ -76,7 +76,7 @@ pub enum Via<'a> {
     Outbox(&'a OutboxSettings),
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmailSettings {
     /// `smtp://user:password@host:port`; the whole counts as a secret.
@@ -107,7 +107,7 @@ pub enum Provider {
     Twilio,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmsSettings {
     #[serde(default)]
@@ -120,7 +120,7 @@ pub struct SmsSettings {
     pub to: Vec<String>,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookSettings {
     pub url: String,
@@ -128,6 +128,19 @@ pub struct WebhookSettings {
     #[serde(default)]
     pub secret: Option<Secret>,
 }
+
+/// Addresses may carry a password or a token in any part.
+macro_rules! silent {
+    ($($settings:ident),*) => {$(
+        impl fmt::Debug for $settings {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($settings)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+silent!(EmailSettings, SmsSettings, WebhookSettings);
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -158,6 +171,9 @@ pub struct RouteSettings {
     /// For how long a decision already told is not told again; 4 h if absent.
     #[serde(default, deserialize_with = "duration")]
     pub repeat_interval: Option<i64>,
+    /// Read, but not acted on: nothing can be acknowledged yet (N3).
+    #[serde(default, deserialize_with = "duration")]
+    pub escalate_after: Option<i64>,
 }
 
 /// All that is present must hold; an empty list holds for everything.
