@@ -1,27 +1,14 @@
-//! Settings of the fold, from a configuration file (contract K).
-//!
-//! Reads what a backtest needs: the `input` and `engine` sections. Other sections of the file
-//! are left alone.
+//! What the fold needs of a configuration: how to read events, and the engine's settings.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
+use super::fault::{ConfigError, Fault, nearest};
+use super::layer::{Sources, file_tree};
+use super::sections::Config;
+use super::tree::Data;
 use crate::engine::Settings;
 use crate::event::{Decoder, MappingError};
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("cannot read {path}: {source}")]
-    Unreadable { path: String, source: std::io::Error },
-    #[error("{path}: {message}")]
-    Faulty { path: String, message: String },
-    #[error(transparent)]
-    Mapping(#[from] MappingError),
-}
 
 /// What the fold needs of the configuration.
 #[derive(Debug, Clone)]
@@ -38,47 +25,34 @@ impl Default for FoldConfig {
     }
 }
 
-/// Sections that the fold does not read; a misspelt name is still an error.
-const OTHER_SECTIONS: [&str; 7] =
-    ["kafka", "topics", "rules", "state", "http", "notify", "privacy"];
-
-#[derive(Debug, Default, Deserialize)]
-struct File {
-    #[serde(default)]
-    input: InputSection,
-    #[serde(default)]
-    engine: EngineSection,
-    #[serde(flatten)]
-    others: BTreeMap<String, serde_json::Value>,
+impl Config {
+    /// The sections `input` and `engine` as the engine takes them.
+    ///
+    /// # Errors
+    /// When `input.fields` or `input.kinds` cannot be used; loading has told that already.
+    pub fn fold(&self) -> Result<FoldConfig, MappingError> {
+        let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Ok(FoldConfig {
+            decoder: Decoder::new(&self.input.fields, &self.input.kinds)?,
+            max_bytes: self.input.max_bytes,
+            settings: Settings {
+                allowed_lateness_ms: ms(self.engine.allowed_lateness),
+                dedup_ms: self.engine.dedup.map(ms),
+                max_ahead_ms: Some(ms(self.input.max_ahead)),
+                idle_after_ms: ms(self.engine.idle_after),
+            },
+        })
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InputSection {
-    #[serde(rename = "start")]
-    _start: Option<IgnoredAny>,
-    max_ahead: Option<String>,
-    max_bytes: Option<usize>,
-    #[serde(default)]
-    fields: BTreeMap<String, String>,
-    #[serde(default)]
-    kinds: BTreeMap<String, String>,
-}
+/// Sections that a backtest reads.
+const READ: [&str; 2] = ["input", "engine"];
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EngineSection {
-    #[serde(rename = "workers")]
-    _workers: Option<IgnoredAny>,
-    #[serde(rename = "flush_interval")]
-    _flush_interval: Option<IgnoredAny>,
-    #[serde(rename = "idle_after")]
-    _idle_after: Option<IgnoredAny>,
-    allowed_lateness: Option<String>,
-    dedup: Option<String>,
-}
+/// Sections that it leaves alone, with the references in them.
+const LEFT: [&str; 7] = ["kafka", "topics", "rules", "state", "http", "notify", "privacy"];
 
-/// Reads the `input` and `engine` sections of a configuration file.
+/// Reads the `input` and `engine` sections of a configuration file and nothing else: neither
+/// other sections nor layers above the file, so that a backtest depends on what it names.
 ///
 /// # Errors
 /// When the file cannot be read, is not YAML, or a value in it cannot be used.
@@ -86,69 +60,27 @@ pub fn read_fold(path: &Path) -> Result<FoldConfig, ConfigError> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
-    parse_fold(&text, &name)
+    let sources = Sources { file: Some(path.to_owned()), ..Sources::of_process(None, Vec::new()) };
+    parse_fold(&text, &name, &sources)
 }
 
-fn parse_fold(text: &str, path: &str) -> Result<FoldConfig, ConfigError> {
-    let faulty = |message: String| ConfigError::Faulty { path: path.to_owned(), message };
-    let file: File = serde_saphyr::from_str(text).map_err(|error| faulty(error.to_string()))?;
-    if let Some(name) = file.others.keys().find(|name| !OTHER_SECTIONS.contains(&name.as_str())) {
-        return Err(faulty(format!("unknown section `{name}`{}", nearest(name))));
+pub(super) fn parse_fold(
+    text: &str,
+    name: &str,
+    sources: &Sources,
+) -> Result<FoldConfig, ConfigError> {
+    let mut root = file_tree(text, name)?;
+    let mut faults = Vec::new();
+    if let Data::Map(entries) = &mut root.data {
+        let known = || READ.into_iter().chain(LEFT);
+        for (section, node) in entries.iter() {
+            if !known().any(|known| known == section) {
+                let fault = Fault::new(&node.origin, section, "unknown section");
+                faults.push(fault.hinted(nearest(section, known())));
+            }
+        }
+        entries.retain(|(section, _)| READ.contains(&section.as_str()));
     }
-    let duration = |key: &str, text: &Option<String>, default: i64| match text {
-        None => Ok(default),
-        Some(text) => crate::rule::parse_duration(text).ok_or_else(|| {
-            faulty(format!("{key}: `{text}` is not a duration; write `500ms`, `30s`, `10m`, `1h`"))
-        }),
-    };
-    let ten_minutes = 600_000;
-    let lateness = duration("engine.allowed_lateness", &file.engine.allowed_lateness, ten_minutes)?;
-    let dedup_ms = match file.engine.dedup.as_deref() {
-        Some("off") => None,
-        _ => Some(duration("engine.dedup", &file.engine.dedup, ten_minutes.max(lateness))?),
-    };
-    if dedup_ms.is_some_and(|dedup| dedup < lateness) {
-        return Err(faulty("engine.dedup must be at least engine.allowed_lateness".to_owned()));
-    }
-    let max_ahead = duration("input.max_ahead", &file.input.max_ahead, 300_000)?;
-    Ok(FoldConfig {
-        decoder: Decoder::new(&file.input.fields, &file.input.kinds)?,
-        max_bytes: file.input.max_bytes.unwrap_or(65_536),
-        settings: Settings {
-            allowed_lateness_ms: lateness,
-            dedup_ms,
-            max_ahead_ms: Some(max_ahead),
-            ..Settings::default()
-        },
-    })
-}
-
-/// ` (did you mean …?)`, or nothing where no section is near.
-fn nearest(name: &str) -> String {
-    let known = OTHER_SECTIONS.into_iter().chain(["input", "engine"]);
-    let near = known.min_by_key(|known| strsim::damerau_levenshtein(known, name));
-    match near.filter(|near| strsim::damerau_levenshtein(near, name) <= 2) {
-        Some(near) => format!(" (did you mean `{near}`?)"),
-        None => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_fold;
-
-    #[test]
-    fn dedup_is_off_or_at_least_the_lateness() {
-        let dedup = |text: &str| parse_fold(text, "t.yaml").map(|config| config.settings.dedup_ms);
-        assert_eq!(dedup("kafka: {brokers: x}").unwrap(), Some(600_000));
-        assert_eq!(dedup("engine: {dedup: off}").unwrap(), None);
-        assert_eq!(dedup("engine: {allowed_lateness: 20m}").unwrap(), Some(1_200_000));
-        let fault = dedup("engine: {dedup: 5m}").unwrap_err().to_string();
-        assert_eq!(fault, "t.yaml: engine.dedup must be at least engine.allowed_lateness");
-        let fault = dedup("engin: {dedup: 5m}").unwrap_err().to_string();
-        assert_eq!(fault, "t.yaml: unknown section `engin` (did you mean `engine`?)");
-        let fault = dedup("engine: {dedupe: 5m}").unwrap_err().to_string();
-        assert!(fault.contains("dedupe"), "{fault}");
-        assert!(dedup("engine: {dedup: soon}").unwrap_err().to_string().contains("`soon`"));
-    }
+    let config = Config::of_tree(root, sources, false, faults)?;
+    config.fold().map_err(|error| ConfigError::Faulty(vec![Fault::of("", error.to_string())]))
 }

@@ -1,0 +1,95 @@
+//! What no type can say: bounds, and what must agree with something else.
+
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::sections::Config;
+
+/// The longest name of a topic that Kafka takes.
+const TOPIC_BYTES_MAX: usize = 249;
+/// A worker is a thread with a consumer, a producer and its share of memory.
+const WORKERS_MAX: usize = 1_024;
+/// A longer flush would outlast Kafka's patience with a transaction.
+const FLUSH_MAX: Duration = Duration::from_secs(10);
+/// Kafka's own bound on a request is below this.
+const RECORD_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+/// All faults; empty when the configuration can be used. `connects` needs `kafka.brokers`.
+pub(super) fn faults(config: &Config, connects: bool) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut need = |holds: bool, key: &str, message: &str| {
+        if !holds {
+            faults.push(Fault::of(key, message));
+        }
+    };
+    let input = &config.input;
+    need(input.max_bytes > 0, "input.max_bytes", "must be more than 0");
+    need(
+        input.max_bytes <= RECORD_BYTES_MAX,
+        "input.max_bytes",
+        "must be at most 104857600 (100 MiB)",
+    );
+    need(config.topics.partitions >= 1, "topics.partitions", "must be at least 1");
+    let engine = &config.engine;
+    need(engine.workers >= 1, "engine.workers", "must be at least 1");
+    need(engine.workers <= WORKERS_MAX, "engine.workers", "must be at most 1024");
+    need(engine.flush_interval <= FLUSH_MAX, "engine.flush_interval", "must be at most 10s");
+    need(
+        engine.dedup.is_none_or(|dedup| dedup >= engine.allowed_lateness),
+        "engine.dedup",
+        "must be at least engine.allowed_lateness",
+    );
+    let store = &config.state.snapshots;
+    let is_store = |scheme: &str| store.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty());
+    need(
+        is_store("file:") || is_store("s3://"),
+        "state.snapshots",
+        "must be `file:FOLDER` or `s3://BUCKET/PREFIX`",
+    );
+    need(!config.rules.as_os_str().is_empty(), "rules", "must name a file or a folder");
+    let kafka = &config.kafka;
+    need(
+        !connects || !kafka.brokers.is_empty(),
+        "kafka.brokers",
+        "is required, such as `127.0.0.1:9092`; in the file, as TIDEGATE_KAFKA__BROKERS or as a flag",
+    );
+    let names = "must be made of letters, digits, `.`, `_` and `-`, at most 200 of them";
+    need(is_name(&kafka.group, 200), "kafka.group", names);
+    need(is_name(&kafka.instance, 200), "kafka.instance", names);
+    if let Err(error) = config.fold() {
+        let key = format!("input.{}", error.section);
+        faults.push(Fault::of(&key, format!("`{}` {}", error.entry, error.problem)));
+    }
+    faults.extend(topics(config));
+    for fault in config.notify.faults() {
+        let message = fault.to_string();
+        faults.push(Fault::of("notify", message.strip_prefix("notify: ").unwrap_or(&message)));
+    }
+    faults
+}
+
+/// Names that Kafka takes, each once: two uses of one topic would read each other's records.
+fn topics(config: &Config) -> Vec<Fault> {
+    let (partials, journal) = (config.kafka.partials(), config.kafka.journal());
+    let internal = [("partials", partials.as_str()), ("journal", journal.as_str())];
+    let mut faults = Vec::new();
+    let mut seen: Vec<(String, &str)> =
+        internal.iter().map(|(key, topic)| (format!("the {key} of kafka.group"), *topic)).collect();
+    for (key, topic) in config.topics.named() {
+        let key = format!("topics.{key}");
+        if !is_name(topic, TOPIC_BYTES_MAX) {
+            let message = "must be made of letters, digits, `.`, `_` and `-`, at most 249 of them";
+            faults.push(Fault::of(&key, message));
+        } else if let Some((other, _)) = seen.iter().find(|(_, known)| *known == topic) {
+            faults.push(Fault::of(&key, format!("names the same topic as {other}")));
+        }
+        seen.push((key, topic));
+    }
+    faults
+}
+
+fn is_name(name: &str, bytes_max: usize) -> bool {
+    (1..=bytes_max).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
