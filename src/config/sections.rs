@@ -9,7 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::print::Shown;
@@ -258,6 +259,7 @@ impl Default for StateConfig {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
 }
 
@@ -265,6 +267,15 @@ impl Default for HttpConfig {
     fn default() -> Self {
         HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
     }
+}
+
+/// No host names: a name that resolves elsewhere tomorrow would open the page to others.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        let such = "an address and port, such as `127.0.0.1:8080`";
+        D::Error::custom(format!("`{text}` is not {such}"))
+    })
 }
 
 #[derive(Clone, Copy, Default, Deserialize, Serialize)]

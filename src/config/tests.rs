@@ -183,7 +183,7 @@ privacy: { reveal: false, reveal: true }
         format!("tidegate.yaml:6: engine.flush_interval: `100` {duration}"),
         format!("tidegate.yaml:6: engine.idle_after: `1y` {duration}"),
         "tidegate.yaml:6: engine.workers: `many` is not a number that fits here".to_owned(),
-        "tidegate.yaml:7: http.listen: invalid socket address syntax".to_owned(),
+        "tidegate.yaml:7: http.listen: `nowhere` is not an address and port, such as `127.0.0.1:8080`".to_owned(),
         "tidegate.yaml:10: notify.receivers.mail.email.tls: `startls` is not one of `none`, `starttls`, `tls` (did you mean `starttls`?)".to_owned(),
         "tidegate.yaml:10: notify.receivers.mail.email.to: a list is wanted: `[…]`".to_owned(),
         "tidegate.yaml:11: notify.receivers.hook.webhook.secrt: unknown key (did you mean `secret`?)".to_owned(),
