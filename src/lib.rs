@@ -63,6 +63,7 @@ pub mod config;
 pub mod backtest;
 pub mod cli;
 pub mod generate;
+pub mod http;
 pub mod metrics;
 pub mod notify;
 pub mod stream;

@@ -1,0 +1,154 @@
+//! The routes over a real socket, with a real client.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use prometheus::{IntCounter, Registry};
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{App, Readiness, serve};
+
+struct Served {
+    base: String,
+    ready: Arc<AtomicBool>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+async fn served(status: Value) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let registry = Registry::new();
+    let counter = IntCounter::new("tidegate_things_total", "things").unwrap();
+    registry.register(Box::new(counter.clone())).unwrap();
+    counter.inc_by(7);
+    let ready = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&ready);
+    let app = App {
+        registry,
+        ready: Arc::new(move || {
+            let ready = flag.load(Ordering::SeqCst);
+            let reason = if ready { "ready" } else { "restoring partition 3" };
+            Readiness { ready, reason: reason.to_owned() }
+        }),
+        status: Arc::new(move || status.clone()),
+    };
+    let (stop, stopped) = oneshot::channel();
+    let server = tokio::spawn(serve(listener, app, async { drop(stopped.await) }));
+    Served { base, ready, stop, server }
+}
+
+impl Served {
+    async fn get(&self, path: &str) -> Response {
+        Client::new().get(format!("{}{path}", self.base)).send().await.unwrap()
+    }
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn answers_each_route() {
+    let served = served(json!({ "ready": true })).await;
+    let rows = [
+        ("/healthz", 200, "text/plain", "ok"),
+        ("/readyz", 503, "text/plain", "restoring partition 3"),
+        ("/metrics", 200, "text/plain; version=0.0.4", "tidegate_things_total 7\n"),
+        ("/api/v1/status", 200, "application/json", "{\"ready\":true}"),
+        ("/", 200, "text/html", "<title>tidegate</title>"),
+        ("/api/v1/nothing", 404, "application/json", "{\"error\":\"no such resource\"}"),
+        ("/api/", 404, "application/json", "{\"error\":\"no such resource\"}"),
+        ("/nothing", 404, "text/plain", "no such resource"),
+    ];
+    for (path, status, kind, body) in rows {
+        let response = served.get(path).await;
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert!(header(&response, "content-type").starts_with(kind), "{path}");
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header(&response, "cache-control"), "no-store", "{path}");
+        let policy = header(&response, "content-security-policy");
+        assert!(policy.starts_with("default-src 'none'"), "{path}");
+        assert!(!policy.contains("unsafe"), "{path}");
+        let text = response.text().await.unwrap();
+        assert!(text.contains(body), "{path}: {text}");
+    }
+    served.ready.store(true, Ordering::SeqCst);
+    assert_eq!(served.get("/readyz").await.status().as_u16(), 200);
+    let wrong = Client::new().post(format!("{}/api/v1/status", served.base)).send().await.unwrap();
+    assert_eq!(wrong.status().as_u16(), 405);
+    assert_eq!(wrong.text().await.unwrap(), "{\"error\":\"no such method here\"}");
+}
+
+#[tokio::test]
+async fn the_policy_admits_the_script_and_style_of_the_page_only() {
+    use base64::Engine;
+    use sha2::{Digest, Sha256};
+
+    let served = served(json!({})).await;
+    let response = served.get("/").await;
+    let policy = header(&response, "content-security-policy").to_owned();
+    let page = response.text().await.unwrap();
+    for element in ["script", "style"] {
+        let parts: Vec<&str> = page.split(&format!("<{element}>")).collect();
+        assert_eq!(parts.len(), 2, "one {element}");
+        let inside = parts[1].split(&format!("</{element}>")).next().unwrap();
+        let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(inside));
+        assert!(policy.contains(&format!("{element}-src 'sha256-{hash}'")), "{policy}");
+    }
+    // Nothing that the policy would block, nothing that makes markup of a text.
+    for never in [
+        " style=\"",
+        " onclick",
+        "innerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "<script src",
+    ] {
+        assert!(!page.contains(never), "{never}");
+    }
+}
+
+fn decision(user: &str) -> Value {
+    json!({
+        "id": "5b0c", "ts": 1_763_779_200_123_i64, "rule": "cap", "level": 1, "severity": "critical",
+        "mode": "live", "key": { "user": user }, "measure": "sum(points)", "value": 5120, "bound": 5000,
+        "summary": format!("user {user}: sum(points) 5120 > 5000"), "ruleset": "9c1f7a2e"
+    })
+}
+
+#[tokio::test]
+async fn users_are_masked_unless_the_status_reveals_them() {
+    let odd = json!({ "key": { "user": "u-1001", "n": 12 }, "summary": "of u-1001", "rule": "x" });
+    let status = json!({ "recent": [decision("u-1001"), decision("u-1***"), odd] });
+    let mut open = status.clone();
+    open["reveal"] = json!(true);
+    for (status, user, masked) in [(status, "u-1***", true), (open, "u-1001", false)] {
+        let served = served(status).await;
+        let text = served.get("/api/v1/status").await.text().await.unwrap();
+        assert_eq!(!text.contains("u-1001"), masked, "{text}");
+        let shown: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(shown["recent"][0]["key"]["user"], user);
+        let summary = format!("user {user}: sum(points) 5120 > 5000");
+        assert_eq!(shown["recent"][0]["summary"], json!(summary));
+        assert_eq!(shown["recent"][1]["key"]["user"], "u-1***");
+        assert_eq!(shown["recent"][2]["rule"], "x");
+    }
+}
+
+#[tokio::test]
+async fn stops_with_an_idle_connection_open() {
+    let served = served(json!({})).await;
+    let address = served.base.trim_start_matches("http://");
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    // Half a request: only the grace ends it.
+    tokio::io::AsyncWriteExt::write_all(&mut idle, b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(served.get("/healthz").await.status().as_u16(), 200);
+    served.stop.send(()).unwrap();
+    served.server.await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+}
