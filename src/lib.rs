@@ -66,4 +66,5 @@ pub mod generate;
 pub mod http;
 pub mod metrics;
 pub mod notify;
+pub mod service;
 pub mod stream;

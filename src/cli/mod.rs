@@ -4,6 +4,7 @@ mod backtest;
 mod generate;
 mod rule_tests;
 pub mod rules;
+mod run;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -25,6 +26,11 @@ enum Command {
     Backtest(backtest::Arguments),
     /// Write a seeded stream of events with labelled abuse.
     Generate(generate::Arguments),
+    /// Read events from Kafka, write decisions and commands, tell people.
+    Run(run::RunArguments),
+    /// Work with the topics.
+    #[command(subcommand)]
+    Topics(run::TopicsCommand),
     /// Work with rule files.
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -61,6 +67,8 @@ pub fn main() -> ExitCode {
     let status = match arguments.command {
         Command::Backtest(arguments) => backtest::run(&arguments, &mut out),
         Command::Generate(arguments) => generate::run(&arguments, &mut out),
+        Command::Run(arguments) => run::run(&arguments, &mut out),
+        Command::Topics(command) => run::topics(&command, &mut out),
         Command::Rules(RulesCommand::Check { paths, format }) => {
             rules::check(&paths, format == Format::Json, &mut out)
         }

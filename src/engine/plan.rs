@@ -91,6 +91,26 @@ impl Plan {
         active.into_iter().any(|(info, rule)| info.shared && rule.mode != Mode::Off)
     }
 
+    /// True when a state made under `other` can go on under this plan: rules, keys and windows are
+    /// the same, whatever has become of bounds, actions, texts and lists (R18).
+    pub fn counts_as(&self, other: &Plan) -> bool {
+        let same = |(a, b): (&RuleInfo, &RuleInfo)| {
+            a.fingerprint == b.fingerprint
+                && a.form == b.form
+                && a.close_after_ms == b.close_after_ms
+        };
+        let off = |plan: &Plan| -> Vec<bool> {
+            plan.rules.rules.iter().map(|rule| rule.mode == Mode::Off).collect()
+        };
+        self.settings == other.settings
+            && self.rules.timezone_name == other.rules.timezone_name
+            && self.spaces == other.spaces
+            && self.new_fields == other.new_fields
+            && self.info.len() == other.info.len()
+            && self.info.iter().zip(&other.info).all(same)
+            && off(self) == off(other)
+    }
+
     /// The same rules and settings with other lists.
     #[must_use]
     pub fn with_lists(&self, lists: Lists) -> Plan {

@@ -192,7 +192,16 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if self.plans.number() == self.plan_number || !self.flush()? {
             return Ok(());
         }
-        (self.bench.plan, self.plan_number) = self.plans.get();
+        let (plan, number) = self.plans.get();
+        let goes_on = plan.counts_as(&self.bench.plan);
+        (self.bench.plan, self.plan_number) = (plan, number);
+        if !goes_on && self.pending.is_none() && !self.parts.is_empty() {
+            // Counters of another shape are rebuilt from the log, without output.
+            self.pending = Some(self.parts.keys().copied().collect());
+            self.parts.clear();
+            self.not_before_us = i64::MIN;
+        }
+        self.parked.clear();
         Ok(())
     }
 

@@ -85,7 +85,7 @@ fn start(settings: &KafkaSettings, rules: &str, workers: usize) -> (Fleet, Metri
 fn events(count: u64) -> Vec<(String, String)> {
     let event = |n: u64| {
         let user = format!("u-{}", n * 7 % 40);
-        let kind = if n % 9 == 0 { "redeem" } else { "issue" };
+        let kind = if n.is_multiple_of(9) { "redeem" } else { "issue" };
         let value = json!({
             "id": format!("e-{n}"), "ts": 1_763_780_000_000 + n * 1_000, "user": user, "kind": kind,
             "points": n * 31 % 200, "source": format!("s-{}", n % 3), "device": format!("d-{}", n % 50),

@@ -23,7 +23,7 @@ use crate::stream::{
 /// One question to the broker.
 const ASK: Duration = Duration::from_secs(5);
 /// How long the end of a transaction is sought before the worker is built anew.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_mins(1);
 /// Rebalances and errors are looked for so often.
 const SERVE: Duration = Duration::from_millis(10);
 
@@ -170,16 +170,12 @@ impl KafkaLog {
         if let Some((code, reason)) = self.consumer.client().fatal_error() {
             return Err(fatal(code, reason));
         }
-        match error.rdkafka_error_code() {
-            Some(code @ RDKafkaErrorCode::AutoOffsetReset) => Err(Failure::Fatal(format!(
-                "the next record is not in the log any more ({code}): it was deleted before it \
-                 was read"
-            ))),
-            _ => {
-                tracing::warn!(%error, "the consumer reports a fault and goes on");
-                Ok(())
-            }
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
+            let reason = "the next record is not in the log any more: it was deleted unread";
+            return Err(Failure::Fatal(reason.to_owned()));
         }
+        tracing::warn!(%error, "the consumer reports a fault and goes on");
+        Ok(())
     }
 
     fn list(&self, offsets: &[(Place, i64)]) -> Result<TopicPartitionList, Failure> {

@@ -123,23 +123,22 @@ fn wanted(
     // State is rebuilt from these, and by default a broker deletes after a week.
     let keep = ("retention.ms", "-1");
     let compact = ("cleanup.policy", "compact");
-    let rows: [(&str, i32, Vec<(&'static str, &'static str)>); 9] = [
-        (&names.events, events, vec![log_time]),
-        (&names.partials, events, vec![log_time, keep]),
-        (&names.commands, partitions, vec![]),
-        (&names.decisions, partitions, vec![]),
-        (&names.quarantine, partitions, vec![]),
-        (&names.accounts, partitions, vec![compact]),
-        (&names.control, 1, vec![compact]),
-        (&names.journal, 1, vec![keep]),
-        (&names.notices_dead, 1, vec![]),
-    ];
-    let topic = |(name, partitions, config): (&str, i32, _)| Wanted {
+    let topic = |name: &str, partitions, config: &[(&'static str, &'static str)]| Wanted {
         name: name.to_owned(),
         partitions,
-        config,
+        config: config.to_vec(),
     };
-    rows.map(topic).into()
+    vec![
+        topic(&names.events, events, &[log_time]),
+        topic(&names.partials, events, &[log_time, keep]),
+        topic(&names.commands, partitions, &[]),
+        topic(&names.decisions, partitions, &[]),
+        topic(&names.quarantine, partitions, &[]),
+        topic(&names.accounts, partitions, &[compact]),
+        topic(&names.control, 1, &[compact]),
+        topic(&names.journal, 1, &[keep]),
+        topic(&names.notices_dead, 1, &[]),
+    ]
 }
 
 async fn make(settings: &KafkaSettings, missing: &[Wanted]) -> Result<(), TopicError> {

@@ -235,10 +235,10 @@ impl SimLog {
 
     fn ask(&self) -> Result<(), Failure> {
         self.crash()?;
-        match self.chance(self.faults.ask) {
-            true => Err(Failure::Retriable("no answer".to_owned())),
-            false => Ok(()),
+        if self.chance(self.faults.ask) {
+            return Err(Failure::Retriable("no answer".to_owned()));
         }
+        Ok(())
     }
 
     fn advance(&self, us: i64) {
