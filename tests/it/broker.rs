@@ -1,4 +1,4 @@
-//! A real Apache Kafka for tests: one KRaft node in a process of its own, without containers.
+//! A real Apache Kafka for tests: one node in a process of its own, without containers.
 //!
 //! [`shared`] is one broker for the whole test binary, [`private`] one that a test may stop and
 //! start again on the same ports and log folder. Both answer `None`, and say so loudly, unless
@@ -6,6 +6,7 @@
 //! something beside them wants `#[tokio::test(flavor = "multi_thread")]`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -22,13 +23,14 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tempfile::TempDir;
 
 const VERSION: &str = "4.1.0";
 /// For anything a healthy broker does; generous, since the cores may be shared.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const STEP: Duration = Duration::from_millis(50);
 
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -102,7 +104,7 @@ pub(crate) fn unique(name: &str) -> String {
 /// With `CI=true` on a machine that lacks what a broker needs.
 pub(crate) fn wanted() -> bool {
     if std::env::var("TIDEGATE_KAFKA").as_deref() != Ok("1") {
-        skipped("set TIDEGATE_KAFKA=1 to run it");
+        skipped("it needs a real Kafka; set TIDEGATE_KAFKA=1 to run it");
         return false;
     }
     let runs = |program: &str, argument: &str| {
@@ -114,15 +116,16 @@ pub(crate) fn wanted() -> bool {
     let able = runs("java", "-version") && (jars().join("ready").exists() || runs("mvn", "-v"));
     if !able {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "in CI there must be java and mvn");
-        skipped("there is no java, or no mvn");
+        skipped("it needs a real Kafka, and there is no java, or no mvn");
     }
     able
 }
 
 /// Past the capture of test output, so that nobody takes a skipped test for a passed one.
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    writeln!(std::io::stderr(), "SKIPPED: {test} needs a real Kafka; {why}").unwrap();
+    let line = format!("SKIPPED: {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 fn jars() -> PathBuf {
@@ -167,7 +170,7 @@ fn server_properties(data: &Path, ports: [u16; 2], more: &[(&str, &str)]) -> Str
         data.display(),
     );
     for (key, value) in more {
-        text.push_str(&format!("{key}={value}\n"));
+        writeln!(text, "{key}={value}").unwrap();
     }
     text
 }
@@ -307,9 +310,10 @@ impl Broker {
         let give_up_at = Instant::now() + deadline;
         let mut records = Vec::new();
         while !enough(&records) {
-            if Instant::now() >= give_up_at {
-                panic!("{topic}: still not enough after {deadline:?}: {records:?}");
-            }
+            assert!(
+                Instant::now() < give_up_at,
+                "{topic}: still not enough after {deadline:?}: {records:?}"
+            );
             match consumer.poll(STEP) {
                 Some(Ok(message)) => records.push(record(&message)),
                 Some(Err(KafkaError::PartitionEOF(_))) | None => {}
@@ -356,7 +360,12 @@ impl Broker {
         for partition in partitions(&consumer, topic) {
             asked.add_partition(topic, partition);
         }
-        let told = consumer.committed_offsets(asked, PATIENCE).unwrap();
+        let mut told = TopicPartitionList::new();
+        // The first group makes the broker create the topic of offsets, which takes a while.
+        wait("the group has a coordinator", || {
+            let answer = consumer.committed_offsets(asked.clone(), PATIENCE);
+            answer.map(|offsets| told = offsets).is_ok()
+        });
         let commit = |at: &TopicPartitionListElem<'_>| match at.offset() {
             Offset::Offset(offset) => Some((at.partition(), (offset, at.metadata().to_owned()))),
             _ => None,
@@ -473,7 +482,7 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> BTreeSet<i32> {
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
-    metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect()
+    metadata.topics()[0].partitions().iter().map(MetadataPartition::id).collect()
 }
 
 /// Waits until `holds`, for as long as a healthy broker may need.
