@@ -1,26 +1,26 @@
-//! Delivery: one task and one bounded queue per receiver, rate limit, retries (N2, N4).
+//! Delivery: one task and one backlog per receiver, rate limit, retries (N2, N4).
 //!
 //! At least once. Every notice handed in is reported exactly once, delivered or dead; nothing
-//! is dropped. No receiver waits for another, and [`Delivery::hand`] waits for none.
+//! is dropped. No receiver waits for another, and [`Delivery::hand`] waits for none. What waits
+//! here is bounded by whoever hands in.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
+use super::backlog::{Backlog, Entry, Next};
 use super::metrics::NotifyMetrics;
 use super::route::Notice;
 use super::settings::{NotifySettings, SettingsError};
 use super::transport::{SendError, Transport};
 
-/// Notices that may wait for one receiver: at 2 kB each some 20 MB. What does not fit is dead.
-const QUEUE_MAX: usize = 10_000;
 /// Notices per minute that people are sent unless the receiver says otherwise.
 const PEOPLE_RATE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
@@ -29,6 +29,7 @@ const PEOPLE_RATE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 pub struct Retry {
     pub wait_min: Duration,
     pub wait_max: Duration,
+    /// Counted from the time a notice's first decision was offered.
     pub give_up: Duration,
     /// For one attempt.
     pub timeout: Duration,
@@ -58,16 +59,17 @@ pub enum Outcome {
 pub struct Report {
     pub notice: Notice,
     pub outcome: Outcome,
+    pub attempts: u32,
 }
 
 /// The receivers' tasks. Dropping it ends them; what was not reported was not settled.
 #[derive(Debug)]
 pub struct Delivery {
-    queues: BTreeMap<String, Sender<Notice>>,
+    queues: BTreeMap<String, UnboundedSender<Notice>>,
     reports: UnboundedSender<Report>,
     metrics: NotifyMetrics,
-    // Held for its drop, which ends the tasks.
-    _tasks: JoinSet<()>,
+    halted: watch::Sender<bool>,
+    tasks: JoinSet<()>,
 }
 
 impl Delivery {
@@ -82,47 +84,70 @@ impl Delivery {
         if let Some(ms) = settings.give_up.and_then(|ms| u64::try_from(ms).ok()) {
             retry.give_up = Duration::from_millis(ms);
         }
+        let give_up_ms = i64::try_from(retry.give_up.as_millis()).unwrap_or(i64::MAX);
         let (reports, settled) = mpsc::unbounded_channel();
+        let (halted, halt) = watch::channel(false);
         let mut queues = BTreeMap::new();
-        let mut tasks = JoinSet::new();
         let mut workers = Vec::new();
         for (name, receiver) in &settings.receivers {
             let transport = Transport::new(name, receiver, reveal, retry.timeout)?;
             let people = (!transport.is_machine()).then_some(PEOPLE_RATE);
             let rate = receiver.rate.and_then(NonZeroU32::new).or(people);
-            let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+            let (queue, waiting) = mpsc::unbounded_channel();
             queues.insert(name.clone(), queue);
             workers.push(Worker {
                 name: name.clone(),
                 transport,
                 limit: rate.map(|rate| Arc::new(RateLimiter::direct(Quota::per_minute(rate)))),
                 retry,
-                waiting,
-                reports: reports.clone(),
+                give_up_ms,
+                backlog: Backlog::new(give_up_ms),
+                pauses: waits(&retry),
+                last_error: String::new(),
+                clock: Clock::default(),
+                link: Link { waiting, halt: halt.clone(), reports: reports.clone() },
                 metrics: metrics.clone(),
             });
         }
+        let mut tasks = JoinSet::new();
         for worker in workers {
             tasks.spawn(worker.run());
         }
-        Ok((Delivery { queues, reports, metrics: metrics.clone(), _tasks: tasks }, settled))
+        Ok((Delivery { queues, reports, metrics: metrics.clone(), halted, tasks }, settled))
     }
 
-    /// Queues a notice without waiting. One that finds no place is reported dead at once.
+    /// Queues a notice without waiting. One for nobody is reported dead at once.
     pub fn hand(&self, notice: Notice) {
-        let (notice, reason) = match self.queues.get(&notice.receiver) {
-            None => (notice, "no such receiver"),
-            Some(queue) => match queue.try_send(notice) {
+        let notice = match self.queues.get(&notice.receiver) {
+            None => notice,
+            Some(queue) => match queue.send(notice) {
                 Ok(()) => return,
-                Err(refused) => (refused.into_inner(), "the receiver's queue is full"),
+                Err(refused) => refused.0,
             },
         };
+        let reason = "no such receiver";
         tracing::error!(receiver = %notice.receiver, reason, "a notice was not delivered");
         self.metrics.count(&notice.receiver, "dead");
-        let report = Report { notice, outcome: Outcome::Dead(reason.to_owned()) };
+        let report = Report { notice, outcome: Outcome::Dead(reason.to_owned()), attempts: 0 };
         // Refused only when the other side is gone, and with it whoever would commit.
         self.reports.send(report).unwrap_or_default();
     }
+
+    /// Begins no further attempt and waits for those under way, `within` at most. What has
+    /// arrived is reported; the rest stays unsettled.
+    pub async fn halt(mut self, within: Duration) {
+        self.halted.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        // Out of time: dropping the tasks ends what is under way.
+        tokio::time::timeout(within, all).await.unwrap_or_default();
+    }
+}
+
+/// How a worker hears and answers.
+struct Link {
+    waiting: UnboundedReceiver<Notice>,
+    halt: watch::Receiver<bool>,
+    reports: UnboundedSender<Report>,
 }
 
 struct Worker {
@@ -130,86 +155,202 @@ struct Worker {
     transport: Transport,
     limit: Option<Arc<DefaultDirectRateLimiter>>,
     retry: Retry,
-    waiting: Receiver<Notice>,
-    reports: UnboundedSender<Report>,
+    give_up_ms: i64,
+    backlog: Backlog<ExponentialBackoff>,
+    /// The back-off of the receiver as a whole.
+    pauses: ExponentialBackoff,
+    last_error: String,
+    clock: Clock,
+    link: Link,
     metrics: NotifyMetrics,
+}
+
+/// What a wait ended with.
+enum Heard {
+    News,
+    Time,
+    Halt,
 }
 
 impl Worker {
     async fn run(mut self) {
-        while let Some(notice) = self.waiting.recv().await {
-            let notice = self.admit(notice).await;
-            let outcome = self.deliver(&notice).await;
-            match &outcome {
-                Outcome::Delivered => {
-                    let ms = u32::try_from(now_ms().saturating_sub(notice.offered_at).max(0));
-                    self.metrics
-                        .delivered_after(&self.name, f64::from(ms.unwrap_or(u32::MAX)) / 1000.0);
-                    self.metrics.count(&self.name, "delivered");
-                }
-                Outcome::Dead(reason) => {
-                    tracing::error!(receiver = %self.name, %reason, "a notice was not delivered");
-                    self.metrics.count(&self.name, "dead");
-                }
+        loop {
+            while let Ok(notice) = self.link.waiting.try_recv() {
+                self.accept(notice);
             }
-            if self.reports.send(Report { notice, outcome }).is_err() {
+            let now = self.clock.now_ms();
+            for entry in self.backlog.expired(now.saturating_sub(self.give_up_ms)) {
+                let reason = self.last_error.clone();
+                self.report(entry, Outcome::Dead(reason));
+            }
+            let heard = match self.backlog.next(now) {
+                Next::Try(entry) => match self.admit(entry).await {
+                    Some(entry) => {
+                        self.attempt(entry).await;
+                        Heard::News
+                    }
+                    None => Heard::Halt,
+                },
+                Next::WaitUntil(at) => self.hear(tokio::time::sleep(millis(at - now))).await,
+                Next::Idle => self.hear(std::future::pending()).await,
+            };
+            if matches!(heard, Heard::Halt) || *self.link.halt.borrow() {
                 return;
             }
         }
     }
 
-    /// Waits for the rate limit. What arrives for people meanwhile joins the one digest.
-    async fn admit(&mut self, mut notice: Notice) -> Notice {
-        let Some(limit) = self.limit.clone() else { return notice };
-        if limit.check().is_ok() {
-            return notice;
-        }
-        let ready = limit.until_ready();
-        if self.transport.is_machine() {
-            ready.await;
-            return notice;
-        }
-        tokio::pin!(ready);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut ready => return notice,
-                Some(next) = self.waiting.recv() => {
-                    self.metrics.count(&self.name, "digested");
-                    notice.absorb(next);
+    /// Takes in what arrives until `time` is over.
+    async fn hear(&mut self, time: impl Future<Output = ()>) -> Heard {
+        tokio::select! {
+            biased;
+            () = halted(&mut self.link.halt) => Heard::Halt,
+            () = time => Heard::Time,
+            notice = self.link.waiting.recv() => match notice {
+                Some(notice) => {
+                    self.accept(notice);
+                    Heard::News
                 }
-            }
+                None => Heard::Halt,
+            },
         }
     }
 
-    async fn deliver(&self, notice: &Notice) -> Outcome {
-        let give_up_at = Instant::now() + self.retry.give_up;
-        let mut waits = ExponentialBuilder::default()
-            .with_min_delay(self.retry.wait_min)
-            .with_max_delay(self.retry.wait_max)
-            .without_max_times()
-            .with_jitter()
-            .build();
-        let mut done = 0;
+    fn accept(&mut self, notice: Notice) {
+        let waits = waits(&self.retry);
+        if self.transport.is_machine() {
+            self.backlog.push(notice, waits);
+        } else if self.backlog.push_digest(notice, waits) {
+            self.metrics.count(&self.name, "digested");
+        }
+    }
+
+    /// Waits for the rate limit; what waits for people by then joins the one digest. `None`
+    /// when halted.
+    async fn admit(
+        &mut self,
+        mut entry: Entry<ExponentialBackoff>,
+    ) -> Option<Entry<ExponentialBackoff>> {
+        let Some(limit) = self.limit.clone() else { return Some(entry) };
+        if entry.attempts > 0 || limit.check().is_ok() {
+            return Some(entry);
+        }
+        let ready = limit.until_ready();
+        tokio::pin!(ready);
         loop {
-            let attempt = self.transport.send(notice, &mut done);
-            let error = match tokio::time::timeout(self.retry.timeout, attempt).await {
-                Ok(Ok(())) => return Outcome::Delivered,
-                Ok(Err(error)) => error,
-                Err(_) => SendError::passing("no answer in time"),
-            };
-            let again_at = Instant::now() + waits.next().unwrap_or(self.retry.wait_max);
-            if !error.retry || again_at >= give_up_at {
-                return Outcome::Dead(error.message);
+            match self.hear(&mut ready).await {
+                Heard::Halt => return None,
+                Heard::News => {}
+                Heard::Time => break,
             }
+        }
+        if !self.transport.is_machine() {
+            for _ in 0..self.backlog.digest_into(&mut entry) {
+                self.metrics.count(&self.name, "digested");
+            }
+        }
+        Some(entry)
+    }
+
+    async fn attempt(&mut self, mut entry: Entry<ExponentialBackoff>) {
+        entry.attempts += 1;
+        let attempt = self.transport.send(&entry.notice, &mut entry.done);
+        let sent = match tokio::time::timeout(self.retry.timeout, attempt).await {
+            Ok(sent) => sent,
+            Err(_) => Err(SendError::passing("no answer in time")),
+        };
+        let error = match sent {
+            Ok(()) => {
+                self.arrived();
+                return self.report(entry, Outcome::Delivered);
+            }
+            Err(error) if error.retry => error,
+            Err(error) => {
+                // It refuses this request alone: the receiver is there.
+                self.arrived();
+                return self.report(entry, Outcome::Dead(error.message));
+            }
+        };
+        let now = self.clock.now_ms();
+        let again_at = now.saturating_add(next_ms(&mut entry.waits, &self.retry));
+        if self.backlog.failing(&entry) {
+            self.backlog.pause_until(now.saturating_add(next_ms(&mut self.pauses, &self.retry)));
+        }
+        if again_at >= entry.notice.offered_at.saturating_add(self.give_up_ms) {
+            self.report(entry, Outcome::Dead(error.message.clone()));
+        } else {
             tracing::warn!(receiver = %self.name, %error, "a notice will be tried again");
             self.metrics.count(&self.name, "failed");
-            tokio::time::sleep_until(again_at).await;
+            self.backlog.put_back(entry, again_at);
         }
+        self.last_error = error.message;
+    }
+
+    fn arrived(&mut self) {
+        self.backlog.arrived();
+        self.pauses = waits(&self.retry);
+    }
+
+    fn report(&self, entry: Entry<ExponentialBackoff>, outcome: Outcome) {
+        let Entry { notice, attempts, .. } = entry;
+        match &outcome {
+            Outcome::Delivered => {
+                let ms = self.clock.now_ms().saturating_sub(notice.offered_at).max(0);
+                let ms = u32::try_from(ms).unwrap_or(u32::MAX);
+                self.metrics.delivered_after(&self.name, f64::from(ms) / 1000.0);
+                self.metrics.count(&self.name, "delivered");
+            }
+            Outcome::Dead(reason) => {
+                tracing::error!(receiver = %self.name, %reason, "a notice was not delivered");
+                self.metrics.count(&self.name, "dead");
+            }
+        }
+        // Refused only when the other side is gone, and with it whoever would commit.
+        self.link.reports.send(Report { notice, outcome, attempts }).unwrap_or_default();
     }
 }
 
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+/// Also when the other side is gone.
+async fn halted(halt: &mut watch::Receiver<bool>) {
+    halt.wait_for(|halt| *halt).await.map(drop).unwrap_or_default();
+}
+
+fn waits(retry: &Retry) -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(retry.wait_min)
+        .with_max_delay(retry.wait_max)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+fn next_ms(waits: &mut ExponentialBackoff, retry: &Retry) -> i64 {
+    i64::try_from(waits.next().unwrap_or(retry.wait_max).as_millis()).unwrap_or(i64::MAX)
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// The time of day as of the start, and from then on a clock that nobody sets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    started_at: i64,
+    since: Instant,
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started_at = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+        Clock { started_at, since: Instant::now() }
+    }
+}
+
+impl Clock {
+    /// Milliseconds since the epoch.
+    pub(crate) fn now_ms(&self) -> i64 {
+        let ms = i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.started_at.saturating_add(ms)
+    }
 }

@@ -1,10 +1,11 @@
 //! Decisions to routes to receivers: its own consumer, so that detection never waits for people.
 //!
 //! [`Router`] decides who hears of a decision and when (pure: the time is an argument);
-//! [`Delivery`] holds one task and one bounded queue per receiver, so that a dead receiver
-//! delays no other. This room decides nothing about risk: which decisions exist, and whether
-//! they alert, the engine has already said.
+//! [`Delivery`] holds one task and one backlog per receiver, so that a dead receiver delays no
+//! other. This room decides nothing about risk: which decisions exist, and whether they alert,
+//! the engine has already said.
 
+mod backlog;
 mod delivery;
 mod email;
 mod mask;
@@ -21,12 +22,12 @@ mod webhook;
 pub use delivery::{Delivery, Outcome, Report, Retry};
 pub use mask::{mask, masked};
 pub use metrics::NotifyMetrics;
-pub use route::{Notice, Router};
+pub use route::{Notice, Router, Shares};
 pub use settings::{
     EmailSettings, Match, NotifySettings, OutboxSettings, Provider, ReceiverSettings,
     RouteSettings, Secret, SettingsError, SlackSettings, SmsSettings, TlsMode, Via,
     WebhookSettings,
 };
 pub use text::{Message, TextError, Texts};
-pub use transport::{SendError, Transport};
+pub use transport::{Done, SendError, Transport};
 pub use webhook::signature;

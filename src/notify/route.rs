@@ -1,7 +1,7 @@
 //! Who hears of a decision, and when: routes, groups, intervals (N2).
 //!
 //! Pure: the time comes in as an argument, nothing is sent here. Every decision offered is
-//! named, by its ticket, in exactly as many notices as [`Router::offer`] said.
+//! named, by its ticket, in exactly one notice for each receiver that [`Router::offer`] named.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,11 +9,13 @@ use serde_json::Value;
 
 use crate::engine::Decision;
 
-use super::settings::{Match, NotifySettings};
+use super::settings::{Match, NotifySettings, RouteSettings};
 
 const GROUP_WAIT_MS: i64 = 10_000;
 const GROUP_INTERVAL_MS: i64 = 60_000;
 const REPEAT_INTERVAL_MS: i64 = 4 * 3_600_000;
+/// What waited before a restart has waited: long enough to make one notice of what is read again.
+const RESUMED_WAIT_MS: i64 = 1_000;
 /// Decisions listed in one notice; the rest is counted. A mail of 50 is still read.
 const LISTED_MAX: usize = 50;
 /// Decisions remembered against being told twice: some 10 MB. The oldest are forgotten first.
@@ -33,6 +35,14 @@ pub struct Notice {
     pub tickets: Vec<u64>,
     /// When the first of its decisions was offered, in milliseconds since the epoch.
     pub offered_at: i64,
+}
+
+/// Who of a decision's receivers is to be told, and who was told already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// Each gets the ticket in one notice.
+    pub waiting: Vec<String>,
+    pub told: Vec<String>,
 }
 
 impl Notice {
@@ -81,6 +91,14 @@ struct Group {
     quiet_until: i64,
 }
 
+struct Offer<'a> {
+    decision: &'a Decision,
+    ticket: u64,
+    now_ms: i64,
+    /// The longest a first notice may wait for company.
+    wait_max: i64,
+}
+
 impl Router {
     pub fn new(settings: NotifySettings) -> Router {
         let machines = settings.machines().into_iter().map(str::to_owned).collect();
@@ -94,33 +112,21 @@ impl Router {
         }
     }
 
-    /// Takes a decision in; answers in how many notices its ticket will appear. Zero for what
-    /// does not notify (shadow, no `alert`), has no receiver, or was told already.
-    pub fn offer(&mut self, decision: &Decision, ticket: u64, now_ms: i64) -> usize {
-        let Some(alert) = &decision.alert else { return 0 };
-        if decision.mode != "live" {
-            return 0;
-        }
-        let route = self.settings.routes.iter().position(|route| matches(&route.matches, decision));
-        let to = match (alert.is_empty(), route) {
-            (false, _) => alert,
-            (true, Some(route)) => &self.settings.routes[route].to,
-            (true, None) => &self.settings.default,
-        };
-        // A receiver a rule names but the configuration lacks must not swallow the alert.
-        let known = to.iter().filter(|name| self.settings.receivers.contains_key(*name));
-        let mut receivers: BTreeSet<String> = known.cloned().collect();
-        if receivers.is_empty() {
-            receivers.extend(self.settings.default.iter().cloned());
-        }
-        let mut shares = 0;
-        for receiver in receivers {
-            if self.first_telling(&receiver, route, decision, now_ms) {
-                self.enqueue(receiver, route, decision, ticket, now_ms);
-                shares += 1;
-            }
-        }
-        shares
+    /// Takes a decision in. The shares are empty for what does not notify (shadow, no `alert`)
+    /// and for what has no receiver.
+    pub fn offer(&mut self, decision: &Decision, ticket: u64, now_ms: i64) -> Shares {
+        self.take(&Offer { decision, ticket, now_ms, wait_max: i64::MAX }, |_| false)
+    }
+
+    /// Takes in a decision that was read before a restart, `told` being whom it has reached.
+    pub fn offer_again(
+        &mut self,
+        decision: &Decision,
+        ticket: u64,
+        now_ms: i64,
+        told: impl Fn(&str) -> bool,
+    ) -> Shares {
+        self.take(&Offer { decision, ticket, now_ms, wait_max: RESUMED_WAIT_MS }, told)
     }
 
     /// The notices whose time has come.
@@ -150,49 +156,67 @@ impl Router {
         waiting.map(|group| group.due_at).min()
     }
 
-    fn enqueue(
-        &mut self,
-        receiver: String,
-        route: Option<usize>,
-        decision: &Decision,
-        ticket: u64,
-        now_ms: i64,
-    ) {
-        let notice = Notice {
-            receiver: receiver.clone(),
-            rule: decision.rule.clone(),
-            decisions: vec![decision.clone()],
-            rest: 0,
-            tickets: vec![ticket],
-            offered_at: now_ms,
+    fn take(&mut self, offer: &Offer<'_>, told: impl Fn(&str) -> bool) -> Shares {
+        let mut shares = Shares::default();
+        let Some(alert) = &offer.decision.alert else { return shares };
+        if offer.decision.mode != "live" {
+            return shares;
+        }
+        let fits = |route: &RouteSettings| matches(&route.matches, offer.decision);
+        let route = self.settings.routes.iter().position(fits);
+        let to = match (alert.is_empty(), route) {
+            (false, _) => alert,
+            (true, Some(route)) => &self.settings.routes[route].to,
+            (true, None) => &self.settings.default,
         };
-        if self.machines.contains(&receiver) {
+        // A receiver a rule names but the configuration lacks must not swallow the alert.
+        let known = to.iter().filter(|name| self.settings.receivers.contains_key(*name));
+        let mut receivers: BTreeSet<String> = known.cloned().collect();
+        if receivers.is_empty() {
+            receivers.extend(self.settings.default.iter().cloned());
+        }
+        for receiver in receivers {
+            if !told(&receiver) && self.first_telling(&receiver, route, offer) {
+                self.enqueue(&receiver, route, offer);
+                shares.waiting.push(receiver);
+            } else {
+                shares.told.push(receiver);
+            }
+        }
+        shares
+    }
+
+    fn enqueue(&mut self, receiver: &str, route: Option<usize>, offer: &Offer<'_>) {
+        let notice = Notice {
+            receiver: receiver.to_owned(),
+            rule: offer.decision.rule.clone(),
+            decisions: vec![offer.decision.clone()],
+            rest: 0,
+            tickets: vec![offer.ticket],
+            offered_at: offer.now_ms,
+        };
+        if self.machines.contains(receiver) {
             self.ready.push(notice);
             return;
         }
         let wait = route.and_then(|route| self.settings.routes.get(route)?.group_wait);
-        let key = GroupKey { receiver, route, rule: decision.rule.clone() };
+        let wait = wait.unwrap_or(GROUP_WAIT_MS).min(offer.wait_max);
+        let key = GroupKey { receiver: receiver.to_owned(), route, rule: notice.rule.clone() };
         let group = self.groups.entry(key).or_default();
         if let Some(waiting) = &mut group.waiting {
             waiting.absorb(notice);
         } else {
-            let waited = now_ms.saturating_add(wait.unwrap_or(GROUP_WAIT_MS));
-            group.due_at = waited.max(group.quiet_until);
+            group.due_at = offer.now_ms.saturating_add(wait).max(group.quiet_until);
             group.waiting = Some(notice);
         }
     }
 
     /// False when this receiver was given this very decision within the repeat interval.
-    fn first_telling(
-        &mut self,
-        receiver: &str,
-        route: Option<usize>,
-        decision: &Decision,
-        now_ms: i64,
-    ) -> bool {
+    fn first_telling(&mut self, receiver: &str, route: Option<usize>, offer: &Offer<'_>) -> bool {
+        let now_ms = offer.now_ms;
         let repeat = route.and_then(|route| self.settings.routes.get(route)?.repeat_interval);
         let repeat = repeat.unwrap_or(REPEAT_INTERVAL_MS);
-        let key = (receiver.to_owned(), decision.id.clone());
+        let key = (receiver.to_owned(), offer.decision.id.clone());
         if let Some(at) = self.told.get_mut(&key) {
             if now_ms.saturating_sub(*at) < repeat {
                 return false;

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::settings::{Secret, SmsSettings};
 use super::text::Message;
-use super::transport::{SendError, verdict};
+use super::transport::{Done, SendError, verdict};
 
 #[derive(Debug)]
 pub(super) struct Sms {
@@ -34,18 +34,17 @@ impl Sms {
         })
     }
 
-    /// One request per recipient, `done` of them already behind us.
-    pub(super) async fn send(&self, message: &Message, done: &mut usize) -> Result<(), SendError> {
-        while let Some(to) = self.to.get(*done) {
+    /// One request per recipient.
+    pub(super) async fn send(&self, message: &Message, done: &mut Done) -> Result<(), SendError> {
+        while let Some(to) = self.to.get(done.parts()) {
             let form = [("To", to), ("From", &self.from), ("Body", &message.short)];
             let request = self
                 .http
                 .post(self.url.clone())
                 .basic_auth(&self.account, Some(self.token.expose()))
                 .form(&form);
-            verdict(request.send().await)?;
-            *done += 1;
+            done.part(verdict(request.send().await))?;
         }
-        Ok(())
+        done.end()
     }
 }

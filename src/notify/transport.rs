@@ -33,6 +33,35 @@ impl SendError {
     }
 }
 
+/// The parts of a notice (recipients of an SMS, decisions of a webhook) that are behind us.
+#[derive(Debug, Default)]
+pub struct Done {
+    parts: usize,
+    /// Why one of them can never arrive. The others are sent all the same.
+    refused: Option<String>,
+}
+
+impl Done {
+    pub(crate) fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// Takes in what became of the next part; what can succeed later ends the attempt.
+    pub(crate) fn part(&mut self, sent: Result<(), SendError>) -> Result<(), SendError> {
+        match sent {
+            Err(error) if error.retry => return Err(error),
+            Err(error) => self.refused = Some(error.message),
+            Ok(()) => {}
+        }
+        self.parts += 1;
+        Ok(())
+    }
+
+    pub(crate) fn end(&self) -> Result<(), SendError> {
+        self.refused.as_ref().map_or(Ok(()), |message| Err(SendError::lasting(message)))
+    }
+}
+
 /// One receiver's way out.
 #[derive(Debug)]
 pub struct Transport {
@@ -86,9 +115,8 @@ impl Transport {
         matches!(self.way, Way::Webhook(_))
     }
 
-    /// One attempt. `done` counts the parts (recipients of an SMS, decisions of a webhook) that
-    /// have arrived; a further attempt goes on behind them.
-    pub async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), SendError> {
+    /// One attempt; a further one goes on behind what is `done`.
+    pub async fn send(&self, notice: &Notice, done: &mut Done) -> Result<(), SendError> {
         let mut copy;
         let notice = if self.reveal {
             notice

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::route::Notice;
 use super::settings::{Secret, WebhookSettings};
-use super::transport::{SendError, verdict};
+use super::transport::{Done, SendError, verdict};
 
 #[derive(Debug)]
 pub(super) struct Webhook {
@@ -27,8 +27,8 @@ impl Webhook {
         Ok(Webhook { url, secret: settings.secret.clone(), http })
     }
 
-    pub(super) async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), SendError> {
-        while let Some(decision) = notice.decisions.get(*done) {
+    pub(super) async fn send(&self, notice: &Notice, done: &mut Done) -> Result<(), SendError> {
+        while let Some(decision) = notice.decisions.get(done.parts()) {
             let body = serde_json::to_vec(decision)
                 .map_err(|error| SendError::lasting(error.to_string()))?;
             let mut request = self
@@ -40,10 +40,9 @@ impl Webhook {
                 let signed = signature(secret.expose().as_bytes(), &body);
                 request = request.header("Tidegate-Signature", signed);
             }
-            verdict(request.body(body).send().await)?;
-            *done += 1;
+            done.part(verdict(request.body(body).send().await))?;
         }
-        Ok(())
+        done.end()
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router as Http;
 use axum::body::Bytes;
@@ -19,17 +20,22 @@ use tidegate::notify::{
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::broker::skipped;
+
 type Seen = (String, HeaderMap, Vec<u8>);
 
+/// An HTTP server that remembers what it was sent.
 #[derive(Clone, Default)]
-struct Endpoint {
+pub(crate) struct Endpoint {
     seen: Arc<Mutex<Vec<Seen>>>,
     /// Answers to come; 200 when used up.
     answers: Arc<Mutex<VecDeque<u16>>>,
+    /// While true all answers are 503, and nothing counts as seen.
+    down: Arc<AtomicBool>,
 }
 
 impl Endpoint {
-    async fn start(answers: &[u16]) -> (Endpoint, SocketAddr) {
+    pub(crate) async fn start(answers: &[u16]) -> (Endpoint, SocketAddr) {
         let endpoint = Endpoint {
             answers: Arc::new(Mutex::new(answers.iter().copied().collect())),
             ..Endpoint::default()
@@ -41,8 +47,12 @@ impl Endpoint {
         (endpoint, address)
     }
 
-    fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    pub(crate) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
     }
 }
 
@@ -52,12 +62,15 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
+    if endpoint.down.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     endpoint.seen.lock().unwrap().push((uri.path().to_owned(), headers, body.to_vec()));
     let next = endpoint.answers.lock().unwrap().pop_front();
     StatusCode::from_u16(next.unwrap_or(200)).unwrap()
 }
 
-fn decision(id: &str) -> Decision {
+pub(crate) fn decision(id: &str) -> Decision {
     serde_json::from_value(json!({
         "id": id, "ts": 1_763_779_200_123_i64, "rule": "cap", "level": 0, "severity": "critical",
         "mode": "live", "key": {"user": "u-1001"}, "measure": "sum(points)", "value": 5120,
@@ -74,8 +87,17 @@ fn notice(receiver: &str, ids: &[&str]) -> Notice {
         decisions: ids.iter().map(|id| decision(id)).collect(),
         rest: 0,
         tickets: (1..).take(ids.len()).collect(),
-        offered_at: 0,
+        offered_at: now_ms(),
     }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_millis()
+        .try_into()
+        .unwrap()
 }
 
 fn quick() -> Retry {
@@ -156,7 +178,8 @@ async fn a_dead_receiver_delays_no_other_and_ends_as_a_dead_letter() {
     let retry =
         Retry { give_up: Duration::from_secs(2), timeout: Duration::from_millis(900), ..quick() };
     let (delivery, mut reports, _) = start(&receivers, retry);
-    delivery.hand(notice("deaf", &["d0"]));
+    let hopeless = notice("deaf", &["d0"]);
+    delivery.hand(hopeless.clone());
     for n in 0..50 {
         delivery.hand(notice("live", &[&format!("d{n}")]));
     }
@@ -166,7 +189,7 @@ async fn a_dead_receiver_delays_no_other_and_ends_as_a_dead_letter() {
     }
     assert_eq!(endpoint.seen().len(), 50);
     let dead = next(&mut reports).await;
-    assert_eq!(dead.notice, notice("deaf", &["d0"]));
+    assert_eq!((dead.notice, dead.attempts > 0), (hopeless, true));
     assert!(matches!(dead.outcome, Outcome::Dead(_)), "{:?}", dead.outcome);
 }
 
@@ -194,6 +217,59 @@ async fn what_exceeds_the_rate_arrives_as_one_digest() {
 }
 
 #[tokio::test]
+async fn one_that_is_refused_for_now_holds_up_none_behind_it() {
+    let (endpoint, at) = Endpoint::start(&[503]).await;
+    let receivers = json!({ "hook": { "webhook": { "url": format!("http://{at}/") } } });
+    let retry = Retry { wait_min: Duration::from_millis(200), ..quick() };
+    let (delivery, mut reports, _) = start(&receivers, retry);
+    for id in ["d1", "d2", "d3"] {
+        delivery.hand(notice("hook", &[id]));
+    }
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let report = next(&mut reports).await;
+        order.push((report.notice.decisions[0].id.clone(), report.attempts));
+    }
+    assert_eq!(order, [("d2", 1), ("d3", 1), ("d1", 2)].map(|(id, n)| (id.to_owned(), n)));
+    assert_eq!(endpoint.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn a_condemned_request_is_dead_at_once_and_others_of_a_digest_of_numbers_are_sent() {
+    let (endpoint, at) = Endpoint::start(&[400, 201]).await;
+    let receivers = json!({ "sms": { "sms": { "url": format!("http://{at}/"), "account": "AC1",
+        "token": "t", "from": "+15550100", "to": ["bad", "+15550102"] } } });
+    let (delivery, mut reports, _) = start(&receivers, quick());
+    delivery.hand(notice("sms", &["d1"]));
+    let report = next(&mut reports).await;
+    assert!(matches!(report.outcome, Outcome::Dead(reason) if reason.contains("400")));
+    assert_eq!((report.attempts, endpoint.seen().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_halt_lets_what_is_under_way_arrive_and_begins_nothing() {
+    let (endpoint, at) = Endpoint::start(&[]).await;
+    let (down, down_at) = Endpoint::start(&[]).await;
+    down.set_down(true);
+    let receivers = json!({
+        "good": { "webhook": { "url": format!("http://{at}/") } },
+        "down": { "webhook": { "url": format!("http://{down_at}/") } },
+    });
+    let hour = Duration::from_hours(1);
+    let retry = Retry { wait_min: hour, wait_max: hour, give_up: 24 * hour, ..quick() };
+    let (delivery, mut reports, metrics) = start(&receivers, retry);
+    delivery.hand(notice("good", &["d1"]));
+    delivery.hand(notice("down", &["d1"]));
+    assert_eq!(next(&mut reports).await.outcome, Outcome::Delivered);
+    while metrics.value("down", "failed") == 0 {
+        tokio::task::yield_now().await;
+    }
+    delivery.halt(Duration::from_secs(30)).await;
+    assert_eq!(reports.recv().await, None);
+    assert_eq!(endpoint.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn an_outbox_holds_the_mail_and_the_short_message() {
     let folder = tempfile::tempdir().unwrap();
     let receivers = json!({ "demo": { "outbox": { "folder": folder.path().join("out") } } });
@@ -218,10 +294,10 @@ impl Drop for Server {
 const SMTP_SERVER: &str = r#"
 import asyncio, ssl, sys, os
 from aiosmtpd.smtp import SMTP, AuthResult
-folder = sys.argv[1]
+folder, mode = sys.argv[1:]
 class Handler:
     async def handle_DATA(self, server, session, envelope):
-        if session.ssl is None: return "530 not encrypted"
+        if mode == "starttls" and session.ssl is None: return "530 not encrypted"
         with open(folder + "/mail.part", "wb") as f: f.write(envelope.content)
         os.rename(folder + "/mail.part", folder + "/mail.eml")
         return "250 OK"
@@ -232,8 +308,13 @@ async def main():
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
     loop = asyncio.get_running_loop()
-    make = lambda: SMTP(Handler(), tls_context=tls, require_starttls=True, auth_required=True, authenticator=auth)
-    server = await loop.create_server(make, "127.0.0.1", 0)
+    shared = dict(auth_required=True, authenticator=auth)
+    if mode == "tls":
+        make = lambda: SMTP(Handler(), auth_require_tls=False, **shared)
+        server = await loop.create_server(make, "127.0.0.1", 0, ssl=tls)
+    else:
+        make = lambda: SMTP(Handler(), tls_context=tls, require_starttls=True, **shared)
+        server = await loop.create_server(make, "127.0.0.1", 0)
     with open(folder + "/port.part", "w") as f: f.write(str(server.sockets[0].getsockname()[1]))
     os.rename(folder + "/port.part", folder + "/port")
     await server.serve_forever()
@@ -265,6 +346,9 @@ fn python() -> String {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/smtp-venv");
     let python = venv.join("bin/python3").display().to_string();
     let ready = venv.join("ready");
+    // Tests run side by side.
+    let lock = std::fs::File::create(venv.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
     if !ready.exists() {
         run("python3", &["-m", "venv", &venv.display().to_string()]);
         run(&python, &["-m", "pip", "install", "--quiet", "aiosmtpd==1.4.6"]);
@@ -284,47 +368,77 @@ async fn wait_for(path: &Path) -> String {
     panic!("{} never came", path.display());
 }
 
-#[tokio::test]
-async fn a_mail_goes_out_over_starttls_with_authentication() {
-    if std::env::var("TIDEGATE_SMTP").is_err() {
-        eprintln!("SKIPPED: the mail test; set TIDEGATE_SMTP=1 to run it");
-        return;
+/// A mail server with encryption and authentication, and what it received.
+pub(crate) struct Smtp {
+    folder: tempfile::TempDir,
+    port: String,
+    _server: Server,
+}
+
+impl Smtp {
+    /// `None`, and a loud word, where it is not wanted.
+    pub(crate) async fn start(mode: &str) -> Option<Smtp> {
+        if std::env::var("TIDEGATE_SMTP").is_err() {
+            skipped("it sends mail; set TIDEGATE_SMTP=1 to run it");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        certify(&at);
+        std::fs::write(at("server.py"), SMTP_SERVER).unwrap();
+        let child = Command::new(python())
+            .args([&at("server.py"), &folder.path().display().to_string(), mode])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Server(child);
+        let port = wait_for(&folder.path().join("port")).await;
+        Some(Smtp { folder, port, _server: server })
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    certify(&at);
-    std::fs::write(at("server.py"), SMTP_SERVER).unwrap();
-    let child = Command::new(python())
-        .args([at("server.py"), folder.path().display().to_string()])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _server = Server(child);
-    let port = wait_for(&folder.path().join("port")).await;
-    let mail = |password: &str, ca: Option<String>| {
-        json!({ "email": { "smtp": format!("smtp://user%40x:{password}@127.0.0.1:{port}"),
-            "tls": "starttls", "ca": ca, "from": "Risk <risk@example.com>",
+
+    pub(crate) fn receiver(&self, mode: &str, password: &str, trusted: bool) -> serde_json::Value {
+        let ca = trusted.then(|| self.folder.path().join("ca.pem"));
+        json!({ "email": { "smtp": format!("smtp://user%40x:{password}@127.0.0.1:{}", self.port),
+            "tls": mode, "ca": ca, "from": "Risk <risk@example.com>",
             "to": ["oncall@example.com"] } })
-    };
+    }
+
+    /// The mail that came last.
+    pub(crate) async fn mail(&self) -> String {
+        wait_for(&self.folder.path().join("mail.eml")).await
+    }
+}
+
+pub(crate) const SMTP_PASSWORD: &str = "p+ss%26w=rd";
+
+async fn a_mail_goes_out(mode: &str) {
+    let Some(smtp) = Smtp::start(mode).await else { return };
     let retry = Retry { give_up: Duration::from_millis(300), ..quick() };
-    let good = "p+ss%26w=rd";
-    let (delivery, mut reports, _) = start(
-        &json!({ "good": mail(good, Some(at("ca.pem"))), "wrong": mail("no", Some(at("ca.pem"))),
-                 "untrusting": mail(good, None) }),
-        retry,
-    );
+    let receivers = json!({ "good": smtp.receiver(mode, SMTP_PASSWORD, true),
+        "wrong": smtp.receiver(mode, "no", true),
+        "untrusting": smtp.receiver(mode, SMTP_PASSWORD, false) });
+    let (delivery, mut reports, _) = start(&receivers, retry);
     for (name, why) in [("wrong", "535"), ("untrusting", "certificate")] {
         delivery.hand(notice(name, &["d1"]));
-        let Outcome::Dead(reason) = next(&mut reports).await.outcome else {
-            panic!("{name} was delivered");
-        };
-        assert!(reason.contains(why), "{name}: {reason}");
+        let outcome = next(&mut reports).await.outcome;
+        let dead = matches!(&outcome, Outcome::Dead(reason) if reason.contains(why));
+        assert!(dead, "{name}: {outcome:?}");
     }
-    assert!(!folder.path().join("mail.eml").exists());
+    assert!(!smtp.folder.path().join("mail.eml").exists());
     delivery.hand(notice("good", &["d1"]));
     assert_eq!(next(&mut reports).await.outcome, Outcome::Delivered);
-    let text = wait_for(&folder.path().join("mail.eml")).await;
+    let text = smtp.mail().await;
     assert!(text.contains("Subject: [critical] cap: user u-1***"), "{text}");
     assert!(text.contains("text/plain") && text.contains("text/html"), "{text}");
     assert!(!text.contains("u-1001"), "{text}");
+}
+
+#[tokio::test]
+async fn a_mail_goes_out_over_starttls_with_authentication() {
+    a_mail_goes_out("starttls").await;
+}
+
+#[tokio::test]
+async fn a_mail_goes_out_over_tls_from_the_first_byte_with_authentication() {
+    a_mail_goes_out("tls").await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Notice, Router};
+use super::{Notice, Router, Shares};
 use crate::engine::Decision;
 
 fn decision(id: u32, rule: &str, severity: &str) -> Decision {
@@ -38,8 +38,8 @@ fn told(notices: &[Notice]) -> Vec<(&str, Vec<u64>, usize)> {
 #[test]
 fn machines_hear_at_once_and_people_in_groups() {
     let mut router = router();
-    assert_eq!(router.offer(&decision(1, "cap", "critical"), 1, 0), 2);
-    assert_eq!(router.offer(&decision(2, "cap", "critical"), 2, 3_000), 2);
+    assert_eq!(router.offer(&decision(1, "cap", "critical"), 1, 0).waiting, ["hook", "mail"]);
+    assert_eq!(router.offer(&decision(2, "cap", "critical"), 2, 3_000).waiting.len(), 2);
     assert_eq!(told(&router.due(3_000)), [("hook", vec![1], 0), ("hook", vec![2], 0)]);
     assert_eq!(router.next_due_at(), Some(10_000));
     assert_eq!(told(&router.due(9_999)), []);
@@ -82,16 +82,23 @@ fn shadow_and_silent_decisions_tell_nobody() {
     shadow.mode = "shadow".to_owned();
     let mut silent = decision(2, "cap", "critical");
     silent.alert = None;
-    assert_eq!(router.offer(&shadow, 1, 0) + router.offer(&silent, 2, 0), 0);
+    for decision in [shadow, silent] {
+        assert_eq!(router.offer(&decision, 1, 0), Shares::default());
+    }
     assert_eq!(router.next_due_at(), None);
 }
 
 #[test]
 fn a_decision_read_again_is_told_again_only_after_the_repeat_interval() {
     let mut router = router();
-    assert_eq!(router.offer(&decision(1, "cap", "critical"), 1, 0), 2);
-    assert_eq!(router.offer(&decision(1, "cap", "critical"), 2, 14_399_999), 0);
-    assert_eq!(router.offer(&decision(1, "cap", "critical"), 3, 14_400_000), 2);
+    let mut waiting = |ticket, now_ms| {
+        let shares = router.offer(&decision(1, "cap", "critical"), ticket, now_ms);
+        assert_eq!(shares.waiting.len() + shares.told.len(), 2);
+        shares.waiting.len()
+    };
+    assert_eq!(waiting(1, 0), 2);
+    assert_eq!(waiting(2, 14_399_999), 0);
+    assert_eq!(waiting(3, 14_400_000), 2);
 }
 
 #[test]
@@ -104,4 +111,19 @@ fn a_storm_is_one_notice_that_counts_the_rest() {
     assert_eq!(notices.len(), 1);
     assert_eq!((notices[0].decisions.len(), notices[0].rest), (50, 1_384));
     assert_eq!(notices[0].tickets.len(), 1_434);
+}
+
+#[test]
+fn after_a_restart_only_those_not_yet_told_are_told_and_soon() {
+    let mut router = router();
+    for (ticket, waiting, was_told) in
+        [(1, vec!["mail"], vec!["hook"]), (2, vec![], vec!["hook", "mail"])]
+    {
+        let decision = decision(1, "cap", "critical");
+        let shares = router.offer_again(&decision, ticket, 0, |receiver| receiver == "hook");
+        assert_eq!(shares.waiting, waiting);
+        assert_eq!(shares.told, was_told);
+    }
+    assert_eq!(told(&router.due(999)), []);
+    assert_eq!(told(&router.due(1_000)), [("mail", vec![1], 0)]);
 }
