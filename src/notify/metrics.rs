@@ -1,12 +1,17 @@
-//! What the notifier counts (K3): outcomes and delay per receiver.
+//! What the notifier counts (K3): outcomes and delay per receiver, and how much waits.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
 
 /// Labels are receiver names and outcomes only, so their number is bounded by configuration.
 #[derive(Debug, Clone)]
 pub struct NotifyMetrics {
     notifications: IntCounterVec,
     seconds: HistogramVec,
+    open: IntGauge,
+    paused: IntGauge,
+    unreadable: IntCounter,
 }
 
 impl NotifyMetrics {
@@ -26,9 +31,24 @@ impl NotifyMetrics {
             .buckets(vec![0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0]),
             &["receiver"],
         )?;
+        let open = IntGauge::new(
+            "tidegate_notices_open",
+            "Decisions that have been read and wait for a receiver.",
+        )?;
+        let paused = IntGauge::new(
+            "tidegate_notices_paused",
+            "1 while so many decisions wait that no more are read.",
+        )?;
+        let unreadable = IntCounter::new(
+            "tidegate_notices_unreadable_total",
+            "Records in the topic of decisions that are no decisions; they are skipped.",
+        )?;
         registry.register(Box::new(notifications.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(NotifyMetrics { notifications, seconds })
+        registry.register(Box::new(open.clone()))?;
+        registry.register(Box::new(paused.clone()))?;
+        registry.register(Box::new(unreadable.clone()))?;
+        Ok(NotifyMetrics { notifications, seconds, open, paused, unreadable })
     }
 
     pub fn count(&self, receiver: &str, outcome: &str) {
@@ -42,5 +62,14 @@ impl NotifyMetrics {
     /// The count so far, for status pages and tests.
     pub fn value(&self, receiver: &str, outcome: &str) -> u64 {
         self.notifications.with_label_values(&[receiver, outcome]).get()
+    }
+
+    pub(crate) fn waiting(&self, open: usize, paused: bool) {
+        self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.paused.set(i64::from(paused));
+    }
+
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.inc();
     }
 }

@@ -1,24 +1,31 @@
 //! Decisions to routes to receivers: its own consumer, so that detection never waits for people.
 //!
-//! [`Router`] decides who hears of a decision and when (pure: the time is an argument);
-//! [`Delivery`] holds one task and one backlog per receiver, so that a dead receiver delays no
-//! other. This room decides nothing about risk: which decisions exist, and whether they alert,
-//! the engine has already said.
+//! [`run`] reads the topic of decisions and commits behind what is settled. [`Router`] decides
+//! who hears of a decision and when (pure: the time is an argument); [`Delivery`] holds one task
+//! and one backlog per receiver, so that a dead receiver delays no other. This room decides
+//! nothing about risk: which decisions exist, and whether they alert, the engine has already said.
 
 mod backlog;
+mod consumer;
 mod delivery;
 mod email;
+mod group;
+mod letters;
 mod mask;
 mod metrics;
 mod outbox;
+mod progress;
+mod resume;
 mod route;
 mod settings;
 mod slack;
 mod sms;
 mod text;
 mod transport;
+mod trouble;
 mod webhook;
 
+pub use consumer::{NotifyError, NotifyRun, run};
 pub use delivery::{Delivery, Outcome, Report, Retry};
 pub use mask::{mask, masked};
 pub use metrics::NotifyMetrics;

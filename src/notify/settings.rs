@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -49,6 +50,8 @@ pub struct NotifySettings {
     /// Milliseconds after which an undelivered notice is a dead letter; 24 h if absent.
     #[serde(deserialize_with = "duration")]
     pub give_up: Option<i64>,
+    /// Decisions that may wait for their receivers before reading pauses; 50,000 if absent.
+    pub open_max: Option<NonZeroUsize>,
 }
 
 /// One receiver. Exactly one of the ways is set; [`ReceiverSettings::via`] says which.

@@ -6,6 +6,7 @@ mod examples;
 mod kafka;
 mod model;
 mod notify;
+mod notify_run;
 mod rules;
 mod shipped;
 mod sim;

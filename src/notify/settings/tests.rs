@@ -8,7 +8,7 @@ receivers:
   oncall-sms:  { sms: { provider: twilio, url: "https://sms.example", account: AC1, token: "hunter2", from: "+15550100", to: ["+15550101"] } }
   bridge:      { webhook: { url: "https://hook.example/x", secret: "hunter2" } }
 routes:
-  - { match: { severity: [critical] }, to: [oncall-mail, oncall-sms], group_wait: 10s, group_interval: 1m, repeat_interval: 4h }
+  - { match: { severity: [critical] }, to: [oncall-mail, oncall-sms], group_wait: 10s, group_interval: 1m, repeat_interval: 4h, escalate_after: 15m }
 default: [oncall-mail]
 "#;
 
@@ -22,6 +22,7 @@ fn reads_the_contract_and_shows_no_secret() {
     assert_eq!(settings.faults(), []);
     assert!(matches!(settings.receivers["bridge"].via(), Some(Via::Webhook(_))));
     assert_eq!(settings.routes[0].group_interval, Some(60_000));
+    assert_eq!(settings.routes[0].escalate_after, Some(900_000));
     assert_eq!(settings.machines().into_iter().collect::<Vec<_>>(), ["bridge"]);
     let shown = format!("{settings:?}{}", serde_json::to_string(&settings).unwrap());
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -56,4 +57,16 @@ fn tells_all_faults_at_once() {
             unknown
         ]
     );
+}
+
+#[test]
+fn the_example_of_the_documentation_is_sound() {
+    let page = include_str!("../../../docs/notices.md");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut file: std::collections::BTreeMap<String, NotifySettings> =
+        serde_saphyr::from_str(example).unwrap();
+    let settings = file.remove("notify").unwrap();
+    assert_eq!(settings.faults(), []);
+    assert_eq!((settings.receivers.len(), settings.routes.len()), (5, 2));
+    assert_eq!(settings.give_up, Some(86_400_000));
 }

@@ -1,0 +1,457 @@
+//! The notifier's loop: decisions in, notices out, offsets committed behind what is settled.
+//!
+//! One thread owns everything: poll ▸ offer to the router ▸ hand on what is due ▸ settle what
+//! was reported ▸ commit. At least once: an offset is committed when every receiver of every
+//! decision before it was told, or given up with the dead letter in the log. Who of what lies
+//! behind it was told already travels as the commit's metadata ([`Resume`]), so that neither a
+//! restart nor a rebalance tells it again. Limits of that: what was delivered less than
+//! [`COMMIT_EVERY_MS`] before a crash is told again; so is what had to be written coarsely
+//! because several receivers were down with thousands of gaps among what they had been told;
+//! and `give_up` counts anew after a restart.
+//!
+//! No fault of Kafka ends the loop. Nothing of a decision is logged but its place.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+
+use crate::engine::Decision;
+
+use super::delivery::{Clock, Delivery, Outcome, Report, Retry};
+use super::group::{self, Event, Member};
+use super::letters::{Letter, Letters};
+use super::metrics::NotifyMetrics;
+use super::progress::{Place, Progress};
+use super::resume::{METADATA_MAX_BYTES, Resume};
+use super::route::{Router, Shares};
+use super::settings::{NotifySettings, SettingsError};
+use super::trouble::Trouble;
+
+/// Short, since reports of receivers are looked at between two polls.
+const POLL: Duration = Duration::from_millis(20);
+const COMMIT_EVERY_MS: i64 = 200;
+/// At some 2 kB a decision and receiver 100 MB: a receiver that is down for a day gets behind
+/// the others only at more than 2,000 decisions an hour.
+const OPEN_MAX: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
+/// A stop shall be over within 5 s: attempts under way, dead letters and the commit, the client.
+const HALT: Duration = Duration::from_millis(2_500);
+const LAST_COMMIT_MS: i64 = 1_500;
+const CLOSE: Duration = Duration::from_millis(500);
+const ASK: Duration = Duration::from_secs(1);
+const START_AGAIN_MS: i64 = 5_000;
+
+/// What the notifier works with.
+#[derive(Debug)]
+pub struct NotifyRun {
+    pub brokers: String,
+    /// The process's group; the notifier's is `<group>.notify`.
+    pub group: String,
+    pub instance: String,
+    /// Handed to librdkafka as they are.
+    pub properties: BTreeMap<String, String>,
+    pub decisions_topic: String,
+    pub dead_topic: String,
+    pub notify: NotifySettings,
+    /// `privacy.reveal`: masks nothing for anybody.
+    pub reveal: bool,
+    pub metrics: NotifyMetrics,
+}
+
+/// Why the notifier cannot work at all. Once it works, nothing ends it but a stop.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("notify: the settings for kafka cannot be used: {0}")]
+    Kafka(#[from] KafkaError),
+    #[error("notify: the loop has ended: {0}")]
+    Ended(#[from] tokio::task::JoinError),
+}
+
+/// Notifies until `stop` says true or its sender is gone, and then ends within 5 s.
+///
+/// # Errors
+/// When the settings cannot be used.
+pub async fn run(settings: NotifyRun, stop: watch::Receiver<bool>) -> Result<(), NotifyError> {
+    if let Some(fault) = settings.notify.faults().into_iter().next() {
+        return Err(fault.into());
+    }
+    let runtime = Handle::current();
+    let retry = Retry::default();
+    // Its faults are told now and not once a partition is assigned.
+    drop(Delivery::start(&settings.notify, settings.reveal, retry, &settings.metrics)?);
+    let letters =
+        Letters::start(&settings.brokers, &settings.properties, &settings.dead_topic, &runtime)?;
+    let notifier = Notifier {
+        settings,
+        retry,
+        stop,
+        runtime,
+        clock: Clock::default(),
+        progress: Progress::default(),
+        letters,
+        commits: 0,
+        parked: BTreeMap::new(),
+        unreadable: Trouble::default(),
+        trouble: Trouble::default(),
+    };
+    tokio::task::spawn_blocking(move || notifier.run()).await?
+}
+
+/// An offset with its metadata.
+type Commit = (i64, String);
+
+/// What outlives a membership.
+struct Notifier {
+    settings: NotifyRun,
+    retry: Retry,
+    stop: watch::Receiver<bool>,
+    runtime: Handle,
+    clock: Clock,
+    progress: Progress,
+    letters: Letters,
+    commits: u64,
+    /// Partitions that were taken away, with what may have been committed last.
+    parked: BTreeMap<i32, (Resume, Vec<Commit>)>,
+    unreadable: Trouble,
+    trouble: Trouble,
+}
+
+/// What a membership holds.
+#[derive(Default)]
+struct Duty {
+    /// While partitions are assigned.
+    desk: Option<Desk>,
+    /// Partitions whose offsets are not known yet.
+    to_start: Option<Vec<i32>>,
+    /// By partition, as the broker has it.
+    committed: BTreeMap<i32, Commit>,
+    /// The commit that is under way, with its number.
+    committing: Option<(u64, BTreeMap<i32, Commit>)>,
+    commit_at: i64,
+    changed: bool,
+    paused: bool,
+    metadata_max: usize,
+}
+
+struct Desk {
+    router: Router,
+    /// Until it is halted.
+    delivery: Option<Delivery>,
+    reports: UnboundedReceiver<Report>,
+}
+
+impl Notifier {
+    fn run(mut self) -> Result<(), NotifyError> {
+        while !self.stopped() {
+            let names = (self.settings.group.as_str(), self.settings.instance.as_str());
+            let member = group::member(&self.settings.brokers, &self.settings.properties, names)?;
+            let member = Arc::new(member);
+            member.subscribe(&[&self.settings.decisions_topic])?;
+            let mut duty = Duty { metadata_max: METADATA_MAX_BYTES, ..Duty::default() };
+            while !self.stopped() {
+                if let Err(error) = self.turn(&member, &mut duty) {
+                    tracing::error!(%error, "the notifier's membership has ended; joining again");
+                    break;
+                }
+            }
+            self.leave(&member, &mut duty);
+            group::close(member, CLOSE);
+            let again_at = self.clock.now_ms() + START_AGAIN_MS;
+            while !self.stopped() && self.clock.now_ms() < again_at {
+                std::thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+
+    fn stopped(&self) -> bool {
+        *self.stop.borrow() || self.stop.has_changed().is_err()
+    }
+
+    /// One turn of the loop. An error ends the membership.
+    fn turn(&mut self, member: &Arc<Member>, duty: &mut Duty) -> Result<(), KafkaError> {
+        match member.poll(POLL) {
+            Some(Ok(message)) => self.read(&message, duty),
+            Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+            Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
+            Some(Err(error)) => self.kafka_trouble(&error.to_string()),
+        }
+        while let Some(event) = member.context().next() {
+            self.act(event, member, duty)?;
+        }
+        self.start(member, duty)?;
+        self.settle(duty);
+        let now = self.clock.now_ms();
+        if let Some(Desk { router, delivery: Some(delivery), .. }) = &mut duty.desk
+            && router.next_due_at().is_some_and(|at| at <= now)
+        {
+            for notice in router.due(now) {
+                delivery.hand(notice);
+            }
+        }
+        self.breathe(member, duty)?;
+        if now >= duty.commit_at {
+            duty.commit_at = now + COMMIT_EVERY_MS;
+            self.commit(member, duty);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, message: &BorrowedMessage<'_>, duty: &mut Duty) {
+        let Some(desk) = &mut duty.desk else { return };
+        let place = Place { partition: message.partition(), offset: message.offset() };
+        let now = self.clock.now_ms();
+        let ticket = self.progress.ticket();
+        let decision = serde_json::from_slice::<Decision>(message.payload().unwrap_or_default());
+        let shares = match (decision, self.progress.before(place)) {
+            (Ok(decision), None) => desk.router.offer(&decision, ticket, now),
+            (Ok(decision), Some(before)) => {
+                let told = |receiver: &str| before.told(receiver, place.offset);
+                desk.router.offer_again(&decision, ticket, now, told)
+            }
+            (Err(error), _) => {
+                self.settings.metrics.unreadable();
+                if let Some(count) = self.unreadable.tell(now) {
+                    let Place { partition, offset } = place;
+                    let column = error.column();
+                    tracing::warn!(partition, offset, column, count, "not a decision; skipped");
+                }
+                Shares::default()
+            }
+        };
+        self.progress.offer(place, ticket, shares);
+        duty.changed = true;
+    }
+
+    fn act(
+        &mut self,
+        event: Event,
+        member: &Arc<Member>,
+        duty: &mut Duty,
+    ) -> Result<(), KafkaError> {
+        match event {
+            Event::Assigned(partitions) => duty.to_start = Some(partitions),
+            Event::Revoked => {
+                self.leave(member, duty);
+                *duty = Duty { metadata_max: duty.metadata_max, ..Duty::default() };
+                member.unassign()?;
+            }
+            Event::Committed(number, result) => self.committed(number, result, duty),
+            Event::Trouble(text) => self.kafka_trouble(&text),
+        }
+        Ok(())
+    }
+
+    /// Starts reading assigned partitions, once it is known from where.
+    fn start(&mut self, member: &Arc<Member>, duty: &mut Duty) -> Result<(), KafkaError> {
+        let Some(partitions) = &duty.to_start else { return Ok(()) };
+        let topic = self.settings.decisions_topic.as_str();
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions {
+            asked.add_partition(topic, *partition);
+        }
+        let told = match member.committed_offsets(asked, ASK) {
+            Ok(told) => told,
+            Err(error) => {
+                self.kafka_trouble(&error.to_string());
+                return Ok(());
+            }
+        };
+        let desk = match self.open_desk() {
+            Ok(desk) => desk,
+            Err(error) => {
+                // A file that could be read at the start no longer can; it may come back.
+                self.trouble_with("the receivers", &error.to_string());
+                return Ok(());
+            }
+        };
+        let mut starts = BTreeMap::new();
+        let mut from = TopicPartitionList::new();
+        for at in told.elements() {
+            let commit = match at.offset() {
+                Offset::Offset(offset) => (offset, at.metadata().to_owned()),
+                _ => (0, String::new()),
+            };
+            let resume = self.resume(at.partition(), &commit);
+            let start = match resume.committed {
+                0 => Offset::Beginning,
+                committed => Offset::Offset(committed),
+            };
+            from.add_partition_offset(&self.settings.decisions_topic, at.partition(), start)?;
+            duty.committed.insert(at.partition(), commit);
+            starts.insert(at.partition(), resume);
+        }
+        tracing::info!(partitions = starts.len(), "the notifier reads decisions");
+        self.parked.clear();
+        self.progress.begin(starts);
+        duty.desk = Some(desk);
+        duty.to_start = None;
+        member.assign(&from)?;
+        member.resume(&from)
+    }
+
+    /// Where nobody has committed since, what is known here is at least as good.
+    fn resume(&self, partition: i32, commit: &Commit) -> Resume {
+        match self.parked.get(&partition) {
+            Some((resume, had)) if had.contains(commit) => resume.clone(),
+            _ => Resume::decode(commit.0, &commit.1),
+        }
+    }
+
+    fn open_desk(&self) -> Result<Desk, SettingsError> {
+        let _runtime = self.runtime.enter();
+        let NotifyRun { notify, reveal, metrics, .. } = &self.settings;
+        let (delivery, reports) = Delivery::start(notify, *reveal, self.retry, metrics)?;
+        Ok(Desk { router: Router::new(notify.clone()), delivery: Some(delivery), reports })
+    }
+
+    /// Takes in what receivers and the writer of dead letters have reported.
+    fn settle(&mut self, duty: &mut Duty) {
+        let Some(desk) = &mut duty.desk else { return };
+        while let Ok(report) = desk.reports.try_recv() {
+            duty.changed = true;
+            match report.outcome.clone() {
+                Outcome::Delivered => {
+                    for ticket in report.notice.tickets {
+                        self.progress.settle(ticket, &report.notice.receiver);
+                    }
+                }
+                Outcome::Dead(reason) => {
+                    let mut offsets: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+                    let tickets = report.notice.tickets.iter();
+                    for place in tickets.filter_map(|ticket| self.progress.place(*ticket)) {
+                        offsets.entry(place.partition).or_default().push(place.offset);
+                    }
+                    self.letters.write(Letter::new(report, reason, offsets));
+                }
+            }
+        }
+        while let Some(written) = self.letters.next_written() {
+            duty.changed = true;
+            for ticket in written.tickets {
+                self.progress.settle(ticket, &written.receiver);
+            }
+        }
+    }
+
+    /// Stops reading while too much waits.
+    fn breathe(&mut self, member: &Arc<Member>, duty: &mut Duty) -> Result<(), KafkaError> {
+        let open = self.progress.open();
+        let max = self.settings.notify.open_max.unwrap_or(OPEN_MAX).get();
+        if duty.desk.is_some() && !duty.paused && open >= max {
+            tracing::warn!(open, "too many decisions wait for their receivers; reading pauses");
+            member.pause(&member.assignment()?)?;
+            duty.paused = true;
+        } else if duty.paused && open <= max - max.div_ceil(10) {
+            tracing::info!(open, "reading of decisions goes on");
+            member.resume(&member.assignment()?)?;
+            duty.paused = false;
+        }
+        self.settings.metrics.waiting(open, duty.paused);
+        Ok(())
+    }
+
+    /// Commits what has changed, without waiting.
+    fn commit(&mut self, member: &Arc<Member>, duty: &mut Duty) {
+        if !duty.changed || duty.committing.is_some() || duty.desk.is_none() {
+            return;
+        }
+        duty.changed = false;
+        let mut list = TopicPartitionList::new();
+        let mut commits = BTreeMap::new();
+        for (partition, resume) in self.progress.resumes() {
+            let commit = (resume.committed, resume.encode(duty.metadata_max));
+            if duty.committed.get(&partition) == Some(&commit) {
+                continue;
+            }
+            let topic = &self.settings.decisions_topic;
+            let mut at = list.add_partition(topic, partition);
+            at.set_metadata(&commit.1);
+            // Offsets of records are valid offsets.
+            at.set_offset(Offset::Offset(commit.0)).unwrap_or_default();
+            commits.insert(partition, commit);
+        }
+        if commits.is_empty() {
+            return;
+        }
+        self.commits += 1;
+        group::commit(member, self.commits, list);
+        duty.committing = Some((self.commits, commits));
+    }
+
+    /// The answer to an earlier assignment's commit concerns nobody any more.
+    fn committed(&mut self, number: u64, result: Result<(), RDKafkaErrorCode>, duty: &mut Duty) {
+        let Some((_, commits)) = duty.committing.take_if(|(ours, _)| *ours == number) else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                duty.committed.extend(commits);
+                if self.trouble.over() {
+                    tracing::info!("kafka answers the notifier again");
+                }
+            }
+            Err(code) => {
+                duty.changed = true;
+                if code == RDKafkaErrorCode::OffsetMetadataTooLarge {
+                    duty.metadata_max /= 2;
+                }
+                self.kafka_trouble(&code.to_string());
+            }
+        }
+    }
+
+    /// Ends the receivers' tasks, commits what is settled, and remembers the rest.
+    fn leave(&mut self, member: &Arc<Member>, duty: &mut Duty) {
+        let Some(desk) = &mut duty.desk else { return };
+        if let Some(delivery) = desk.delivery.take() {
+            self.runtime.block_on(delivery.halt(HALT));
+        }
+        let give_up_at = self.clock.now_ms() + LAST_COMMIT_MS;
+        loop {
+            self.settle(duty);
+            if !member.assignment_lost() {
+                self.commit(member, duty);
+            }
+            let done = self.letters.waiting() == 0 && duty.committing.is_none() && !duty.changed;
+            if done || member.assignment_lost() || self.clock.now_ms() >= give_up_at {
+                break;
+            }
+            // Records that come now are read again by whoever starts at the committed offset.
+            drop(member.poll(POLL));
+            while let Some(event) = member.context().next() {
+                if let Event::Committed(number, result) = event {
+                    self.committed(number, result, duty);
+                }
+            }
+        }
+        duty.desk = None;
+        for (partition, resume) in self.progress.resumes() {
+            let committing = duty.committing.iter().filter_map(|(_, all)| all.get(&partition));
+            let had = duty.committed.get(&partition).into_iter().chain(committing);
+            self.parked.insert(partition, (resume, had.cloned().collect()));
+        }
+        self.progress.begin([]);
+        self.settings.metrics.waiting(0, false);
+    }
+
+    fn kafka_trouble(&mut self, error: &str) {
+        self.trouble_with("kafka", error);
+    }
+
+    fn trouble_with(&mut self, what: &str, error: &str) {
+        if let Some(count) = self.trouble.tell(self.clock.now_ms()) {
+            tracing::warn!(what, error, count, "the notifier has trouble; trying on");
+        }
+    }
+}

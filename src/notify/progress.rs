@@ -1,0 +1,196 @@
+//! Which decisions have been offered, who is still to be told, and what may be committed.
+//!
+//! Pure. One ticket per decision that somebody waits for; it stays open until each of its
+//! receivers is settled: told, or given up with the dead letter written. Memory follows the
+//! number of open tickets, which whoever reads the topic bounds by pausing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::resume::{Range, Resume};
+use super::route::Shares;
+
+/// Where a decision stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
+
+/// The open tickets of all partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    partitions: BTreeMap<i32, Partition>,
+    tickets: BTreeMap<u64, Place>,
+    next_ticket: u64,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// Behind the last offset offered.
+    next: i64,
+    /// What was known at the start of what is not yet read again.
+    before: Resume,
+    /// Offset → how many receivers wait.
+    open: BTreeMap<i64, usize>,
+    receivers: BTreeMap<String, Line>,
+}
+
+/// One receiver's offsets, of which `settled` ranges never span a pending one.
+#[derive(Debug, Default)]
+struct Line {
+    pending: BTreeSet<i64>,
+    /// First → last.
+    settled: BTreeMap<i64, i64>,
+}
+
+impl Progress {
+    /// Forgets the partitions there were. Tickets given out before settle nothing any more.
+    pub(crate) fn begin(&mut self, starts: impl IntoIterator<Item = (i32, Resume)>) {
+        let partition =
+            |before: Resume| Partition { next: before.committed, before, ..Partition::default() };
+        self.tickets.clear();
+        self.partitions =
+            starts.into_iter().map(|(number, before)| (number, partition(before))).collect();
+    }
+
+    /// What is known of a record that had been read before the start.
+    pub(crate) fn before(&self, place: Place) -> Option<&Resume> {
+        let partition = self.partitions.get(&place.partition)?;
+        // A log that begins anew has nothing to do with what was known.
+        let goes_on = place.offset >= partition.next;
+        (goes_on && partition.before.covers(place.offset)).then_some(&partition.before)
+    }
+
+    /// A ticket for the next decision; never the same twice.
+    pub(crate) fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    /// Takes in a record that has been read: a decision with its shares, or one that concerns
+    /// nobody. An offset before the last one means that the log began anew.
+    pub(crate) fn offer(&mut self, place: Place, ticket: u64, shares: Shares) {
+        let partition = self.partitions.entry(place.partition).or_default();
+        if place.offset < partition.next {
+            self.tickets.retain(|_, open| open.partition != place.partition);
+            *partition = Partition::default();
+        }
+        partition.next = place.offset + 1;
+        for receiver in shares.told {
+            partition.receivers.entry(receiver).or_default().settle(place.offset);
+        }
+        if shares.waiting.is_empty() {
+            return;
+        }
+        partition.open.insert(place.offset, shares.waiting.len());
+        for receiver in shares.waiting {
+            partition.receivers.entry(receiver).or_default().pending.insert(place.offset);
+        }
+        self.tickets.insert(ticket, place);
+    }
+
+    /// One receiver is done with a ticket. An unknown one, or one that is done, changes nothing.
+    pub(crate) fn settle(&mut self, ticket: u64, receiver: &str) {
+        let Some(place) = self.tickets.get(&ticket).copied() else { return };
+        let Some(partition) = self.partitions.get_mut(&place.partition) else { return };
+        let Some(line) = partition.receivers.get_mut(receiver) else { return };
+        if !line.pending.remove(&place.offset) {
+            return;
+        }
+        line.settle(place.offset);
+        if let Some(waiting) = partition.open.get_mut(&place.offset) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                partition.open.remove(&place.offset);
+                self.tickets.remove(&ticket);
+                partition.trim();
+            }
+        }
+    }
+
+    pub(crate) fn place(&self, ticket: u64) -> Option<Place> {
+        self.tickets.get(&ticket).copied()
+    }
+
+    /// Tickets that somebody waits for.
+    pub(crate) fn open(&self) -> usize {
+        self.tickets.len()
+    }
+
+    /// What may be committed, and what goes with it, by partition.
+    pub(crate) fn resumes(&self) -> impl Iterator<Item = (i32, Resume)> {
+        self.partitions.iter().map(|(number, partition)| (*number, partition.resume()))
+    }
+}
+
+impl Partition {
+    /// All before it is settled.
+    fn safe(&self) -> i64 {
+        self.open.first_key_value().map_or(self.next, |(offset, _)| *offset)
+    }
+
+    /// Forgets what lies before the offset to commit.
+    fn trim(&mut self) {
+        let safe = self.safe();
+        self.receivers.retain(|_, line| {
+            while let Some(range) = line.settled.first_entry().filter(|range| *range.get() < safe) {
+                range.remove();
+            }
+            !line.pending.is_empty() || !line.settled.is_empty()
+        });
+    }
+
+    fn resume(&self) -> Resume {
+        let pending = self.receivers.iter().filter(|(_, line)| !line.pending.is_empty());
+        let mut resume = Resume {
+            committed: self.safe(),
+            next: self.next.max(self.before.next),
+            pending: pending.map(|(name, line)| (name.clone(), line.ranges())).collect(),
+        };
+        for (name, ranges) in &self.before.pending {
+            let unread = ranges.iter().filter(|range| range.last >= self.next);
+            let unread = unread.map(|range| Range { first: range.first.max(self.next), ..*range });
+            let mut unread = unread.peekable();
+            if unread.peek().is_some() {
+                resume.pending.entry(name.clone()).or_default().extend(unread);
+            }
+        }
+        resume
+    }
+}
+
+impl Line {
+    /// Joins the range before and the one behind, where nothing is pending in between.
+    fn settle(&mut self, offset: i64) {
+        let (mut first, mut last) = (offset, offset);
+        if let Some((&start, &end)) = self.settled.range(..=offset).next_back()
+            && (end >= offset || self.pending.range(end..offset).next().is_none())
+        {
+            (first, last) = (start, last.max(end));
+        }
+        if let Some((&start, &end)) = self.settled.range(offset + 1..).next()
+            && self.pending.range(offset..start).next().is_none()
+        {
+            self.settled.remove(&start);
+            last = end;
+        }
+        self.settled.insert(first, last);
+    }
+
+    /// The pending offsets, cut where something settled lies in between.
+    fn ranges(&self) -> Vec<Range> {
+        let mut ranges: Vec<Range> = Vec::new();
+        for offset in &self.pending {
+            match ranges.last_mut() {
+                Some(range) if self.settled.range(range.last..*offset).next().is_none() => {
+                    range.last = *offset;
+                }
+                _ => ranges.push(Range { first: *offset, last: *offset }),
+            }
+        }
+        ranges
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+//! The notifier as it runs: decisions in a real Kafka, receivers on the loopback.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::notify::{NotifyError, NotifyMetrics, NotifyRun, run, signature};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::broker::{self, Broker, End, PATIENCE};
+use crate::notify::{Endpoint, SMTP_PASSWORD, Smtp, decision};
+
+/// Topics and a group of one's own.
+struct Stage<'a> {
+    broker: &'a Broker,
+    decisions: String,
+    dead: String,
+    group: String,
+}
+
+/// A notifier in this process.
+struct Running {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), NotifyError>>,
+    metrics: NotifyMetrics,
+    registry: prometheus::Registry,
+}
+
+impl Stage<'_> {
+    fn new(broker: &Broker, partitions: i32) -> Stage<'_> {
+        Stage {
+            decisions: broker.topic("decisions", partitions),
+            dead: broker.topic("dead", 1),
+            group: broker::unique("group"),
+            broker,
+        }
+    }
+
+    /// `notify` as in a configuration.
+    fn start(&self, notify: &Value) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        let registry = prometheus::Registry::new();
+        let metrics = NotifyMetrics::new(&registry).unwrap();
+        let settings = NotifyRun {
+            brokers: self.broker.address().to_owned(),
+            group: self.group.clone(),
+            instance: "host-a".to_owned(),
+            properties: BTreeMap::from([("reconnect.backoff.max.ms".into(), "500".into())]),
+            decisions_topic: self.decisions.clone(),
+            dead_topic: self.dead.clone(),
+            notify: serde_json::from_value(notify.clone()).unwrap(),
+            reveal: false,
+            metrics: metrics.clone(),
+        };
+        Running { stop, task: tokio::spawn(run(settings, stopped)), metrics, registry }
+    }
+
+    fn decide(&self, ids: impl IntoIterator<Item = u32>) {
+        self.broker.produce(&self.decisions, &records(ids));
+    }
+
+    /// Offsets and metadata, as the next start will find them.
+    fn committed(&self) -> BTreeMap<i32, (i64, String)> {
+        self.broker.committed_with_metadata(&format!("{}.notify", self.group), &self.decisions)
+    }
+
+    async fn until_all_is_committed(&self) {
+        let ends = self.broker.ends(&self.decisions);
+        until("all is committed", || {
+            let committed = self.committed();
+            ends.iter().all(|(partition, end)| {
+                // The marker of a transaction may stand between the last record and the end.
+                *end == 0 || committed.get(partition).is_some_and(|(at, _)| *at >= *end - 1)
+            })
+        })
+        .await;
+    }
+}
+
+impl Running {
+    async fn end(self) {
+        self.stop.send(true).unwrap();
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
+    }
+
+    fn gauge(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        family.get_metric()[0].get_gauge().get_value()
+    }
+}
+
+fn id(n: u32) -> String {
+    format!("{n:032x}")
+}
+
+fn records(ids: impl IntoIterator<Item = u32>) -> Vec<(String, String)> {
+    let text = |n| serde_json::to_string(&decision(&id(n))).unwrap();
+    ids.into_iter().map(|n| (format!("u-{n}"), text(n))).collect()
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never came: {what}");
+}
+
+/// The decisions a webhook was sent, with how often.
+fn told(endpoint: &Endpoint) -> BTreeMap<String, usize> {
+    let mut told = BTreeMap::new();
+    for (_, headers, _) in endpoint.seen() {
+        *told.entry(headers["idempotency-key"].to_str().unwrap().to_owned()).or_default() += 1;
+    }
+    told
+}
+
+fn once(ids: impl IntoIterator<Item = u32>) -> BTreeMap<String, usize> {
+    ids.into_iter().map(|n| (id(n), 1)).collect()
+}
+
+/// The decisions that texts for people list, and the sum of the rests.
+fn listed(texts: &[String]) -> (BTreeSet<String>, usize) {
+    let mut ids = BTreeSet::new();
+    let mut rest = 0;
+    for text in texts {
+        let after = |word: &str| {
+            let places = text.split(word).skip(1);
+            places
+                .map(|text| text.chars().take_while(char::is_ascii_hexdigit).collect::<String>())
+                .collect::<Vec<_>>()
+        };
+        ids.extend(after(", decision "));
+        // The plain part alone: the page says it again.
+        rest += after("\nand ").iter().filter_map(|n| n.parse::<usize>().ok()).sum::<usize>();
+    }
+    (ids, rest)
+}
+
+/// What a chat was told.
+fn chat(endpoint: &Endpoint) -> (BTreeSet<String>, usize) {
+    let text = |body: &[u8]| {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        body["text"].as_str().unwrap().to_owned()
+    };
+    listed(&endpoint.seen().iter().map(|(_, _, body)| text(body)).collect::<Vec<_>>())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn committed_decisions_arrive_signed_and_aborted_ones_do_not() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage::new(broker, 3);
+    let (endpoint, at) = Endpoint::start(&[]).await;
+    let running = stage.start(&json!({
+        "receivers": { "hook": { "webhook": { "url": format!("http://{at}/x"), "secret": "s" } } },
+        "default": ["hook"],
+    }));
+    broker.transact(&stage.decisions, &records(100..110), End::Abort);
+    broker.transact(&stage.decisions, &records(0..10), End::Commit);
+    broker.produce(&stage.decisions, &[("k", "no decision"), ("k", "{\"id\":1}")]);
+    broker.transact(&stage.decisions, &records(10..20), End::Commit);
+    until("twenty requests", || endpoint.seen().len() >= 20).await;
+    stage.until_all_is_committed().await;
+    assert_eq!(told(&endpoint), once(0..20));
+    for (path, headers, body) in endpoint.seen() {
+        assert_eq!(path, "/x");
+        assert_eq!(headers["tidegate-signature"], signature(b"s", &body).as_str());
+        let text = String::from_utf8(body).unwrap();
+        assert!(text.contains("u-1***") && !text.contains("u-1001"), "{text}");
+    }
+    let unreadable = running.registry.gather();
+    let unreadable =
+        unreadable.iter().find(|family| family.name() == "tidegate_notices_unreadable_total");
+    assert!((unreadable.unwrap().get_metric()[0].get_counter().get_value() - 2.0).abs() < 0.1);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_down_delays_no_other_and_is_told_when_it_is_back() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage::new(broker, 3);
+    let (good, good_at) = Endpoint::start(&[]).await;
+    let (late, late_at) = Endpoint::start(&[]).await;
+    late.set_down(true);
+    let running = stage.start(&json!({
+        "receivers": { "good": { "webhook": { "url": format!("http://{good_at}/") } },
+                       "late": { "webhook": { "url": format!("http://{late_at}/") } } },
+        "default": ["good", "late"],
+    }));
+    stage.decide(0..50);
+    until("the good one knows all", || good.seen().len() >= 50).await;
+    until("the other has failed", || running.metrics.value("late", "failed") > 0).await;
+    assert!(late.seen().is_empty());
+    assert!((running.gauge("tidegate_notices_open") - 50.0).abs() < 0.1);
+    late.set_down(false);
+    until("the late one knows all", || late.seen().len() >= 50).await;
+    stage.until_all_is_committed().await;
+    assert_eq!((told(&good), told(&late)), (once(0..50), once(0..50)));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_loses_nothing_and_repeats_nothing() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage::new(broker, 1);
+    let (hook, hook_at) = Endpoint::start(&[]).await;
+    let (people, people_at) = Endpoint::start(&[]).await;
+    people.set_down(true);
+    let notify = json!({
+        "receivers": { "hook": { "webhook": { "url": format!("http://{hook_at}/") } },
+                       "chat": { "slack": { "url": format!("http://{people_at}/") } } },
+        "routes": [{ "to": ["hook", "chat"], "group_wait": "100ms", "group_interval": "100ms" }],
+    });
+    let running = stage.start(&notify);
+    stage.decide(0..20);
+    until("the hook knows all", || hook.seen().len() >= 20).await;
+    // Written while it runs, so that a crash finds it as well.
+    let written = r#"{"v":1,"next":20,"pending":{"chat":[0,19]}}"#;
+    until("who knows what is written", || {
+        stage.committed().get(&0) == Some(&(0, written.to_owned()))
+    })
+    .await;
+    running.end().await;
+    stage.decide(20..30);
+    let running = stage.start(&notify);
+    until("the hook knows the new ones", || hook.seen().len() >= 30).await;
+    running.end().await;
+    assert_eq!(told(&hook), once(0..30));
+    people.set_down(false);
+    let running = stage.start(&notify);
+    stage.decide([30]);
+    until("the chat knows all", || chat(&people).0.len() >= 31).await;
+    stage.until_all_is_committed().await;
+    assert_eq!(told(&hook), once(0..31));
+    assert_eq!(chat(&people), (once(0..31).into_keys().collect(), 0));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_is_a_dead_letter_before_it_is_settled() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage::new(broker, 1);
+    let (down, at) = Endpoint::start(&[]).await;
+    down.set_down(true);
+    let running = stage.start(&json!({
+        "receivers": { "hook": { "webhook": { "url": format!("http://{at}/") } } },
+        "default": ["hook"],
+        "give_up": "1500ms",
+    }));
+    stage.decide(0..3);
+    let letters = broker.read_until(&stage.dead, PATIENCE, |letters| letters.len() >= 3);
+    stage.until_all_is_committed().await;
+    running.end().await;
+    let mut decisions = BTreeSet::new();
+    for letter in letters {
+        assert_eq!(letter.key.as_deref(), Some("hook"));
+        let letter: Value = serde_json::from_str(&letter.value).unwrap();
+        assert_eq!(letter["receiver"], "hook");
+        assert!(letter["reason"].as_str().unwrap().contains("503"), "{letter}");
+        assert!(letter["attempts"].is_u64() && letter["offsets"]["0"].is_array(), "{letter}");
+        let listed = letter["decisions"].as_array().unwrap();
+        assert_eq!(listed[0]["key"]["user"], "u-1001");
+        decisions.extend(listed.iter().map(|d| d["id"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(decisions, once(0..3).into_keys().collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_is_few_notices_that_account_for_all() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage::new(broker, 3);
+    let folder = tempfile::tempdir().unwrap();
+    stage.decide(0..1_000);
+    let running = stage.start(&json!({
+        "receivers": { "demo": { "outbox": { "folder": folder.path() } } },
+        "routes": [{ "to": ["demo"], "group_wait": "2s", "group_interval": "2s" }],
+    }));
+    stage.until_all_is_committed().await;
+    running.end().await;
+    let entries = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let mails: Vec<String> = entries
+        .filter(|path| path.extension().is_some_and(|ending| ending == "eml"))
+        .map(|path| std::fs::read_to_string(path).unwrap().replace('\r', ""))
+        .collect();
+    assert!(mails.len() < 10, "{} mails", mails.len());
+    let (ids, rest) = listed(&mails);
+    assert_eq!(ids.len() + rest, 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_pauses_while_too_much_waits_and_goes_on() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage::new(broker, 3);
+    let (hook, at) = Endpoint::start(&[]).await;
+    hook.set_down(true);
+    let running = stage.start(&json!({
+        "receivers": { "hook": { "webhook": { "url": format!("http://{at}/") } } },
+        "default": ["hook"],
+        "open_max": 20,
+    }));
+    stage.decide(0..500);
+    until("reading pauses", || running.gauge("tidegate_notices_paused") > 0.5).await;
+    hook.set_down(false);
+    until("all are told", || hook.seen().len() >= 500).await;
+    stage.until_all_is_committed().await;
+    assert_eq!(told(&hook), once(0..500));
+    assert!(running.gauge("tidegate_notices_paused") < 0.5);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_tells_of_decisions_in_kafka() {
+    let Some(broker) = broker::shared() else { return };
+    let Some(smtp) = Smtp::start("tls").await else { return };
+    let stage = Stage::new(broker, 1);
+    let running = stage.start(&json!({
+        "receivers": { "mail": smtp.receiver("tls", SMTP_PASSWORD, true) },
+        "routes": [{ "match": { "severity": ["critical"] }, "to": ["mail"], "group_wait": "1s" }],
+    }));
+    broker.transact(&stage.decisions, &records(0..3), End::Commit);
+    stage.until_all_is_committed().await;
+    running.end().await;
+    let mail = smtp.mail().await;
+    assert!(mail.contains("Subject: [critical] cap: user u-1*** and 2 more"), "{mail}");
+    assert!(!mail.contains("u-1001"), "{mail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_goes_away_ends_nothing_and_repeats_nothing() {
+    let Some(broker) = broker::private(&[]) else { return };
+    let (hook, hook_at) = Endpoint::start(&[]).await;
+    let (late, late_at) = Endpoint::start(&[]).await;
+    late.set_down(true);
+    let notify = json!({
+        "receivers": { "hook": { "webhook": { "url": format!("http://{hook_at}/") } },
+                       "late": { "webhook": { "url": format!("http://{late_at}/") } } },
+        "default": ["hook", "late"],
+    });
+    let stage = Stage::new(&broker, 1);
+    // Started while there is no broker.
+    broker.stop();
+    let running = stage.start(&notify);
+    broker.start();
+    stage.decide(0..5);
+    until("the hook knows the first", || hook.seen().len() >= 5).await;
+    broker.stop();
+    late.set_down(false);
+    until("the late one is told without a broker", || late.seen().len() >= 5).await;
+    broker.start();
+    stage.decide(5..10);
+    until("both know all", || hook.seen().len() >= 10 && late.seen().len() >= 10).await;
+    stage.until_all_is_committed().await;
+    assert_eq!((told(&hook), told(&late)), (once(0..10), once(0..10)));
+    // A stop does not wait for a broker.
+    broker.stop();
+    running.end().await;
+}
