@@ -1,6 +1,7 @@
 //! The notifier as it runs: decisions in a real Kafka, receivers on the loopback.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,6 +11,9 @@ use tokio::task::JoinHandle;
 
 use crate::broker::{self, Broker, End, PATIENCE};
 use crate::notify::{Endpoint, SMTP_PASSWORD, Smtp, decision};
+
+/// What a process of its own is to do.
+const CHILD: &str = "TIDEGATE_TEST_NOTIFIER";
 
 /// Topics and a group of one's own.
 struct Stage<'a> {
@@ -39,13 +43,17 @@ impl Stage<'_> {
 
     /// `notify` as in a configuration.
     fn start(&self, notify: &Value) -> Running {
+        self.start_as("host-a", notify)
+    }
+
+    fn start_as(&self, instance: &str, notify: &Value) -> Running {
         let (stop, stopped) = watch::channel(false);
         let registry = prometheus::Registry::new();
         let metrics = NotifyMetrics::new(&registry).unwrap();
         let settings = NotifyRun {
             brokers: self.broker.address().to_owned(),
             group: self.group.clone(),
-            instance: "host-a".to_owned(),
+            instance: instance.to_owned(),
             properties: BTreeMap::from([("reconnect.backoff.max.ms".into(), "500".into())]),
             decisions_topic: self.decisions.clone(),
             dead_topic: self.dead.clone(),
@@ -54,6 +62,18 @@ impl Stage<'_> {
             metrics: metrics.clone(),
         };
         Running { stop, task: tokio::spawn(run(settings, stopped)), metrics, registry }
+    }
+
+    /// The same in a process of its own, which can be killed.
+    fn spawn(&self, notify: &Value) -> Child {
+        let names = [self.broker.address(), &self.decisions, &self.dead, &self.group];
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "notify_run::the_process_of_its_own", "--nocapture"])
+            .env(CHILD, json!([names, notify]).to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     fn decide(&self, ids: impl IntoIterator<Item = u32>) {
@@ -237,6 +257,100 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
     assert_eq!(told(&hook), once(0..31));
     assert_eq!(chat(&people), (once(0..31).into_keys().collect(), 0));
     running.end().await;
+}
+
+/// No test, but the notifier that one of them starts and kills.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_of_its_own() {
+    let Ok(task) = std::env::var(CHILD) else { return };
+    let ([brokers, decisions_topic, dead_topic, group], notify): ([String; 4], _) =
+        serde_json::from_str(&task).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let settings = NotifyRun {
+        brokers,
+        group,
+        instance: "host-a".to_owned(),
+        properties: BTreeMap::new(),
+        decisions_topic,
+        dead_topic,
+        notify,
+        reveal: false,
+        metrics: NotifyMetrics::new(&prometheus::Registry::new()).unwrap(),
+    };
+    // Ends with the process that started it, should that not kill it.
+    std::thread::spawn(move || {
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        stop.send(true).unwrap();
+    });
+    run(settings, stopped).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_loses_nothing_and_repeats_nothing_that_was_committed() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage::new(broker, 1);
+    let (hook, hook_at) = Endpoint::start(&[]).await;
+    let (people, people_at) = Endpoint::start(&[]).await;
+    people.set_down(true);
+    let notify = json!({
+        "receivers": { "hook": { "webhook": { "url": format!("http://{hook_at}/") } },
+                       "chat": { "slack": { "url": format!("http://{people_at}/") } } },
+        "routes": [{ "to": ["hook", "chat"], "group_wait": "100ms", "group_interval": "100ms" }],
+    });
+    let mut expected = 0;
+    for round in 1..=3 {
+        let mut child = stage.spawn(&notify);
+        stage.decide(expected..expected + 20);
+        expected += 20;
+        let ids = usize::try_from(expected).unwrap();
+        until("the hook knows all", || hook.seen().len() >= ids).await;
+        let last = expected - 1;
+        let written = format!(r#"{{"v":1,"next":{expected},"pending":{{"chat":[0,{last}]}}}}"#);
+        until("who knows what is written", || {
+            stage.committed().get(&0).is_some_and(|(_, metadata)| *metadata == written)
+        })
+        .await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(told(&hook), once(0..expected), "round {round}");
+    }
+    people.set_down(false);
+    let running = stage.start(&notify);
+    stage.until_all_is_committed().await;
+    running.end().await;
+    assert_eq!(told(&hook), once(0..expected));
+    let (listed, rest) = chat(&people);
+    assert_eq!(listed.len() + rest, usize::try_from(expected).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_instance_takes_over_partitions_without_telling_again() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage::new(broker, 4);
+    let (hook, hook_at) = Endpoint::start(&[]).await;
+    let (late, late_at) = Endpoint::start(&[]).await;
+    late.set_down(true);
+    let notify = json!({
+        "receivers": { "hook": { "webhook": { "url": format!("http://{hook_at}/") } },
+                       "late": { "webhook": { "url": format!("http://{late_at}/") } } },
+        "default": ["hook", "late"],
+    });
+    let first = stage.start(&notify);
+    stage.decide(0..40);
+    until("the hook knows all", || hook.seen().len() >= 40).await;
+    let second = stage.start_as("host-b", &notify);
+    let open = "tidegate_notices_open";
+    until("both have what is open", || {
+        second.gauge(open) > 0.5 && (first.gauge(open) + second.gauge(open) - 40.0).abs() < 0.1
+    })
+    .await;
+    late.set_down(false);
+    stage.decide(40..80);
+    until("all are told", || hook.seen().len() >= 80 && late.seen().len() >= 80).await;
+    stage.until_all_is_committed().await;
+    assert_eq!((told(&hook), told(&late)), (once(0..80), once(0..80)));
+    first.end().await;
+    second.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
