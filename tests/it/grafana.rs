@@ -1,0 +1,210 @@
+//! The Grafana dashboard and the Prometheus alerts: known metrics only, and promtool agrees.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Counters and gauges of `/metrics`.
+const PLAIN: [&str; 33] = [
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+    "tidegate_closed_window_events_total",
+    "tidegate_commands_total",
+    "tidegate_consumer_lag",
+    "tidegate_decisions_total",
+    "tidegate_events_total",
+    "tidegate_freezes_ended_total",
+    "tidegate_history_missing",
+    "tidegate_key_mismatch_total",
+    "tidegate_notifications_total",
+    "tidegate_partials_late_total",
+    "tidegate_partials_unreadable_total",
+    "tidegate_quarantined_total",
+    "tidegate_ready",
+    "tidegate_records_consumed_total",
+    "tidegate_rules_info",
+    "tidegate_rules_reload_success",
+    "tidegate_start_time_seconds",
+    "tidegate_state_bytes",
+    "tidegate_state_keys",
+    "tidegate_sums_saturated_total",
+    "tidegate_suppressed_total",
+    "tidegate_transactions_total",
+    "tidegate_values_dropped_total",
+    "tidegate_watermark_jumps_total",
+    "tidegate_watermark_seconds",
+    "tidegate_worker_restarts_total",
+];
+
+/// Histograms of `/metrics`, which show as `_bucket`, `_sum` and `_count`.
+const HISTOGRAMS: [&str; 4] = [
+    "tidegate_event_to_command_seconds",
+    "tidegate_notification_seconds",
+    "tidegate_restore_seconds",
+    "tidegate_transaction_seconds",
+];
+
+#[derive(Debug, Deserialize)]
+struct Alerts {
+    groups: Vec<Group>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Group {
+    rules: Vec<Alert>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Alert {
+    #[serde(rename = "alert")]
+    name: String,
+    expr: String,
+    labels: std::collections::BTreeMap<String, String>,
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana")
+}
+
+fn dashboard() -> Value {
+    let text = std::fs::read_to_string(folder().join("dashboard.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn alerts() -> Vec<Alert> {
+    let text = std::fs::read_to_string(folder().join("alerts.yml")).unwrap();
+    let alerts: Alerts = serde_saphyr::from_str(&text).unwrap();
+    alerts.groups.into_iter().flat_map(|group| group.rules).collect()
+}
+
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    dashboard["panels"].as_array().unwrap().iter()
+}
+
+/// Every `PromQL` expression of dashboard and alerts, Grafana's variables filled in: what shows
+/// it and the expression.
+pub(crate) fn queries() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let dashboard = dashboard();
+    for panel in panels(&dashboard) {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let expr = target["expr"].as_str().unwrap();
+            let expr = expr.replace("$__rate_interval", "5m");
+            let expr = expr.replace("$job", ".*").replace("$instance", ".*");
+            all.push((panel["title"].as_str().unwrap().to_owned(), expr));
+        }
+    }
+    all.extend(alerts().into_iter().map(|alert| (alert.name, alert.expr)));
+    all
+}
+
+/// The names of our metrics in an expression.
+fn metrics(expr: &str) -> BTreeSet<&str> {
+    let words = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+    words.filter(|word| word.starts_with("tidegate_") || word.starts_with("process_")).collect()
+}
+
+fn is_known(metric: &str) -> bool {
+    let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| metric.strip_suffix(end));
+    PLAIN.contains(&metric) || histogram.is_some_and(|base| HISTOGRAMS.contains(&base))
+}
+
+#[test]
+fn dashboard_and_alerts_ask_for_known_metrics_and_for_all_of_ours() {
+    let queries = queries();
+    let mut asked = BTreeSet::new();
+    for (name, expr) in &queries {
+        let metrics = metrics(expr);
+        let unknown: Vec<_> = metrics.iter().filter(|metric| !is_known(metric)).collect();
+        assert!(unknown.is_empty(), "{name}: {unknown:?} in {expr}");
+        assert!(!metrics.is_empty() || expr.contains("up{"), "{name}: {expr}");
+        assert!(!expr.contains('$'), "{name}: a variable is left in {expr}");
+        asked.extend(metrics.iter().map(|metric| (*metric).to_owned()));
+    }
+    let ours = PLAIN.iter().filter(|metric| metric.starts_with("tidegate_"));
+    let missing: Vec<_> = ours.filter(|metric| !asked.contains(**metric)).collect();
+    assert!(missing.is_empty(), "nothing shows {missing:?}");
+    let shown = |base: &&&str| asked.contains(&format!("{base}_bucket"));
+    let missing: Vec<_> = HISTOGRAMS.iter().filter(|base| !shown(base)).collect();
+    assert!(missing.is_empty(), "nothing shows {missing:?}");
+}
+
+#[test]
+fn the_dashboard_is_whole() {
+    let dashboard = dashboard();
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    assert!(variables.iter().any(|v| v["name"] == "datasource" && v["type"] == "datasource"));
+    let mut ids = BTreeSet::new();
+    let mut cells = BTreeSet::new();
+    for panel in panels(&dashboard) {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_i64().unwrap()), "{title}: its id twice");
+        let place = |side: &str| panel["gridPos"][side].as_i64().unwrap();
+        for x in place("x")..place("x") + place("w") {
+            for y in place("y")..place("y") + place("h") {
+                assert!(x < 24 && cells.insert((x, y)), "{title}: overlaps another");
+            }
+        }
+        if panel["type"] != "row" {
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+            assert!(!panel["description"].as_str().unwrap().is_empty(), "{title}");
+        }
+    }
+}
+
+#[test]
+fn every_alert_says_what_it_means_and_where_to_read_on() {
+    let operations = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let operations = std::fs::read_to_string(operations).ok();
+    for Alert { name, labels, annotations, .. } in alerts() {
+        assert!(["warning", "critical"].contains(&labels["severity"].as_str()), "{name}");
+        assert!(!annotations["summary"].is_empty(), "{name}");
+        assert!(annotations["description"].ends_with('.'), "{name}");
+        let anchor = annotations["runbook"].strip_prefix("docs/operations.md#").unwrap();
+        // The page may come after the alerts; once it is there it must have each heading.
+        if let Some(page) = &operations {
+            let slug = |line: &str| {
+                let title = line.trim_start_matches('#').trim().to_lowercase();
+                title.replace(' ', "-").replace([',', '.', '`'], "")
+            };
+            let found =
+                page.lines().filter(|line| line.starts_with('#')).any(|l| slug(l) == anchor);
+            assert!(found, "{name}: docs/operations.md has no heading #{anchor}");
+        }
+    }
+}
+
+#[test]
+fn promtool_takes_the_alerts_and_their_tests_pass() {
+    for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts.test.yml"]] {
+        let run = Command::new("promtool").args(arguments).current_dir(folder()).output();
+        let out = match run {
+            Ok(out) => out,
+            Err(error) => {
+                let needed = std::env::var_os("CI").is_some_and(|value| value == "true");
+                assert!(!needed, "CI needs promtool (Debian package prometheus): {error}");
+                println!("SKIPPED: promtool is not installed, the alerts were not tested");
+                return;
+            }
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(out.status.success(), "{}{}", text(&out.stdout), text(&out.stderr));
+    }
+}
+
+#[test]
+fn every_alert_has_a_test_that_fires_it() {
+    let tests = std::fs::read_to_string(folder().join("alerts.test.yml")).unwrap();
+    for Alert { name, .. } in alerts() {
+        assert!(tests.contains(&format!("alertname=\"{name}\"")), "nothing fires {name}");
+    }
+}
