@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::http::{self, App};
 use crate::metrics::Metrics;
-use crate::notify::NotifyMetrics;
+use crate::notify::{self, NotifyMetrics, NotifyRun};
 use crate::stream::kafka::{TopicError, prepare};
 use crate::stream::{Clock, Fleet, PlanCell, RunnerSettings, SystemClock};
 
@@ -89,9 +89,7 @@ pub async fn run(
         let fleet = Fleet::start(&runner(config, partitions)?, &plans, &metrics)
             .map_err(|error| ServiceError::Start(error.to_string()))?;
         status.set_fleet(&fleet);
-        let notifier = async {
-            drop(stopped);
-        };
+        let notifier = tokio::spawn(notify::run(notifier(config, &notify_metrics), stopped));
         let result = attend(config, &mut rules, &plans, &metrics, &mut signals, &fleet).await;
         tracing::info!("stopping");
         stop.send_replace(true);
@@ -182,6 +180,20 @@ fn runner(config: &Config, partitions: u32) -> Result<RunnerSettings, ServiceErr
         start: worker_start(config),
         decoder: fold.decoder,
     })
+}
+
+fn notifier(config: &Config, metrics: &NotifyMetrics) -> NotifyRun {
+    NotifyRun {
+        brokers: config.kafka.brokers.clone(),
+        group: config.kafka.notify_group(),
+        instance: config.kafka.instance.clone(),
+        properties: config.kafka.properties.clone(),
+        decisions_topic: config.topics.decisions.clone(),
+        dead_topic: config.topics.notices_dead.clone(),
+        notify: config.notify.clone(),
+        reveal: config.privacy.reveal,
+        metrics: metrics.clone(),
+    }
 }
 
 fn registry() -> Result<prometheus::Registry, prometheus::Error> {

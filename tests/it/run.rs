@@ -1,0 +1,316 @@
+//! `tidegate run` from the outside, against a real Kafka (`TIDEGATE_KAFKA=1`): kills, bad
+//! input, brokers that come and go, changed rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::broker::{self, Broker, Record, unique, wait};
+use crate::process::Instance;
+
+const RULES: &str = "
+version: 1
+timezone: Asia/Shanghai
+lists:
+  bad: { file: bad.csv, field: user }
+rules:
+  - { name: cap, on: issue, per: user, measure: sum(points), window: day, levels: [
+      { above: 300, then: [alert] },
+      { above: 900, severity: critical, then: [{ freeze: { scope: issue, for: window } }] } ] }
+  - { name: burst, on: issue, per: user, measure: count, window: 10m, above: 5, cooldown: 1m,
+      then: [{ freeze: { for: 5m } }] }
+  - { name: listed, where: { user: { in: bad } }, then: [review] }
+  - { name: total, on: issue, per: global, measure: count, window: year, levels: [
+      { above: 99 }, { above: 999 }, { above: 9999 }, { above: 99999 }, { above: 999999 } ] }
+";
+
+/// A folder with configuration, rules and a list, and the names of its topics.
+struct Setup {
+    folder: TempDir,
+    base: String,
+}
+
+impl Setup {
+    fn new(brokers: &str, name: &str, more: &str) -> Setup {
+        let setup = Setup { folder: tempfile::tempdir().unwrap(), base: unique(name) };
+        let base = &setup.base;
+        let config = format!(
+            "kafka: {{ brokers: '{brokers}', group: {base} }}\n\
+             topics: {{ events: {base}.events, commands: {base}.commands, \
+             decisions: {base}.decisions, quarantine: {base}.quarantine, \
+             accounts: {base}.accounts, control: {base}.control, notices_dead: {base}.dead }}\n\
+             {more}\n"
+        );
+        setup.write("tidegate.yaml", &config);
+        std::fs::create_dir(setup.folder.path().join("rules")).unwrap();
+        setup.write("rules/rules.yaml", RULES);
+        setup.write("rules/bad.csv", "value,reason,expires,author\n");
+        setup
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        // Renamed into place, as editors do, so that no half of a file is read.
+        let place = self.path().join(file);
+        std::fs::write(place.with_extension("new"), text).unwrap();
+        std::fs::rename(place.with_extension("new"), place).unwrap();
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.base)
+    }
+
+    fn caught_up(&self, broker: &Broker) -> bool {
+        let done = broker.committed(&self.base, &self.topic("events"));
+        // A partition that never had a record has no committed offset.
+        let ends = broker.ends(&self.topic("events"));
+        ends.iter().all(|(partition, end)| *end == 0 || done.get(partition) == Some(end))
+    }
+}
+
+/// An event of the pipeline: (key, JSON).
+fn event(n: u64, user: &str, points: u64) -> (String, String) {
+    let value = json!({ "id": format!("e-{n}"), "ts": 1_763_780_000_000 + n * 20, "user": user,
+        "kind": "issue", "points": points, "source": "signin" });
+    (user.to_owned(), value.to_string())
+}
+
+fn ids(records: &[Record]) -> Vec<String> {
+    let id = |record: &Record| {
+        let value: Value = serde_json::from_str(&record.value).unwrap();
+        value["id"].as_str().unwrap().to_owned()
+    };
+    let mut ids: Vec<String> = records.iter().map(id).collect();
+    ids.sort();
+    ids
+}
+
+/// The binary's own backtest: JSON lines of decisions and of commands.
+fn backtest(setup: &Setup, events: &[(String, String)]) -> (Vec<Value>, Vec<Value>) {
+    let lines: Vec<&str> = events.iter().map(|(_, value)| value.as_str()).collect();
+    setup.write("events.jsonl", &lines.join("\n"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["backtest", "--rules", "rules", "--input", "events.jsonl"]);
+    command.args(["--decisions", "d.jsonl", "--commands", "c.jsonl"]);
+    let output = command.current_dir(setup.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |file: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(setup.path().join(file)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    (read("d.jsonl"), read("c.jsonl"))
+}
+
+fn of_users(values: &[Value], key: &str) -> Vec<String> {
+    let own = values.iter().filter(|value| value[key].get("user").is_some());
+    let mut ids: Vec<String> = own.map(|value| value["id"].as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn killed_ten_times_every_effect_is_written_once() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "killed", "");
+    let count: u64 =
+        std::env::var("TIDEGATE_KILL_EVENTS").map_or(40_000, |text| text.parse().unwrap());
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let events: Vec<(String, String)> = (0..count)
+        .map(|n| event(n, &format!("u-{}", rng.random_range(0..count / 20)), 31 * n % 200))
+        .collect();
+    let chunk = events.len().div_ceil(11);
+    let mut instance = Instance::start(setup.path());
+    wait("it is ready", || instance.is_ready());
+    for (kill, events) in (0..).zip(events.chunks(chunk)) {
+        broker.produce(&setup.topic("events"), events);
+        if kill < 10 {
+            // Somewhere in the middle of what was just written.
+            let before: i64 = broker.ends(&setup.topic("events")).values().sum();
+            let at = before - i64::try_from(events.len()).unwrap() * rng.random_range(0..10) / 10;
+            wait("it has come so far", || {
+                let done = broker.committed(&setup.base, &setup.topic("events"));
+                done.values().sum::<i64>() >= at
+            });
+            instance.kill();
+            instance = Instance::start(setup.path());
+        }
+    }
+    wait("all events are committed", || setup.caught_up(broker));
+    wait("the shared counter has caught up", || {
+        let topic = format!("{}.partials", setup.base);
+        // The last records may be markers of transactions.
+        let ends = broker.ends(&topic);
+        let done = broker.committed(&setup.base, &topic);
+        ends.iter().all(|(partition, end)| done.get(partition).is_some_and(|at| at + 2 >= *end))
+    });
+    assert!(instance.stop().0.success());
+
+    let (decisions, commands) = backtest(&setup, &events);
+    assert!(commands.len() > 100, "the rules fire");
+    let written = broker.read_all(&setup.topic("commands"));
+    assert_eq!(ids(&written), of_users(&commands, "target"), "commands");
+    let written = broker.read_all(&setup.topic("decisions"));
+    let values: Vec<Value> =
+        written.iter().map(|record| serde_json::from_str(&record.value).unwrap()).collect();
+    assert_eq!(of_users(&values, "key"), of_users(&decisions, "key"), "decisions");
+    // The counter over all partitions: each level once, at the value of the batch that tipped it.
+    let totals: Vec<&Value> = values.iter().filter(|value| value["rule"] == "total").collect();
+    let levels: BTreeSet<u64> =
+        totals.iter().map(|total| total["level"].as_u64().unwrap()).collect();
+    assert_eq!(levels.len(), totals.len(), "no level of the total fires twice");
+    let highest = totals.iter().map(|total| total["value"].as_u64().unwrap()).max().unwrap();
+    assert!(highest <= count && levels.contains(&2), "the total reached {highest} of {count}");
+}
+
+#[test]
+fn each_kind_of_bad_input_is_quarantined_and_the_stream_goes_on() {
+    let Some(broker) = broker::shared() else { return };
+    let more = "input: { max_ahead: 5m }\nengine: { allowed_lateness: 1m, dedup: 1m }";
+    let setup = Setup::new(broker.address(), "bad", more);
+    // A copy that this topic refuses for its size is written without its value.
+    broker.create(&setup.topic("quarantine"), 1, &[("max.message.bytes", "40000")]);
+    let instance = Instance::start(setup.path());
+    wait("it is ready", || instance.is_ready());
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let at = |id: &str, ts: i64| {
+        json!({ "id": id, "ts": ts, "user": "u-1", "kind": "issue", "points": 1 }).to_string()
+    };
+    // Of a kind that does not compress.
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let huge: String = (0..70_000).map(|_| char::from(rng.random_range(b' '..b'~'))).collect();
+    let rows = [
+        ("u-1", at("a", now_ms), None),
+        ("u-1", "{".to_owned(), Some("not_json")),
+        ("u-1", at("", now_ms), Some("bad_id")),
+        ("u-1", at("b", now_ms).replace("issue", "steal"), Some("bad_kind")),
+        ("u-1", at("c", 7), Some("bad_ts")),
+        ("u-1", huge, Some("too_large")),
+        ("u-1", at("d", now_ms + 3_600_000), Some("too_far_ahead")),
+        ("u-1", at("e", now_ms - 120_000), Some("late")),
+        ("u-1", at("a", now_ms), None),
+        ("other-key", at("f", now_ms), None),
+        ("u-1", at("g", now_ms), None),
+    ];
+    let records: Vec<(&str, &str)> =
+        rows.iter().map(|(key, text, _)| (*key, text.as_str())).collect();
+    broker.produce(&setup.topic("events"), &records);
+    wait("all events are committed", || setup.caught_up(broker));
+    let copies = broker.read_all(&setup.topic("quarantine"));
+    let expected: BTreeMap<&str, &str> =
+        rows.iter().filter_map(|(_, text, reason)| Some(((*reason)?, text.as_str()))).collect();
+    assert_eq!(copies.len(), expected.len());
+    for copy in &copies {
+        let reason = copy.headers["reason"].as_str();
+        let whole = if reason == "too_large" { "" } else { expected[reason] };
+        assert_eq!(copy.value, whole, "{reason}");
+        assert_eq!(copy.key.as_deref(), Some("u-1"));
+        assert_eq!(copy.headers["topic"], setup.topic("events"));
+        assert!(copy.headers["offset"].parse::<u64>().is_ok());
+        assert!(copy.headers["partition"].parse::<u64>().is_ok());
+    }
+    // "f" may lie in another partition than "a", and counts all the same.
+    let outcome = |name: &str| instance.metric("tidegate_events_total", name);
+    wait("the counts are exported", || outcome("accepted") >= 3.0);
+    assert_eq!([outcome("duplicate"), outcome("late"), outcome("quarantined")], [1.0, 1.0, 6.0]);
+    assert_eq!(instance.metric("tidegate_records_consumed_total", ""), 11.0);
+    assert_eq!(instance.metric("tidegate_key_mismatch_total", ""), 1.0);
+    assert!(instance.stop().0.success());
+}
+
+#[test]
+fn a_broker_that_comes_and_goes_is_waited_for() {
+    let Some(broker) = broker::private(&[]) else { return };
+    broker.stop();
+    let setup = Setup::new(broker.address(), "away", "");
+    let instance = Instance::start(setup.path());
+    assert_eq!(instance.get("/healthz").0, 200);
+    let (status, reason) = instance.get("/readyz");
+    assert_eq!(status, 503);
+    assert!(!reason.is_empty());
+    instance.line("no broker answers");
+    broker.start();
+    wait("it is ready", || instance.is_ready());
+    let events: Vec<(String, String)> = (0..40).map(|n| event(n, "u-1", 30)).collect();
+    broker.produce(&setup.topic("events"), &events[..20]);
+    wait("the first half is committed", || setup.caught_up(&broker));
+    broker.stop();
+    wait("it says that the broker is gone", || !instance.is_ready());
+    assert_eq!(instance.get("/healthz").0, 200, "the process lives on");
+    broker.start();
+    wait("it is ready again", || instance.is_ready());
+    broker.produce(&setup.topic("events"), &events[20..]);
+    wait("the second half is committed", || setup.caught_up(&broker));
+    assert!(instance.stop().0.success());
+    let (decisions, _) = backtest(&setup, &events);
+    assert_eq!(ids(&broker.read_all(&setup.topic("decisions"))), of_users(&decisions, "key"));
+}
+
+#[test]
+fn changed_lists_and_bounds_take_effect_and_faulty_ones_do_not() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "changed", "");
+    let instance = Instance::start(setup.path());
+    wait("it is ready", || instance.is_ready());
+    let fired = |rule: &str| instance.metric("tidegate_decisions_total", &format!("\"{rule}\""));
+    let produce = |n: u64, points: u64| {
+        broker.produce(&setup.topic("events"), &[event(n, "u-1", points)]);
+        wait("it is committed", || setup.caught_up(broker));
+    };
+    produce(0, 200);
+    assert_eq!([fired("cap"), fired("listed")], [0.0, 0.0]);
+    setup.write("rules/bad.csv", "value,reason,expires,author\nu-1,bots,,ann\n");
+    instance.line("are in force");
+    produce(1, 0);
+    wait("the list counts", || fired("listed") >= 1.0);
+    // The bound is edited below the sum of the day: its counters are kept, the next event tells.
+    setup.write("rules/rules.yaml", &RULES.replace("above: 300", "above: 150"));
+    wait("the rules are reloaded", || {
+        instance.metric("tidegate_rules_info", "") == 1.0
+            && instance.get("/metrics").1.matches("tidegate_rules_info{").count() == 2
+    });
+    produce(2, 0);
+    wait("the edited bound counts", || fired("cap") >= 1.0);
+    setup.write("rules/rules.yaml", "version: 1\nrules: [{ nam: broken }]\n");
+    instance.line("the last good ones stay");
+    assert_eq!(instance.metric("tidegate_rules_reload_success", ""), 0.0);
+    produce(3, 900);
+    wait("the last good rules go on", || fired("cap") >= 2.0);
+    assert!(instance.stop().0.success());
+}
+
+#[test]
+fn partition_counts_that_disagree_are_told_before_the_start() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "uneven", "");
+    broker.create(&setup.topic("events"), 3, &[]);
+    broker.create(&setup.topic("partials"), 2, &[]);
+    let instance = Instance::start(setup.path());
+    let line = instance.line("must be equal");
+    assert!(line.contains("has 3 partitions") && line.contains("has 2"), "{line}");
+    assert_eq!(instance.end().code(), Some(2));
+}
+
+#[test]
+fn a_name_is_taken_once_and_a_stop_never_waits_for_a_broker() {
+    // Nobody listens there; no broker is needed.
+    let setup = Setup::new("127.0.0.1:9", "twice", "");
+    let instance = Instance::start(setup.path());
+    let mut second = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    second.args(["run", "--listen", "127.0.0.1:0"]).current_dir(setup.path());
+    let second = second.output().unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("another instance named"), "{said}");
+    let (status, took) = instance.stop();
+    assert!(status.success());
+    assert!(took < Duration::from_secs(10), "C7: {took:?}");
+}
