@@ -108,6 +108,9 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{:#?}", self.log.0.lock().unwrap());
+        }
         // Fails when it has ended already.
         drop(self.child.kill());
         drop(self.child.wait());

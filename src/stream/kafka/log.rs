@@ -24,6 +24,8 @@ use crate::stream::{
 const ASK: Duration = Duration::from_secs(5);
 /// How long the end of a transaction is sought before the worker is built anew.
 const SETTLE: Duration = Duration::from_mins(1);
+/// `message.timeout.ms`, and some more.
+const SENT: Duration = Duration::from_secs(15);
 /// Rebalances and errors are looked for so often.
 const SERVE: Duration = Duration::from_millis(10);
 
@@ -218,8 +220,17 @@ impl KafkaLog {
                 self.producer.send_offsets_to_transaction(&offsets, &group, ASK)
             })?;
         }
-        native::flush(self.producer.client().native_ptr(), 15_000);
+        self.settle();
         self.insist(|| self.producer.commit_transaction(ASK))
+    }
+
+    /// Waits until every output is written or refused. What is refused counts as under way until
+    /// its report is read.
+    fn settle(&self) {
+        let until = Instant::now() + SENT;
+        while !native::flush(self.producer.client().native_ptr(), 10) && Instant::now() < until {
+            self.producer.poll(Duration::ZERO);
+        }
     }
 
     /// Makes a resumable call until it has an outcome.

@@ -172,10 +172,14 @@ async fn make(settings: &KafkaSettings, missing: &[Wanted]) -> Result<(), TopicE
                 let reason = code.to_string();
                 return Err(TopicError::NotPermitted { topic: name, partitions, reason });
             }
-            RDKafkaErrorCode::RequestTimedOut | RDKafkaErrorCode::OperationTimedOut => {
-                return Err(TopicError::Unreachable(code.to_string()));
+            RDKafkaErrorCode::InvalidTopic
+            | RDKafkaErrorCode::InvalidPartitions
+            | RDKafkaErrorCode::InvalidConfig
+            | RDKafkaErrorCode::InvalidRequest => {
+                return Err(TopicError::Refused { topic: name, reason: code.to_string() });
             }
-            _ => return Err(TopicError::Refused { topic: name, reason: code.to_string() }),
+            // A cluster that is just starting has many ways to say so.
+            _ => return Err(TopicError::Unreachable(code.to_string())),
         }
     }
     Ok(())
