@@ -112,7 +112,7 @@ impl Metrics {
     pub fn new(registry: &Registry) -> Result<Metrics, prometheus::Error> {
         let maker = Maker { registry: registry.clone() };
         let per_log = ["log", "partition"];
-        Ok(Metrics {
+        let metrics = Metrics {
             registry: registry.clone(),
             records_consumed: maker.counters(
                 "records_consumed_total",
@@ -220,6 +220,14 @@ impl Metrics {
                 "start_time_seconds",
                 "When the process started, seconds since the epoch.",
             )))?,
-        })
+        };
+        // A series that is born at 1 has no increase; these are watched by alerts.
+        for outcome in ["committed", "aborted"] {
+            metrics.transactions.with_label_values(&[outcome]);
+        }
+        for command in ["freeze", "unfreeze", "review", "deduct"] {
+            metrics.commands.with_label_values(&[command]);
+        }
+        Ok(metrics)
     }
 }

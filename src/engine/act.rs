@@ -455,6 +455,6 @@ fn field_text(field: &Field) -> String {
 }
 
 /// 32 hex digits: xxh3, 128 bits.
-fn hex(text: &str) -> String {
+pub(crate) fn hex(text: &str) -> String {
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }

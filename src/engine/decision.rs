@@ -51,6 +51,42 @@ pub struct Decision {
     pub actions: Vec<String>,
 }
 
+impl Decision {
+    /// Says that changed rule files cannot be used and `ruleset` stays in force (R17). `faults`
+    /// is their text; the same faults over the same rules give the same id.
+    pub fn rules_faulty(ruleset: &str, faults: &str, ts: EventTime) -> Decision {
+        let first = faults.lines().next().unwrap_or_default();
+        let more = match faults.lines().count().saturating_sub(1) {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let mut key = Map::new();
+        key.insert("rule".to_owned(), "tidegate.rules".into());
+        Decision {
+            id: crate::engine::act::hex(&format!("tidegate.rules\u{1f}{ruleset}\u{1f}{faults}")),
+            ts,
+            rule: "tidegate.rules".to_owned(),
+            level: 0,
+            severity: Severity::Critical,
+            mode: "live".to_owned(),
+            key,
+            measure: None,
+            value: None,
+            bound: None,
+            zscore: None,
+            mean: None,
+            sd: None,
+            window: None,
+            trigger: None,
+            summary: format!("changed rules are faulty, {ruleset} stays in force: {first}{more}"),
+            ruleset: ruleset.to_owned(),
+            alert: Some(Vec::new()),
+            description: None,
+            actions: Vec::new(),
+        }
+    }
+}
+
 /// Half-open `[start, end)` for calendar and fixed windows; `(start, end]` for rolling ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowSpan {

@@ -1,6 +1,7 @@
 //! A running instance: workers, notifier, web pages and the watch over rule files, from start to
 //! a clean stop. Wires rooms together and decides nothing.
 
+mod announce;
 mod lock;
 mod rules;
 mod settings;
@@ -24,6 +25,7 @@ use crate::notify::{self, NotifyMetrics, NotifyRun};
 use crate::stream::kafka::{TopicError, prepare};
 use crate::stream::{Clock, Fleet, PlanCell, RunnerSettings, SystemClock};
 
+use self::announce::Announcer;
 use self::status::Status;
 
 /// What ends a process that was not told to stop.
@@ -90,7 +92,10 @@ pub async fn run(
             .map_err(|error| ServiceError::Start(error.to_string()))?;
         status.set_fleet(&fleet);
         let notifier = tokio::spawn(notify::run(notifier(config, &notify_metrics), stopped));
-        let result = attend(config, &mut rules, &plans, &metrics, &mut signals, &fleet).await;
+        let announcer = Announcer::new(&kafka_settings(config)).map_err(ServiceError::Start)?;
+        let post =
+            Attended { config, plans: &plans, metrics: &metrics, status: &status, announcer };
+        let result = post.attend(&mut rules, &mut signals, &fleet).await;
         tracing::info!("stopping");
         stop.send_replace(true);
         let workers = tokio::task::spawn_blocking(move || fleet.stop());
@@ -109,32 +114,46 @@ pub async fn run(
     Ok(())
 }
 
-/// Waits for the end, and takes in changed rule files meanwhile.
-async fn attend(
-    config: &Config,
-    rules: &mut RuleFiles,
-    plans: &PlanCell,
-    metrics: &Metrics,
-    signals: &mut Signals,
-    fleet: &Fleet,
-) -> Result<(), ServiceError> {
-    let mut look = tokio::time::interval(LOOK);
-    loop {
-        let forced = tokio::select! {
-            heard = signals.next() => match heard {
-                Heard::Stop => return Ok(()),
-                Heard::Reload => true,
-            },
-            _ = look.tick() => false,
-        };
-        if let Some(reason) = fleet.replaced() {
-            return Err(ServiceError::Replaced(format!(
-                "another instance named `{}` runs in group `{}`: {reason}; give each its own \
-                 `kafka.instance`",
-                config.kafka.instance, config.kafka.group
-            )));
+/// What is looked after while the workers run.
+struct Attended<'a> {
+    config: &'a Config,
+    plans: &'a PlanCell,
+    metrics: &'a Metrics,
+    status: &'a Status,
+    announcer: Announcer,
+}
+
+impl Attended<'_> {
+    /// Waits for the end; takes in changed rule files and keeps readiness up to date meanwhile.
+    async fn attend(
+        &self,
+        rules: &mut RuleFiles,
+        signals: &mut Signals,
+        fleet: &Fleet,
+    ) -> Result<(), ServiceError> {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            let forced = tokio::select! {
+                heard = signals.next() => match heard {
+                    Heard::Stop => return Ok(()),
+                    Heard::Reload => true,
+                },
+                _ = look.tick() => false,
+            };
+            // The gauge must be right although nobody asks for /readyz.
+            self.status.readiness();
+            if let Some(reason) = fleet.replaced() {
+                let kafka = &self.config.kafka;
+                return Err(ServiceError::Replaced(format!(
+                    "another instance named `{}` runs in group `{}`: {reason}; give each its own \
+                     `kafka.instance`",
+                    kafka.instance, kafka.group
+                )));
+            }
+            if let Some(decision) = rules.reload(self.config, forced, self.plans, self.metrics) {
+                self.announcer.tell(&decision);
+            }
         }
-        rules.reload(config, forced, plans, metrics);
     }
 }
 

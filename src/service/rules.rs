@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use crate::cli::rules::{LoadError, list_path, read_rules, rule_files};
 use crate::config::Config;
-use crate::engine::{Lists, Plan, Settings};
+use crate::engine::{Decision, Lists, Plan, Settings};
+use crate::event::EventTime;
 use crate::metrics::Metrics;
 use crate::rule::{ListEntry, RuleSet};
-use crate::stream::PlanCell;
+use crate::stream::{Clock, PlanCell, SystemClock};
 
 /// What a file looked like: length and time of change.
 type Look = BTreeMap<PathBuf, Option<(u64, SystemTime)>>;
@@ -45,24 +46,24 @@ impl RuleFiles {
     }
 
     /// Reads anew when something changed, or when told to. A faulty set leaves the last good
-    /// one in force, and says so.
+    /// one in force, and says so: in the log, a metric and the decision that comes back.
     pub(super) fn reload(
         &mut self,
         config: &Config,
         forced: bool,
         plans: &PlanCell,
         metrics: &Metrics,
-    ) {
+    ) -> Option<Decision> {
         let now = look(&self.path, &self.rules);
         if now == self.look && !forced {
-            return;
+            return None;
         }
         self.look = now;
         match read_rules(&self.path) {
             Ok((rules, entries)) => {
                 metrics.rules_reload_success.set(1);
                 if rules.version == self.rules.version && entries == self.entries {
-                    return;
+                    return None;
                 }
                 let (before, after) = (self.rules.version.clone(), rules.version.clone());
                 (self.rules, self.entries) = (Arc::new(rules), entries);
@@ -72,11 +73,14 @@ impl RuleFiles {
                 metrics.rules_info.with_label_values(&[&before]).set(0);
                 metrics.rules_info.with_label_values(&[&after]).set(1);
                 tracing::info!(before, after, "rules or lists have changed and are in force");
+                None
             }
             Err(error) => {
                 metrics.rules_reload_success.set(0);
                 let version = &self.rules.version;
                 tracing::error!(%error, version, "changed rules are faulty; the last good ones stay");
+                let now_ms = EventTime(SystemClock.now_us() / 1000);
+                Some(Decision::rules_faulty(version, &error.to_string(), now_ms))
             }
         }
     }

@@ -96,8 +96,9 @@ pub enum Failure {
     /// Build a new log and restore.
     #[error("{0}")]
     Fatal(String),
-    /// Another instance runs under the same name: this one must end.
-    #[error("another instance with the same name has taken this one's place: {0}")]
+    /// Fenced: another instance seems to run under the same name. Build a new log; when this comes
+    /// again and again, end.
+    #[error("fenced: {0}")]
     Replaced(String),
 }
 

@@ -18,6 +18,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Readiness ends when no broker answered for so long (K2).
 const SILENCE_US: i64 = 30_000_000;
 
+/// A broker that lost its memory of the group fences a member once; a twin does so again and
+/// again, each time after we have joined anew.
+const FENCED_MAX: u32 = 3;
+
 /// What the workers of an instance have in common.
 #[derive(Debug, Clone)]
 pub struct RunnerSettings {
@@ -148,15 +152,23 @@ impl Post {
     fn serve(&self) {
         let mut pause = PAUSE_MIN;
         let mut first = true;
+        let mut fenced = 0;
         while !self.stopping() {
             if !first {
                 self.metrics.worker_restarts.inc();
             }
             first = false;
             let began_us = SystemClock.now_us();
-            match self.life() {
+            let end = self.life();
+            let lived_us = SystemClock.now_us() - began_us;
+            // One that ran for a while starts afresh.
+            if lived_us > SILENCE_US {
+                (pause, fenced) = (PAUSE_MIN, 0);
+            }
+            fenced += u32::from(matches!(end, Err(Failure::Replaced(_))));
+            match end {
                 Ok(()) => break,
-                Err(Failure::Replaced(reason)) => {
+                Err(Failure::Replaced(reason)) if fenced >= FENCED_MAX => {
                     tracing::error!(slot = %self.slot, reason, "another instance has this name");
                     *lock(&self.replaced) = Some(reason);
                     break;
@@ -168,10 +180,6 @@ impl Post {
                     view.reason = Some(failure.to_string());
                     view.partitions.clear();
                 }
-            }
-            // One that ran for a while starts with a short pause again.
-            if SystemClock.now_us() - began_us > SILENCE_US {
-                pause = PAUSE_MIN;
             }
             self.rest(pause);
             pause = (pause * 2).min(PAUSE_MAX);
@@ -197,7 +205,7 @@ impl Post {
         while !self.stopping() {
             worker.turn()?;
         }
-        worker.stop()?.close();
+        drop(worker.stop()?);
         Ok(())
     }
 

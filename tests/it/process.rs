@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running instance; killed when dropped.
 pub(crate) struct Instance {
-    child: Child,
+    child: Mutex<Child>,
     log: Arc<(Mutex<Vec<String>>, Condvar)>,
     /// Where its web pages are.
     pub(crate) address: String,
@@ -34,7 +34,7 @@ impl Instance {
                 sink.1.notify_all();
             }
         });
-        let mut instance = Instance { child, log, address: String::new() };
+        let mut instance = Instance { child: Mutex::new(child), log, address: String::new() };
         let started = instance.line("\"started\"");
         let line: Value = serde_json::from_str(&started).unwrap();
         line["fields"]["address"].as_str().unwrap().clone_into(&mut instance.address);
@@ -80,29 +80,35 @@ impl Instance {
     }
 
     /// Ends it as `kill -9` does.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) fn kill(self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Sends a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");
-        kill.args([&format!("-{name}"), &self.child.id().to_string()]);
+        kill.args([&format!("-{name}"), &self.child.lock().unwrap().id().to_string()]);
         assert!(kill.status().unwrap().success());
     }
 
     /// Asks it to stop and waits for the end.
-    pub(crate) fn stop(mut self) -> (ExitStatus, Duration) {
+    /// Whether its process is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.child.lock().unwrap().try_wait().unwrap().is_some()
+    }
+
+    pub(crate) fn stop(self) -> (ExitStatus, Duration) {
         let asked = Instant::now();
         self.signal("TERM");
-        let status = self.child.wait().unwrap();
+        let status = self.child.lock().unwrap().wait().unwrap();
         (status, asked.elapsed())
     }
 
     /// Waits for an end that nobody asked for.
-    pub(crate) fn end(mut self) -> ExitStatus {
-        self.child.wait().unwrap()
+    pub(crate) fn end(self) -> ExitStatus {
+        self.child.lock().unwrap().wait().unwrap()
     }
 }
 
@@ -112,7 +118,8 @@ impl Drop for Instance {
             println!("{:#?}", self.log.0.lock().unwrap());
         }
         // Fails when it has ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        let Ok(child) = self.child.get_mut() else { return };
+        drop(child.kill());
+        drop(child.wait());
     }
 }

@@ -282,6 +282,11 @@ fn changed_lists_and_bounds_take_effect_and_faulty_ones_do_not() {
     setup.write("rules/rules.yaml", "version: 1\nrules: [{ nam: broken }]\n");
     instance.line("the last good ones stay");
     assert_eq!(instance.metric("tidegate_rules_reload_success", ""), 0.0);
+    let about_rules = |record: &Record| record.value.contains("\"tidegate.rules\"");
+    let told = broker.read_until(&setup.topic("decisions"), Duration::from_mins(1), |records| {
+        records.iter().any(about_rules)
+    });
+    assert_eq!(told.iter().filter(|record| about_rules(record)).count(), 1);
     produce(3, 900);
     wait("the last good rules go on", || fired("cap") >= 2.0);
     assert!(instance.stop().0.success());
@@ -313,4 +318,24 @@ fn a_name_is_taken_once_and_a_stop_never_waits_for_a_broker() {
     let (status, took) = instance.stop();
     assert!(status.success());
     assert!(took < Duration::from_secs(10), "C7: {took:?}");
+}
+
+#[test]
+fn of_two_machines_with_one_name_one_ends_and_says_why() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "twins", "");
+    let first = Instance::start(setup.path());
+    wait("the first is ready", || first.is_ready());
+    // Another spelling of the address gets round the lock of this machine, as another machine's.
+    let address = broker.address().replace("127.0.0.1", "localhost");
+    let config = std::fs::read_to_string(setup.path().join("tidegate.yaml")).unwrap();
+    setup.write("tidegate.yaml", &config.replace(broker.address(), &address));
+    let second = Instance::start(setup.path());
+    // Each fences the other until one gives up.
+    wait("one of them ends", || first.has_ended() || second.has_ended());
+    let (ended, other) = if first.has_ended() { (first, second) } else { (second, first) };
+    ended.line("another instance named");
+    assert_eq!(ended.end().code(), Some(2));
+    wait("the other goes on", || other.is_ready());
+    assert!(other.stop().0.success());
 }

@@ -55,7 +55,7 @@ impl std::fmt::Debug for KafkaSettings {
 
 impl KafkaSettings {
     /// What every client has in common.
-    pub(crate) fn base(&self, client_id: &str) -> ClientConfig {
+    pub(crate) fn client(&self, client_id: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers).set("client.id", client_id);
         // Answers a broker that came back within a second, not within ten.
@@ -67,7 +67,7 @@ impl KafkaSettings {
     }
 
     pub(crate) fn consumer(&self, slot: &str) -> ClientConfig {
-        let mut config = self.base(slot);
+        let mut config = self.client(slot);
         config
             .set("group.id", &self.group)
             // Partition p of both input topics lands on the same worker.
@@ -95,7 +95,7 @@ impl KafkaSettings {
     }
 
     pub(crate) fn producer(&self, slot: &str) -> ClientConfig {
-        let mut config = self.base(slot);
+        let mut config = self.client(slot);
         config
             .set("transactional.id", format!("{}-{slot}", self.group))
             .set("transaction.timeout.ms", "10000")

@@ -14,6 +14,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, TopicNames};
+use crate::stream::kafka::complaints::Complaints;
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
 use crate::stream::shared::lock;
 use crate::stream::{
@@ -36,11 +37,12 @@ struct Watcher {
     /// The loop has ended: partitions are given back at once.
     closing: AtomicBool,
     names: Option<TopicNames>,
+    complaints: Complaints,
 }
 
 impl ClientContext for Watcher {
     fn error(&self, error: KafkaError, reason: &str) {
-        note_error("consumer", &error, reason);
+        self.complaints.note("consumer", &error, reason);
     }
 }
 
@@ -78,11 +80,12 @@ impl ConsumerContext for Watcher {
 #[derive(Debug, Default)]
 struct Reports {
     failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
+    complaints: Complaints,
 }
 
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
-        note_error("producer", &error, reason);
+        self.complaints.note("producer", &error, reason);
     }
 }
 
@@ -176,7 +179,7 @@ impl KafkaLog {
             let reason = "the next record is not in the log any more: it was deleted unread";
             return Err(Failure::Fatal(reason.to_owned()));
         }
-        tracing::warn!(%error, "the consumer reports a fault and goes on");
+        self.consumer.context().complaints.note("consumer", error, "it goes on");
         Ok(())
     }
 
@@ -264,11 +267,13 @@ impl KafkaLog {
             }
         }
     }
+}
 
-    /// Leaves, or with static membership keeps the slot for the session time-out.
-    pub fn close(self) {
+/// Leaves, or with static membership keeps the slot for the session time-out.
+impl Drop for KafkaLog {
+    fn drop(&mut self) {
+        // The consumer polls until it has given its partitions back; nobody else does that now.
         self.consumer.context().closing.store(true, Ordering::Release);
-        drop(self);
     }
 }
 
@@ -438,11 +443,7 @@ fn classify(error: &KafkaError) -> Failure {
 
 fn fatal(code: RDKafkaErrorCode, reason: String) -> Failure {
     match code {
-        RDKafkaErrorCode::FencedInstanceId => Failure::Replaced(reason),
+        RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::Fenced => Failure::Replaced(reason),
         _ => Failure::Fatal(reason),
     }
-}
-
-fn note_error(client: &str, error: &KafkaError, reason: &str) {
-    tracing::warn!(client, %error, reason, "kafka client reports a fault");
 }

@@ -1,6 +1,7 @@
 //! Kafka behind the narrow [`crate::stream::Log`]: consumer, transactional producer, topics.
 
 mod client;
+mod complaints;
 mod log;
 mod native;
 mod topics;

@@ -147,7 +147,7 @@ async fn make(settings: &KafkaSettings, missing: &[Wanted]) -> Result<(), TopicE
     }
     let unreachable = |error: KafkaError| TopicError::Unreachable(error.to_string());
     let admin: AdminClient<DefaultClientContext> =
-        settings.base("tidegate-topics").create().map_err(unreachable)?;
+        settings.client("tidegate-topics").create().map_err(unreachable)?;
     let new: Vec<NewTopic<'_>> = missing
         .iter()
         .map(|topic| {
@@ -188,7 +188,7 @@ async fn make(settings: &KafkaSettings, missing: &[Wanted]) -> Result<(), TopicE
 /// Partitions of every topic of the cluster. Asks for all, so that asking creates none.
 fn counts(settings: &KafkaSettings) -> Result<BTreeMap<String, usize>, TopicError> {
     let unreachable = |error: KafkaError| TopicError::Unreachable(error.to_string());
-    let client: BaseConsumer = settings.base("tidegate-topics").create().map_err(unreachable)?;
+    let client: BaseConsumer = settings.client("tidegate-topics").create().map_err(unreachable)?;
     let metadata = client.fetch_metadata(None, ASK).map_err(unreachable)?;
     let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
     Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
