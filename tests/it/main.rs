@@ -4,6 +4,7 @@
 mod broker;
 mod episodes;
 mod examples;
+mod golden;
 mod grafana;
 mod kafka;
 mod model;
