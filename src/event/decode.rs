@@ -103,7 +103,7 @@ impl Decoder {
         let text = std::str::from_utf8(payload).map_err(|_| Reason::NotJson)?;
         let mut members = Members::default();
         let member = |name: Cow<'a, str>, value| {
-            if let Some(at) = FIELDS[..10].iter().position(|field| *field == name) {
+            if let Some(at) = place_of(&name) {
                 members.values[at] = Some(value);
             }
         };
@@ -200,6 +200,23 @@ impl Decoder {
             },
         }))
     }
+}
+
+/// Where [`FIELDS`] names a field that stands at the top of a record.
+fn place_of(name: &str) -> Option<usize> {
+    Some(match name {
+        "id" => 0,
+        "ts" => 1,
+        "user" => 2,
+        "kind" => 3,
+        "points" => 4,
+        "source" => 5,
+        "device" => 6,
+        "ip" => 7,
+        "attrs" => 8,
+        "reverses" => 9,
+        _ => return None,
+    })
 }
 
 /// `null` and the empty string mean absent (E2).

@@ -30,7 +30,7 @@ pub(crate) fn object<'a>(
     text: &'a str,
     mut member: impl FnMut(Cow<'a, str>, Raw<'a>),
 ) -> Result<(), NotJson> {
-    let mut scanner = Scanner { text, at: 0 };
+    let mut scanner = Scanner { text, at: 0, unchecked: false };
     scanner.space();
     scanner.object(0, &mut member)?;
     scanner.space();
@@ -39,13 +39,15 @@ pub(crate) fn object<'a>(
 
 /// Calls `element` for each element of the array that `text` is.
 pub(crate) fn array<'a>(text: &'a str, mut element: impl FnMut(Raw<'a>)) -> Result<(), NotJson> {
-    let mut scanner = Scanner { text, at: 0 };
+    let mut scanner = Scanner { text, at: 0, unchecked: false };
     scanner.array(0, &mut element)
 }
 
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// Keys are not looked at for duplicates: they were, or are by someone else.
+    unchecked: bool,
 }
 
 impl<'a> Scanner<'a> {
@@ -76,7 +78,9 @@ impl<'a> Scanner<'a> {
         depth: u32,
         member: &mut dyn FnMut(Cow<'a, str>, Raw<'a>),
     ) -> Result<(), NotJson> {
-        let mut keys: SmallVec<[Cow<'a, str>; 16]> = SmallVec::new();
+        let from = self.at;
+        let mut marks = 0u64;
+        let mut suspect = false;
         self.eat(b'{')?;
         self.space();
         if self.peek() == Some(b'}') {
@@ -89,7 +93,9 @@ impl<'a> Scanner<'a> {
             self.space();
             self.eat(b':')?;
             let value = self.value(depth)?;
-            keys.push(key.clone());
+            let mark = mark_of(&key);
+            suspect |= marks & mark != 0;
+            marks |= mark;
             member(key, value);
             self.space();
             match self.peek() {
@@ -99,7 +105,18 @@ impl<'a> Scanner<'a> {
             }
         }
         self.at += 1;
-        unique(&mut keys)
+        if suspect && !self.unchecked { self.unique(from, depth) } else { Ok(()) }
+    }
+
+    /// Refuses the object that begins at `from` if it has a key twice. Sorting keeps a hostile
+    /// object from costing n²; what nests in it is not looked at again, or depth would double
+    /// the cost at each level.
+    fn unique(&self, from: usize, depth: u32) -> Result<(), NotJson> {
+        let mut again = Scanner { text: self.text, at: from, unchecked: true };
+        let mut keys: SmallVec<[Cow<'a, str>; 16]> = SmallVec::new();
+        again.object(depth, &mut |key, _| keys.push(key))?;
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) { Err(NotJson) } else { Ok(()) }
     }
 
     fn array(&mut self, depth: u32, element: &mut dyn FnMut(Raw<'a>)) -> Result<(), NotJson> {
@@ -194,6 +211,7 @@ impl<'a> Scanner<'a> {
         self.eat(b'"')?;
         let from = self.at;
         loop {
+            self.plain();
             match self.peek() {
                 Some(b'"') => {
                     let text = self.slice(from)?;
@@ -204,6 +222,19 @@ impl<'a> Scanner<'a> {
                 Some(0x20..) => self.at += 1,
                 _ => return Err(NotJson),
             }
+        }
+    }
+
+    /// Skips string bytes eight at a time, as long as eight are left.
+    fn plain(&mut self) {
+        let bytes = self.text.as_bytes();
+        while let Some(word) = bytes.get(self.at..).and_then(|rest| rest.first_chunk()) {
+            let special = special(u64::from_le_bytes(*word));
+            if special != 0 {
+                self.at += special.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
         }
     }
 
@@ -269,13 +300,27 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Refuses an object with a key twice. Sorting keeps a hostile object from costing n².
-fn unique(keys: &mut [Cow<'_, str>]) -> Result<(), NotJson> {
-    let repeated = if keys.len() <= 16 {
-        (1..keys.len()).any(|at| keys[..at].contains(&keys[at]))
-    } else {
-        keys.sort_unstable();
-        keys.windows(2).any(|pair| pair[0] == pair[1])
-    };
-    if repeated { Err(NotJson) } else { Ok(()) }
+/// One bit of 64 for a key: keys with bits of their own differ. Those of E1 and E2 have.
+fn mark_of(key: &str) -> u64 {
+    let bytes = key.as_bytes();
+    let (first, last) = (bytes.first().copied(), bytes.last().copied());
+    let mixed = u64::from(first.unwrap_or(0)) * MIX.0
+        + u64::from(last.unwrap_or(0)) * MIX.1
+        + bytes.len() as u64 * MIX.2;
+    1 << (mixed % 64)
+}
+
+/// Found by search.
+const MIX: (u64, u64, u64) = (1, 1, 6);
+
+/// The high bit of each byte that ends a run of plain string bytes: `"`, `\\` or a control
+/// byte. Above the lowest one set others may be wrong.
+fn special(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote | backslash | control) & HIGHS
 }
