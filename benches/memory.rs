@@ -1,6 +1,6 @@
 //! Bytes a user, all in: what the process grew by while every user acted a few times.
 //!
-//! `cargo bench --bench memory -- [five|shipped] [USERS]`; one rule set a run, because freed
+//! `cargo bench --bench memory -- [five|shipped] [USERS] [zipf]`; one rule set a run, because freed
 //! memory would be used again.
 #![expect(clippy::print_stdout, reason = "the figure is the output")]
 
@@ -21,7 +21,8 @@ fn main() {
     let name = words.first().map_or("shipped", String::as_str);
     let users = words.get(1).and_then(|users| users.parse().ok()).unwrap_or(1_000_000u32);
     let plan = if name == "five" { five() } else { shipped() };
-    let mut stream = Events::new(Shape::Uniform, users);
+    let shape = if words.iter().any(|word| word == "zipf") { Shape::Zipf } else { Shape::Uniform };
+    let mut stream = Events::new(shape, users);
     let mut fold = Fold::new();
     fold.feed(&plan, &stream.lines(events::FLUSH_EVERY));
     let before = resident();
@@ -32,8 +33,11 @@ fn main() {
     let grown = resident().saturating_sub(before);
     let ids = fold.events.remembered_ids();
     let counters = fold.events.counters() + fold.shared.counters();
+    let told = fold.events.bytes() + fold.shared.bytes();
     println!(
-        "{name}: {users} users, {ids} ids remembered, {counters} counters: {} bytes a user",
-        grown / users as usize
+        "{name}: {users} users, {ids} ids remembered, {counters} counters: {} bytes a user, \
+         {} of them by the states' own count",
+        grown / users as usize,
+        told / users as usize
     );
 }

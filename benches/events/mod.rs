@@ -13,7 +13,7 @@ use tidegate::rule::{Source, load};
 
 /// How often each user acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// The user of rank k acts in proportion to 1/k.
     Zipf,
     Uniform,
@@ -21,7 +21,7 @@ pub enum Shape {
 
 /// An endless stream of events, 2,000 a second of event time.
 #[derive(Debug)]
-pub struct Events {
+pub(crate) struct Events {
     rng: ChaCha8Rng,
     shape: Shape,
     users: u32,
@@ -29,7 +29,7 @@ pub struct Events {
 }
 
 impl Events {
-    pub fn new(shape: Shape, users: u32) -> Events {
+    pub(crate) fn new(shape: Shape, users: u32) -> Events {
         Events { rng: ChaCha8Rng::seed_from_u64(1), shape, users, n: 0 }
     }
 
@@ -49,7 +49,7 @@ impl Events {
     }
 
     /// Appends one line; about 190 bytes.
-    pub fn write(&mut self, text: &mut String) {
+    pub(crate) fn write(&mut self, text: &mut String) {
         use std::fmt::Write as _;
         let n = self.n;
         self.n += 1;
@@ -73,7 +73,7 @@ impl Events {
         .unwrap();
     }
 
-    pub fn lines(&mut self, n: usize) -> String {
+    pub(crate) fn lines(&mut self, n: usize) -> String {
         let mut text = String::new();
         (0..n).for_each(|_| self.write(&mut text));
         text
@@ -92,12 +92,12 @@ rules:
   - { name: r5, on: [issue, redeem], per: device, measure: distinct(user), window: 1h, above: 5 }
 ";
 
-pub fn five() -> Plan {
+pub(crate) fn five() -> Plan {
     let set = load(&[Source { path: "five.yaml".into(), text: FIVE.into() }]).unwrap();
     Plan::new(Arc::new(set), Lists::default(), settings())
 }
 
-pub fn shipped() -> Plan {
+pub(crate) fn shipped() -> Plan {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
     let (set, entries) = read_rules(&root).unwrap();
     let mut lists = Lists::new(set.lists.len());
@@ -110,13 +110,13 @@ fn settings() -> Settings {
 }
 
 /// Events between two flushes: 100 ms at 200,000 events a second.
-pub const FLUSH_EVERY: usize = 20_000;
+pub(crate) const FLUSH_EVERY: usize = 20_000;
 
 /// One events partition and one partials partition, as a worker holds them.
 #[derive(Debug, Clone)]
-pub struct Fold {
-    pub events: State,
-    pub shared: State,
+pub(crate) struct Fold {
+    pub(crate) events: State,
+    pub(crate) shared: State,
     out: Output,
     shared_out: Output,
     decoder: Decoder,
@@ -125,7 +125,7 @@ pub struct Fold {
 }
 
 impl Fold {
-    pub fn new() -> Fold {
+    pub(crate) fn new() -> Fold {
         let origin = |topic: &str| Origin { topic: topic.into(), partition: 0 };
         Fold {
             events: State::new(origin("points.events")),
@@ -139,14 +139,14 @@ impl Fold {
     }
 
     /// Decodes and folds in each line; returns the effects put out.
-    pub fn feed(&mut self, plan: &Plan, lines: &str) -> usize {
+    pub(crate) fn feed(&mut self, plan: &Plan, lines: &str) -> usize {
         let mut effects = 0;
         for line in lines.lines() {
             let event = self.decoder.decode(line.as_bytes(), 65_536).unwrap();
             let input = Input::Event { event: &event, offset: self.offset, record_ts: None };
             step(&mut self.events, plan, input, &mut self.out);
             self.offset += 1;
-            if self.offset.unsigned_abs() % FLUSH_EVERY as u64 == 0 {
+            if self.offset.unsigned_abs().is_multiple_of(FLUSH_EVERY as u64) {
                 self.flush(plan);
                 effects += self.out.effects.len() + self.shared_out.effects.len();
                 self.out.effects.clear();

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::backtest::summary::{Fired, Summary};
 use crate::engine::{
-    Decision, Effect, Input, Origin, Outcome, Output, Plan, State, account_key, step,
+    Decision, Effect, Input, Origin, Outcome, Output, Plan, State, account_key, hand_over, step,
 };
 use crate::event::{Decoder, Event, Kind};
 use crate::rule::{Check, Mode, Window};
@@ -20,7 +20,6 @@ pub struct Backtest {
     events_out: Output,
     shared: State,
     shared_out: Output,
-    origin: Origin,
     /// Rule name → place in the rule set, and whether its window rolls.
     rules: HashMap<String, (usize, bool)>,
     line: i64,
@@ -51,11 +50,10 @@ impl Backtest {
         Backtest {
             decoder,
             max_bytes,
-            events: State::new(origin.clone()),
+            events: State::new(origin),
             events_out: Output::default(),
             shared: State::new(Origin { topic: "partials".into(), partition: 0 }),
             shared_out: Output::default(),
-            origin,
             rules: rules.collect(),
             plan,
             line: 0,
@@ -95,12 +93,9 @@ impl Backtest {
     }
 
     fn flush(&mut self, heartbeat: bool) {
-        let watermark = self.events.watermark();
-        let records = self.events_out.partials.drain(&self.origin, watermark, 1, false, heartbeat);
-        for (_, payload) in records {
-            let input =
-                Input::Partials { payload: &payload, offset: self.partials, record_ts: None };
-            step(&mut self.shared, &self.plan, input, &mut self.shared_out);
+        let owner = (&mut self.shared, &self.plan, &mut self.shared_out);
+        let outbox = &mut self.events_out.partials;
+        if hand_over(outbox, &self.events, heartbeat, owner, self.partials) {
             self.partials += 1;
         }
     }

@@ -71,6 +71,11 @@ impl Ledger {
         self.accounts.len()
     }
 
+    /// A rough figure: 500 bytes a target with a hold.
+    pub(crate) fn bytes(&self) -> usize {
+        self.accounts.len() * 500
+    }
+
     /// Lets go of holds whose end the watermark has reached.
     pub(crate) fn expire(&mut self, watermark: i64, effects: &mut Vec<Effect>) {
         while let Some(entry) = self.ends.first_entry() {

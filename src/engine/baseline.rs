@@ -7,34 +7,36 @@ use crate::rule::{Baseline, Method};
 /// The closed windows of one key, as far as its method remembers them.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
-    baseline: Baseline,
-    /// The last `history` values; empty for `ewma`.
-    values: VecDeque<f64>,
-    /// Closed windows so far; for `mean` and `robust` at most `history`.
-    windows: u32,
     mean: f64,
     var: f64,
+    /// The last `history` values; none for `ewma`.
+    #[expect(clippy::box_collection, reason = "most series are of users and have none")]
+    values: Option<Box<VecDeque<f64>>>,
+    /// Closed windows so far; for `mean` and `robust` at most `history`.
+    windows: u32,
 }
 
 impl Series {
-    pub(crate) fn new(baseline: Baseline) -> Series {
-        Series { baseline, values: VecDeque::new(), windows: 0, mean: 0.0, var: 0.0 }
+    pub(crate) fn new() -> Series {
+        Series { mean: 0.0, var: 0.0, values: None, windows: 0 }
     }
 
     /// Adds the value of a closed window.
-    pub(crate) fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, baseline: &Baseline, value: f64) {
         self.windows = self.windows.saturating_add(1);
-        if self.baseline.method == Method::Ewma {
-            self.push_ewma(value);
+        if baseline.method == Method::Ewma {
+            self.values = None;
+            self.push_ewma(baseline, value);
             return;
         }
-        self.windows = self.windows.min(self.baseline.history);
-        self.values.push_back(value);
-        if self.values.len() > self.baseline.history as usize {
-            self.values.pop_front();
+        let values = self.values.get_or_insert_default();
+        values.push_back(value);
+        while values.len() > baseline.history as usize {
+            values.pop_front();
         }
-        let values: Vec<f64> = self.values.iter().copied().collect();
-        (self.mean, self.var) = match self.baseline.method {
+        self.windows = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        let values: Vec<f64> = values.iter().copied().collect();
+        (self.mean, self.var) = match baseline.method {
             Method::Robust => robust(values),
             _ => moments(&values),
         };
@@ -42,12 +44,12 @@ impl Series {
 
     /// Exponentially weighted mean and variance (Finch 2009, "Incremental calculation of
     /// weighted mean and variance", section 9), with α = 2 / (history + 1).
-    fn push_ewma(&mut self, value: f64) {
+    fn push_ewma(&mut self, baseline: &Baseline, value: f64) {
         if self.windows == 1 {
             self.mean = value;
             return;
         }
-        let alpha = 2.0 / (f64::from(self.baseline.history) + 1.0);
+        let alpha = 2.0 / (f64::from(baseline.history) + 1.0);
         let d = value - self.mean;
         self.mean += alpha * d;
         self.var = (1.0 - alpha) * (self.var + alpha * d * d);
@@ -55,9 +57,9 @@ impl Series {
 
     /// Mean and standard deviation (at least `min_sd`) of the windows before; `None` = no
     /// verdict, fewer than `min_windows`.
-    pub(crate) fn stats(&self) -> Option<(f64, f64)> {
-        let enough = self.windows >= self.baseline.min_windows.max(1);
-        enough.then(|| (self.mean, self.var.sqrt().max(self.baseline.min_sd)))
+    pub(crate) fn stats(&self, baseline: &Baseline) -> Option<(f64, f64)> {
+        let enough = self.windows >= baseline.min_windows.max(1);
+        enough.then(|| (self.mean, self.var.sqrt().max(baseline.min_sd)))
     }
 
     /// The value as it may enter the baseline: within mean ± bound·sd on the side it breached.

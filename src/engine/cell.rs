@@ -1,20 +1,22 @@
 //! Counters of one rule and key, one form for each kind of window.
+//!
+//! A cell is kept small, for there are as many as users times rules: it holds the one number
+//! that its rule measures, and what few rules need stands in a box or in a table beside.
 
 use smallvec::SmallVec;
 
 use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::distinct::Distinct;
-use crate::engine::firing::{Fired, LastFired, Measured};
+use crate::engine::firing::{Fired, Measured};
 use crate::engine::partial::Tally;
-use crate::engine::rolling::{Entry, Rolling};
+use crate::engine::rolling::{Entry, Join, NO_MAX, Rolling};
 use crate::rule::Measure;
 
-/// All state of one rule and key.
+/// All state of one rule and key but its cooldown.
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
     pub(crate) key: u32,
-    pub(crate) last: LastFired,
     pub(crate) body: Body,
 }
 
@@ -44,38 +46,48 @@ pub(crate) struct PeriodCell {
 }
 
 /// A measure over one fixed window.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Sum {
-    count: i64,
-    total: i64,
-    max: Option<i64>,
-    distinct: Option<Box<Distinct>>,
+#[derive(Debug, Clone)]
+pub(crate) enum Sum {
+    /// Of count, sum or maximum the one that is measured.
+    Number(i64),
+    Values(Box<Distinct>),
 }
 
 impl Sum {
+    pub(crate) fn new(measure: &Measure) -> Sum {
+        match measure {
+            Measure::Count | Measure::SumPoints => Sum::Number(0),
+            Measure::MaxPoints => Sum::Number(NO_MAX),
+            Measure::Distinct(_) => Sum::Values(Box::default()),
+        }
+    }
+
     /// True when the sum saturated (R19).
-    pub(crate) fn add(&mut self, tally: &Tally) -> bool {
-        let saturated = self.total.checked_add(tally.sum).is_none();
-        self.total = self.total.saturating_add(tally.sum);
-        self.count += tally.count;
-        self.max = self.max.max(tally.max);
-        if !tally.values.is_empty() {
-            let distinct = self.distinct.get_or_insert_default();
-            for (hash, ts) in &tally.values {
-                distinct.insert(*hash, *ts);
+    pub(crate) fn add(&mut self, measure: &Measure, tally: &Tally) -> bool {
+        let mut saturated = false;
+        match (self, measure) {
+            (Sum::Number(number), Measure::MaxPoints) => {
+                *number = (*number).max(tally.max.unwrap_or(NO_MAX));
+            }
+            (Sum::Number(number), measure) => {
+                let by = if *measure == Measure::Count { tally.count } else { tally.sum };
+                saturated = number.checked_add(by).is_none();
+                *number = number.saturating_add(by);
+            }
+            (Sum::Values(distinct), _) => {
+                tally.values.iter().for_each(|(hash, ts)| distinct.insert(*hash, *ts));
             }
         }
         saturated
     }
 
-    pub(crate) fn value(&self, measure: &Measure) -> i64 {
-        match measure {
-            Measure::Count => self.count,
-            Measure::SumPoints => self.total,
-            Measure::MaxPoints => self.max.unwrap_or(0),
-            Measure::Distinct(_) => self.distinct.as_ref().map_or(0, |distinct| {
+    pub(crate) fn value(&self) -> i64 {
+        match self {
+            Sum::Number(NO_MAX) => 0,
+            Sum::Number(number) => *number,
+            Sum::Values(distinct) => {
                 i64::try_from(distinct.count(i64::MIN, i64::MAX)).unwrap_or(i64::MAX)
-            }),
+            }
         }
     }
 }
@@ -85,35 +97,51 @@ impl Sum {
 pub(crate) struct RollingCell {
     /// Greatest event time seen for the key (R7).
     pub(crate) t: i64,
-    /// First event time in order of arrival, for silence (R13).
-    pub(crate) first: i64,
     pub(crate) fired: Fired,
     pub(crate) of: Roll,
-    pub(crate) to: Option<Box<Roll>>,
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// What only some rolling rules need.
+#[derive(Debug, Clone)]
+pub(crate) struct More {
+    /// The other side of a ratio (R12).
+    pub(crate) to: Option<Roll>,
+    /// First event time in order of arrival, for silence (R13).
+    pub(crate) first: i64,
 }
 
 /// A measure over a rolling window.
 #[derive(Debug, Clone)]
 pub(crate) enum Roll {
     Points(Rolling),
-    Values(Box<Distinct>),
+    Values(Distinct),
 }
 
 impl Roll {
     pub(crate) fn new(measure: &Measure) -> Roll {
         match measure {
-            Measure::Distinct(_) => Roll::Values(Box::default()),
+            Measure::Distinct(_) => Roll::Values(Distinct::default()),
             _ => Roll::Points(Rolling::default()),
         }
     }
 
     /// True when a sum saturated.
-    pub(crate) fn add(&mut self, ts: i64, tally: &Tally, (step_ms, t): (i64, i64)) -> bool {
+    pub(crate) fn add(
+        &mut self,
+        measure: &Measure,
+        ts: i64,
+        tally: &Tally,
+        (step_ms, t): (i64, i64),
+    ) -> bool {
         match self {
             Roll::Points(points) => {
-                let max = tally.max.unwrap_or(i64::MIN);
-                let entry = Entry { ts, count: tally.count, sum: tally.sum, max };
-                points.insert(entry, step_ms, t)
+                let (value, join) = match measure {
+                    Measure::MaxPoints => (tally.max.unwrap_or(NO_MAX), Join::Max),
+                    Measure::SumPoints => (tally.sum, Join::Add),
+                    Measure::Count | Measure::Distinct(_) => (tally.count, Join::Add),
+                };
+                points.insert(Entry { ts, value }, join, step_ms, t)
             }
             Roll::Values(distinct) => {
                 tally.values.iter().for_each(|(hash, ts)| distinct.insert(*hash, *ts));
@@ -135,7 +163,6 @@ impl Roll {
                 let from = t.saturating_sub(window_ms);
                 i64::try_from(distinct.count(from, t)).unwrap_or(i64::MAX)
             }
-            (Roll::Points(points), Measure::Count) => points.count(t, window_ms),
             (Roll::Points(points), Measure::MaxPoints) => points.max(t, window_ms).unwrap_or(0),
             (Roll::Points(points), _) => points.sum(t, window_ms),
         }
@@ -149,11 +176,11 @@ pub(crate) struct ZCell {
     /// The next window to close.
     pub(crate) next: Span,
     /// Windows with events that have not closed, by start.
-    pub(crate) open: SmallVec<[OpenWindow; 2]>,
-    pub(crate) armed_above: bool,
-    pub(crate) armed_below: bool,
+    pub(crate) open: SmallVec<[OpenWindow; 1]>,
     /// Consecutive closed windows without an event.
     pub(crate) empties: u32,
+    pub(crate) armed_above: bool,
+    pub(crate) armed_below: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -170,62 +197,4 @@ pub(crate) fn ratio(of: i64, to: i64, min_to: f64) -> Option<Measured> {
     #[expect(clippy::cast_precision_loss, reason = "a ratio is a float by contract")]
     let (of, to) = (of as f64, to as f64);
     (to >= min_to && to != 0.0).then(|| Measured::Float(of / to))
-}
-
-/// Cells of one rule, found by key id.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Table {
-    /// Cell by key id; `u32::MAX` = none.
-    index: Vec<u32>,
-    cells: Vec<Option<Cell>>,
-    free: Vec<u32>,
-}
-
-impl Table {
-    pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut Cell> {
-        let at = *self.index.get(key as usize)?;
-        self.cells.get_mut(at as usize)?.as_mut()
-    }
-
-    pub(crate) fn get(&self, key: u32) -> Option<&Cell> {
-        let at = *self.index.get(key as usize)?;
-        self.cells.get(at as usize)?.as_ref()
-    }
-
-    pub(crate) fn insert(&mut self, cell: Cell) {
-        let key = cell.key as usize;
-        if self.index.len() <= key {
-            self.index.resize(key + 1, u32::MAX);
-        }
-        if let Some(at) = self.free.pop() {
-            self.cells[at as usize] = Some(cell);
-            self.index[key] = at;
-        } else {
-            self.index[key] = u32::try_from(self.cells.len()).unwrap_or(u32::MAX);
-            self.cells.push(Some(cell));
-        }
-    }
-
-    /// True when there was a cell.
-    pub(crate) fn remove(&mut self, key: u32) -> bool {
-        let Some(slot) = self.index.get_mut(key as usize) else { return false };
-        let at = std::mem::replace(slot, u32::MAX);
-        match self.cells.get_mut(at as usize) {
-            Some(cell) => {
-                *cell = None;
-                self.free.push(at);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Key ids with a cell, in the order of their making.
-    pub(crate) fn keys(&self) -> Vec<u32> {
-        self.cells.iter().flatten().map(|cell| cell.key).collect()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.cells.len() - self.free.len()
-    }
 }

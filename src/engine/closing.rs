@@ -23,8 +23,9 @@ impl Keyed {
         }
         while let Some((end, rule)) = self.first_due(at_end, ctx) {
             let mut keys = self.timers.remove(&(end, rule)).unwrap_or_default();
-            let space = &self.spaces[ctx.plan.info[rule].space];
-            keys.retain(|key| self.tables[rule].get(*key).is_some());
+            let space = &self.cells.spaces[ctx.plan.info[rule].space];
+            let column = ctx.plan.info[rule].column;
+            keys.retain(|key| self.cells.tables[rule].get(space.place(*key, column)).is_some());
             keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
             keys.dedup();
             for key in keys {
@@ -52,7 +53,9 @@ impl Keyed {
     fn close_score(&mut self, rule: usize, id: u32, end: i64, at: &At<'_>, ctx: &mut Ctx<'_>) {
         let plan = ctx.plan;
         let Check::ZScore(check) = &plan.rule(rule).check else { return };
-        let Some(cell) = self.tables[rule].get_mut(id) else { return };
+        let space = &self.cells.spaces[plan.info[rule].space];
+        let place = space.place(id, plan.info[rule].column);
+        let Some(cell) = self.cells.tables[rule].get_mut(place) else { return };
         let Body::ZScore(body) = &mut cell.body else { return };
         if body.next.end != end {
             return;
@@ -61,9 +64,9 @@ impl Keyed {
         let (score, fires) = close_window(body, check, span);
         let mut fires = fires;
         if fires {
-            let cooldown_ms = plan.rule(rule).cooldown_ms;
-            let mut cooldown =
-                Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: span.end };
+            let length_ms = plan.rule(rule).cooldown_ms;
+            let all = &mut self.cooldowns;
+            let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: span.end };
             if cooldown.holds_back(0) {
                 ctx.counts.suppressed += 1;
                 fires = false;
@@ -74,13 +77,13 @@ impl Keyed {
         let forgotten = body.empties >= check.baseline.history;
         let next = if forgotten {
             // The key begins again with the first window that has not closed, if there is one.
-            body.series = Series::new(check.baseline);
+            body.series = Series::new();
             (body.armed_above, body.armed_below, body.empties) = (true, true, 0);
             body.open.first().map(|open| open.span)
         } else {
             Some(next_span(plan, check.window, span))
         };
-        let key = self.spaces[plan.info[rule].space].text(id).to_owned();
+        let key = space.text(id).to_owned();
         match next {
             Some(next) => {
                 body.next = next;
@@ -99,16 +102,17 @@ impl Keyed {
         let view = View::of(&plan.rule(rule).check);
         let Some(levels) = view.levels else { return };
         let span = crate::engine::view::span(plan, view.window, end - 1);
-        let Some(cell) = self.tables[rule].get_mut(id) else { return };
+        let Some(cell) = self.cells.at(rule, id, plan) else { return };
         let Body::Calendar(body) = &mut cell.body else { return };
         let period = body.periods.iter().find(|period| period.span == span);
-        let value = Measured::Integer(period.map_or(0, |period| period.of.value(view.of)));
+        let value = Measured::Integer(period.map_or(0, |period| period.of.value()));
         body.periods.retain(|period| period.span.end > span.end);
         let last_event = body.t;
-        let cooldown_ms = plan.rule(rule).cooldown_ms;
-        let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: span.end };
+        let length_ms = plan.rule(rule).cooldown_ms;
+        let all = &mut self.cooldowns;
+        let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: span.end };
         let verdict = evaluate(levels, value, &mut 0, true, &mut cooldown);
-        let key = self.spaces[plan.info[rule].space].text(id).to_owned();
+        let key = self.cells.spaces[plan.info[rule].space].text(id).to_owned();
         let long = span.end - span.start > SILENT_MS;
         let forgotten =
             if long { last_event < span.start } else { span.end - last_event >= SILENT_MS };
@@ -133,25 +137,26 @@ impl Keyed {
             let (Window::Duration(window_ms), Some(levels)) = (view.window, view.levels) else {
                 continue;
             };
-            let space = &self.spaces[plan.info[rule].space];
-            let mut keys = self.tables[rule].keys();
+            let space = &self.cells.spaces[plan.info[rule].space];
+            let mut keys = self.cells.tables[rule].keys();
             keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
             for id in keys {
                 let now = ctx.watermark;
-                let Some(cell) = self.tables[rule].get_mut(id) else { continue };
+                let Some(cell) = self.cells.at(rule, id, plan) else { continue };
                 let Body::Rolling(body) = &mut cell.body else { continue };
-                if now.saturating_sub(body.first) < window_ms {
+                let first = body.more.as_ref().map_or(body.t, |more| more.first);
+                if now.saturating_sub(first) < window_ms {
                     continue;
                 }
                 body.of.advance(now, window_ms);
                 let value = Measured::Integer(body.of.value(view.of, now, window_ms));
-                let cooldown_ms = plan.rule(rule).cooldown_ms;
-                let mut cooldown =
-                    Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: at.ts };
+                let length_ms = plan.rule(rule).cooldown_ms;
+                let all = &mut self.cooldowns;
+                let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
                 let may_fire = !quiet.contains(&(rule, id));
                 let verdict = evaluate(levels, value, &mut body.fired, may_fire, &mut cooldown);
                 let forgotten = now.saturating_sub(body.t) >= SILENT_MS.max(window_ms);
-                let key = self.spaces[plan.info[rule].space].text(id).to_owned();
+                let key = self.cells.spaces[plan.info[rule].space].text(id).to_owned();
                 if forgotten {
                     self.forget(rule, id, plan);
                 }
@@ -170,13 +175,13 @@ fn close_window(body: &mut ZCell, check: &ZScore, span: Span) -> (Option<Score>,
         Some(open) if open.span == span => Some(body.open.remove(0)),
         _ => None,
     };
-    let value = open.as_ref().map_or(0, |open| open.sum.value(&check.input.measure));
+    let value = open.as_ref().map_or(0, |open| open.sum.value());
     let ran = open.as_ref().is_some_and(|open| open.fired);
     body.empties = if open.is_some_and(|open| open.events) { 0 } else { body.empties + 1 };
     #[expect(clippy::cast_precision_loss, reason = "baselines are floats by contract")]
     let mut entering = value as f64;
-    let Some((mean, sd)) = body.series.stats() else {
-        body.series.push(entering);
+    let Some((mean, sd)) = body.series.stats(&check.baseline) else {
+        body.series.push(&check.baseline, entering);
         return (None, false);
     };
     if matches!(check.window, Window::Calendar(_)) {
@@ -202,7 +207,7 @@ fn close_window(body: &mut ZCell, check: &ZScore, span: Span) -> (Option<Score>,
     if bound.is_some() {
         entering = Series::clip(entering, (mean, sd), check.above, check.below);
     }
-    body.series.push(entering);
+    body.series.push(&check.baseline, entering);
     let score = |bound| Score { value, z, mean, sd, bound, is_above: above.is_some(), span };
     (bound.map(score), fires)
 }

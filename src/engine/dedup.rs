@@ -6,30 +6,40 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_128;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Dedup {
+    /// Places in the queue, counted from the first id ever, modulo 2^32: a fourth of an id.
+    index: HashTable<u32>,
     /// 128 bits: at 10^8 remembered ids a false duplicate has odds below 10^-22 an event.
-    ids: HashTable<u128>,
     queue: VecDeque<u128>,
+    /// Ids that have left the queue, modulo 2^32.
+    gone: u32,
     /// (expiry, how many of the queue's next ids share it)
     expiries: VecDeque<(i64, u32)>,
 }
 
 impl Dedup {
-    /// True when the id is new; remembers it until the watermark is beyond `expiry`.
-    pub(crate) fn insert(&mut self, id: u128, expiry: i64) {
-        self.ids.insert_unique(low(id), id, |id| low(*id));
+    /// True when the id is new; then it is remembered until the watermark is beyond `expiry`.
+    pub(crate) fn insert(&mut self, id: u128, expiry: i64) -> bool {
+        let (queue, gone) = (&self.queue, self.gone);
+        let at = |place: &u32| queue.get(place.wrapping_sub(gone) as usize).copied();
+        let entry = self.index.entry(
+            low(id),
+            |place| at(place) == Some(id),
+            |place| at(place).map_or(0, low),
+        );
+        let Entry::Vacant(vacant) = entry else { return false };
+        let Ok(len) = u32::try_from(queue.len()) else { return true };
+        vacant.insert(gone.wrapping_add(len));
         self.queue.push_back(id);
         match self.expiries.back_mut() {
             Some((last, count)) if *last == expiry && *count < u32::MAX => *count += 1,
             _ => self.expiries.push_back((expiry, 1)),
         }
-    }
-
-    pub(crate) fn contains(&self, id: u128) -> bool {
-        self.ids.find(low(id), |other| *other == id).is_some()
+        true
     }
 
     /// Forgets what expired before `watermark`.
@@ -41,15 +51,24 @@ impl Dedup {
             self.expiries.pop_front();
             for _ in 0..count {
                 let Some(id) = self.queue.pop_front() else { break };
-                if let Ok(entry) = self.ids.find_entry(low(id), |other| *other == id) {
+                let first = self.gone;
+                if let Ok(entry) = self.index.find_entry(low(id), |place| *place == first) {
                     entry.remove();
                 }
+                self.gone = first.wrapping_add(1);
             }
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        self.index.allocation_size()
+            + self.queue.capacity() * size_of::<u128>()
+            + self.expiries.capacity() * size_of::<(i64, u32)>()
     }
 }
 

@@ -6,6 +6,8 @@
 //! give a standard error of 1.04/√4096 = 1.6 %. The count is Ertl's improved estimator
 //! (2017, "New cardinality estimation algorithms for `HyperLogLog` sketches", algorithm 6).
 
+use smallvec::SmallVec;
+
 const EXACT_MAX: usize = 1024;
 const REGISTER_BITS: u32 = 12;
 const REGISTERS: usize = 1 << REGISTER_BITS;
@@ -20,14 +22,14 @@ pub(crate) struct Distinct {
 #[derive(Debug, Clone)]
 enum Form {
     /// Sorted by hash: (hash, latest event time).
-    Exact(Vec<(u64, i64)>),
+    Exact(SmallVec<[(u64, i64); 1]>),
     /// Per register (event time, rank), times falling and ranks rising.
     Sketch(Vec<Vec<(i64, u8)>>),
 }
 
 impl Default for Distinct {
     fn default() -> Self {
-        Distinct { form: Form::Exact(Vec::new()) }
+        Distinct { form: Form::Exact(SmallVec::new()) }
     }
 }
 
@@ -71,7 +73,7 @@ impl Distinct {
                     register.retain(|(ts, _)| *ts > up_to);
                 }
                 if registers.iter().all(Vec::is_empty) {
-                    self.form = Form::Exact(Vec::new());
+                    self.form = Form::Exact(SmallVec::new());
                 }
             }
         }

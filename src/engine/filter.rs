@@ -1,9 +1,10 @@
 //! Does an event match a rule's `where` (R2, R4, R5)?
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use crate::engine::calendar::Calendar;
 use crate::engine::firing::{Measured, cmp};
@@ -16,8 +17,8 @@ pub struct Lists {
     lists: Vec<Arc<Entries>>,
 }
 
-/// Value → the instant from which it no longer matches; `None` = never.
-type Entries = BTreeMap<String, Option<EventTime>>;
+/// Value → the instant from which it no longer matches; `None` = never. Only ever looked up.
+type Entries = hashbrown::HashMap<String, Option<EventTime>, Xxh3DefaultBuilder>;
 
 impl Lists {
     /// `n` empty lists.
@@ -30,7 +31,7 @@ impl Lists {
         if self.lists.len() <= list {
             self.lists.resize(list + 1, Arc::default());
         }
-        let mut values = Entries::new();
+        let mut values = Entries::default();
         for entry in entries {
             let expires = values.entry(entry.value).or_insert(entry.expires);
             if let (Some(known), Some(other)) = (*expires, entry.expires) {

@@ -1,12 +1,36 @@
 //! When a rule fires: edges, levels, re-arming and cooldown (R9).
 
+use std::collections::BTreeMap;
+
 use crate::rule::{Levels, Number, Side};
 
 /// Which levels count as fired; one bit a level.
 pub(crate) type Fired = u32;
 
-/// Event time of the last firing that was not suppressed, per level; empty without a cooldown.
-pub(crate) type LastFired = smallvec::SmallVec<[i64; 1]>;
+/// Event time of the last firing that was not suppressed, per level.
+type LastFired = smallvec::SmallVec<[i64; 1]>;
+
+/// The last firings of rules with a cooldown, by key. Apart from the cells, because few keys
+/// ever fire.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cooldowns {
+    last: BTreeMap<(usize, u32), LastFired>,
+}
+
+impl Cooldowns {
+    /// Event time of the latest firing of a rule and key.
+    pub(crate) fn latest(&self, rule: usize, key: u32) -> Option<i64> {
+        self.last.get(&(rule, key))?.iter().copied().max()
+    }
+
+    pub(crate) fn forget(&mut self, rule: usize, key: u32) {
+        self.last.remove(&(rule, key));
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.last.len() * size_of::<((usize, u32), LastFired)>()
+    }
+}
 
 /// A measured value: exact where it is an integer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -110,17 +134,19 @@ pub(crate) fn evaluate(
 /// The cooldown of one rule and key at one instant of event time.
 #[derive(Debug)]
 pub(crate) struct Cooldown<'a> {
-    pub(crate) last: &'a mut LastFired,
+    pub(crate) all: &'a mut Cooldowns,
+    pub(crate) rule: usize,
+    pub(crate) key: u32,
     pub(crate) length_ms: Option<i64>,
     pub(crate) now: i64,
 }
 
 impl Cooldown<'_> {
     pub(crate) fn holds_back(&self, level: usize) -> bool {
-        match (self.length_ms, self.last.get(level)) {
-            (Some(cooldown), Some(last)) if *last != i64::MIN => {
-                self.now < last.saturating_add(cooldown)
-            }
+        let Some(cooldown) = self.length_ms else { return false };
+        let last = self.all.last.get(&(self.rule, self.key));
+        match last.and_then(|last| last.get(level)) {
+            Some(last) if *last != i64::MIN => self.now < last.saturating_add(cooldown),
             _ => false,
         }
     }
@@ -129,11 +155,12 @@ impl Cooldown<'_> {
         if self.length_ms.is_none() {
             return;
         }
+        let last = self.all.last.entry((self.rule, self.key)).or_default();
         let needed = (Fired::BITS - levels.leading_zeros()) as usize;
-        if self.last.len() < needed {
-            self.last.resize(needed, i64::MIN);
+        if last.len() < needed {
+            last.resize(needed, i64::MIN);
         }
-        for (at, last) in self.last.iter_mut().enumerate() {
+        for (at, last) in last.iter_mut().enumerate() {
             if levels & (1 << at) != 0 {
                 *last = self.now;
             }

@@ -3,18 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::engine::act::{Desk, Finding, Firing, Ledger, Seed};
-use crate::engine::baseline::Series;
-use crate::engine::calendar::Span;
-use crate::engine::cell::{
-    Body, CalendarCell, Cell, PeriodCell, Roll, RollingCell, Sum, Table, ZCell,
-};
-use crate::engine::firing::{Cooldown, Measured, Verdict, evaluate};
+use crate::engine::cell::{Body, Cell, PeriodCell, Sum};
+use crate::engine::firing::{Cooldown, Cooldowns, Measured, Verdict, evaluate};
 use crate::engine::partial::Tally;
 use crate::engine::plan::Form;
-use crate::engine::space::Space;
+use crate::engine::space::Key;
+use crate::engine::table::{Cells, SLOT_MS};
 use crate::engine::view::{View, rolling_span, span, step_ms, window_span};
 use crate::engine::{Counts, Effect, Plan, Trigger, WindowSpan};
 use crate::rule::{Check, Side, Window};
@@ -22,19 +17,14 @@ use crate::rule::{Check, Side, Window};
 /// Counters of all rules for the keys of one log.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keyed {
-    pub(crate) spaces: Vec<Space>,
-    pub(crate) tables: Vec<Table>,
+    pub(crate) cells: Cells,
     pub(crate) ledger: Ledger,
+    pub(crate) cooldowns: Cooldowns,
     /// Keys by end of the window to close next, and rule.
     pub(crate) timers: BTreeMap<(i64, usize), Vec<u32>>,
     /// No timer is due before the watermark reaches this.
     pub(crate) next_due: Option<i64>,
-    /// (rule, key) by the slot of event time in which they may be forgotten.
-    expiry: BTreeMap<i64, Vec<(usize, u32)>>,
 }
-
-/// Width of an expiry slot.
-const SLOT_MS: i64 = 300_000;
 
 /// What an event, or several, bring to one rule and key.
 #[derive(Debug, Clone)]
@@ -78,26 +68,24 @@ pub(crate) struct Ctx<'a> {
 }
 
 impl Keyed {
-    pub(crate) fn prepare(&mut self, plan: &Plan) {
-        self.spaces.resize_with(plan.spaces.len(), Space::default);
-        self.tables.resize_with(plan.info.len(), Table::default);
-    }
-
-    pub(crate) fn keys(&self) -> usize {
-        self.spaces.iter().map(Space::len).sum()
-    }
-
-    pub(crate) fn cells(&self) -> usize {
-        self.tables.iter().map(Table::len).sum()
-    }
-
     /// One matching event of a match rule (R3).
-    pub(crate) fn matched(&mut self, rule: usize, key: &str, at: &At<'_>, ctx: &mut Ctx<'_>) {
+    pub(crate) fn matched(
+        &mut self,
+        rule: usize,
+        key: &mut Key<'_>,
+        at: &At<'_>,
+        ctx: &mut Ctx<'_>,
+    ) {
         let Check::Match { severity, then, .. } = &ctx.plan.rule(rule).check else { return };
         if let Some(cooldown_ms) = ctx.plan.rule(rule).cooldown_ms {
-            let cell = self.cell(rule, key, at.ts, ctx.plan);
-            let mut cooldown =
-                Cooldown { last: &mut cell.last, length_ms: Some(cooldown_ms), now: at.ts };
+            let id = self.cells.cell(rule, key, at.ts, ctx.plan).0.key;
+            let mut cooldown = Cooldown {
+                all: &mut self.cooldowns,
+                rule,
+                key: id,
+                length_ms: Some(cooldown_ms),
+                now: at.ts,
+            };
             if cooldown.holds_back(0) {
                 ctx.counts.suppressed += 1;
                 return;
@@ -106,7 +94,7 @@ impl Keyed {
         }
         let firing = Firing {
             rule,
-            key,
+            key: key.text,
             level: 0,
             ts: at.ts,
             seed: at.seed,
@@ -122,12 +110,12 @@ impl Keyed {
     pub(crate) fn observe(
         &mut self,
         rule: usize,
-        key: &str,
+        key: &mut Key<'_>,
         what: &Contribution<'_>,
         at: &At<'_>,
         ctx: &mut Ctx<'_>,
     ) {
-        if what.reversal && self.find(rule, key, ctx.plan).is_none() {
+        if what.reversal && self.cells.find(rule, key, ctx.plan).is_none() {
             return;
         }
         match ctx.plan.info[rule].form {
@@ -141,7 +129,7 @@ impl Keyed {
     fn calendar(
         &mut self,
         rule: usize,
-        key: &str,
+        key: &mut Key<'_>,
         what: &Contribution<'_>,
         at: &At<'_>,
         ctx: &mut Ctx<'_>,
@@ -151,13 +139,14 @@ impl Keyed {
         let span = span(plan, view.window, what.ts);
         let lateness = plan.settings.allowed_lateness_ms;
         let below = plan.info[rule].form == Form::CalendarBelow;
-        let first = self.find(rule, key, plan).is_none();
-        let cell = self.cell(rule, key, what.ts, plan);
+        let (cell, first) = self.cells.cell(rule, key, what.ts, plan);
+        let id = cell.key;
         let Body::Calendar(body) = &mut cell.body else { return };
         if !what.reversal {
             body.t = if first { what.ts } else { body.t.max(what.ts) };
         }
-        if !below {
+        let alone = body.periods.len() == 1 && body.periods[0].span == span;
+        if !below && !alone {
             let open = |period: &PeriodCell| {
                 period.span.end.saturating_add(lateness) > ctx.watermark || period.span == span
             };
@@ -168,39 +157,41 @@ impl Keyed {
             Some(place) => place,
             None if what.reversal => return,
             None => {
-                let to = view.to.map(|_| Box::default());
-                body.periods.push(PeriodCell { span, fired: 0, of: Sum::default(), to });
+                let to = view.to.map(|to| Box::new(Sum::new(to)));
+                body.periods.push(PeriodCell { span, fired: 0, of: Sum::new(view.of), to });
                 body.periods.len() - 1
             }
         };
         let period = &mut body.periods[place];
-        let mut saturated = period.of.add(what.of);
-        if let Some(to) = &mut period.to {
-            saturated |= to.add(what.to);
+        let mut saturated = period.of.add(view.of, what.of);
+        if let (Some(to), Some(measure)) = (&mut period.to, view.to) {
+            saturated |= to.add(measure, what.to);
         }
         ctx.counts.saturated += u64::from(saturated);
         if below {
             if found.is_none() {
-                let id = cell.key;
                 self.schedule(span.end, rule, id, plan);
             }
             return;
         }
-        let of = period.of.value(view.of);
-        let to = view.to.and_then(|to| period.to.as_ref().map(|sum| sum.value(to)));
-        let Some(value) = view.value(of, to) else { return };
-        let mut cooldown =
-            Cooldown { last: &mut cell.last, length_ms: plan.rule(rule).cooldown_ms, now: at.ts };
+        let of = period.of.value();
+        let Some(value) = view.value(of, period.to.as_ref().map(|sum| sum.value())) else { return };
         let Some(levels) = view.levels else { return };
+        let length_ms = plan.rule(rule).cooldown_ms;
+        let all = &mut self.cooldowns;
+        let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
         let verdict = evaluate(levels, value, &mut period.fired, !what.reversal, &mut cooldown);
-        let window = window_span(plan, view.window, span);
-        self.verdict(verdict, &Judged { rule, key, view: &view, value, window }, at, ctx);
+        if verdict != Verdict::Quiet {
+            let window = window_span(plan, view.window, span);
+            let key = key.text;
+            self.verdict(verdict, &Judged { rule, key, view: &view, value, window }, at, ctx);
+        }
     }
 
     fn rolling(
         &mut self,
         rule: usize,
-        key: &str,
+        key: &mut Key<'_>,
         what: &Contribution<'_>,
         at: &At<'_>,
         ctx: &mut Ctx<'_>,
@@ -209,29 +200,26 @@ impl Keyed {
         let view = View::of(&plan.rule(rule).check);
         let Window::Duration(window_ms) = view.window else { return };
         let at_watermark = plan.info[rule].form == Form::RollingBelow;
-        let first = self.find(rule, key, plan).is_none();
-        let cell = self.cell(rule, key, what.ts, plan);
+        let (cell, first) = self.cells.cell(rule, key, what.ts, plan);
+        let id = cell.key;
         let Body::Rolling(body) = &mut cell.body else { return };
-        if !what.reversal {
-            if first {
-                (body.t, body.first) = (what.ts, what.ts);
-            } else if what.ts > body.t {
-                // R9: a window that emptied between two events is an evaluation without breach.
-                if !at_watermark && what.ts - body.t >= window_ms {
-                    body.fired = 0;
-                }
-                body.t = what.ts;
+        if !what.reversal && !first && what.ts > body.t {
+            // R9: a window that emptied between two events is an evaluation without breach.
+            if !at_watermark && what.ts - body.t >= window_ms {
+                body.fired = 0;
             }
+            body.t = what.ts;
         }
         let step = step_ms(plan.info[rule].shared, window_ms);
         let now = if at_watermark { body.t.max(ctx.watermark) } else { body.t };
         let counts = what.ts > now.saturating_sub(window_ms);
-        let mut saturated = counts && body.of.add(what.ts, what.of, (step, now));
+        let mut saturated = counts && body.of.add(view.of, what.ts, what.of, (step, now));
         body.of.advance(now, window_ms);
         let of = body.of.value(view.of, now, window_ms);
         let mut to = None;
-        if let (Some(roll), Some(measure)) = (&mut body.to, view.to) {
-            saturated |= counts && roll.add(what.ts, what.to, (step, now));
+        let other = body.more.as_mut().and_then(|more| more.to.as_mut());
+        if let (Some(roll), Some(measure)) = (other, view.to) {
+            saturated |= counts && roll.add(measure, what.ts, what.to, (step, now));
             roll.advance(now, window_ms);
             to = Some(roll.value(measure, now, window_ms));
         }
@@ -240,12 +228,16 @@ impl Keyed {
             return;
         }
         let Some(value) = view.value(of, to) else { return };
-        let mut cooldown =
-            Cooldown { last: &mut cell.last, length_ms: plan.rule(rule).cooldown_ms, now: at.ts };
         let Some(levels) = view.levels else { return };
+        let length_ms = plan.rule(rule).cooldown_ms;
+        let all = &mut self.cooldowns;
+        let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
         let verdict = evaluate(levels, value, &mut body.fired, !what.reversal, &mut cooldown);
-        let window = rolling_span(now, window_ms);
-        self.verdict(verdict, &Judged { rule, key, view: &view, value, window }, at, ctx);
+        if verdict != Verdict::Quiet {
+            let window = rolling_span(now, window_ms);
+            let key = key.text;
+            self.verdict(verdict, &Judged { rule, key, view: &view, value, window }, at, ctx);
+        }
     }
 
     /// Carries out the verdict of an evaluation.
@@ -298,35 +290,11 @@ impl Keyed {
         }
     }
 
-    pub(crate) fn find(&mut self, rule: usize, key: &str, plan: &Plan) -> Option<&mut Cell> {
-        let id = self.spaces[plan.info[rule].space].find(key)?;
-        self.tables[rule].get_mut(id)
-    }
-
-    /// The cell of a rule and key, made when there is none.
-    pub(crate) fn cell(&mut self, rule: usize, key: &str, ts: i64, plan: &Plan) -> &mut Cell {
-        let info = &plan.info[rule];
-        let space = &mut self.spaces[info.space];
-        let id = space.intern(key);
-        if self.tables[rule].get_mut(id).is_none() {
-            space.hold(id);
-            let body = new_body(&plan.rule(rule).check, info.form, ts);
-            self.tables[rule].insert(Cell { key: id, last: SmallVec::new(), body });
-            if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling) {
-                let slot = ts.div_euclid(SLOT_MS) + 1;
-                self.expiry.entry(slot).or_default().push((rule, id));
-            }
-        }
-        match self.tables[rule].get_mut(id) {
-            Some(cell) => cell,
-            None => unreachable!("the cell was inserted above"),
-        }
-    }
-
     pub(crate) fn forget(&mut self, rule: usize, key: u32, plan: &Plan) {
-        if self.tables[rule].remove(key) {
-            self.spaces[plan.info[rule].space].release(key);
-        }
+        let info = &plan.info[rule];
+        let place = self.cells.spaces[info.space].take(key, info.column);
+        self.cells.tables[rule].remove(place);
+        self.cooldowns.forget(rule, key);
     }
 
     pub(crate) fn schedule(&mut self, end: i64, rule: usize, key: u32, plan: &Plan) {
@@ -337,26 +305,33 @@ impl Keyed {
 
     /// Forgets cells that no event not late can touch any more.
     pub(crate) fn expire(&mut self, plan: &Plan, watermark: i64) {
-        while let Some(entry) = self.expiry.first_entry() {
+        while let Some(entry) = self.cells.expiry.first_entry() {
             if entry.key().saturating_mul(SLOT_MS) > watermark {
                 break;
             }
             for (rule, key) in entry.remove() {
-                let Some(cell) = self.tables[rule].get_mut(key) else { continue };
-                let until = keep_until(cell, plan, rule);
+                let place = rule as usize;
+                let last = self.cooldowns.latest(place, key);
+                let Some(cell) = self.cells.at(place, key, plan) else { continue };
+                let until = keep_until(cell, last, plan, place);
                 if until <= watermark {
-                    self.forget(rule, key, plan);
+                    self.forget(place, key, plan);
                 } else {
-                    let slot = until.div_euclid(SLOT_MS) + 1;
-                    self.expiry.entry(slot).or_default().push((rule, key));
+                    self.cells.wait(until, rule, key);
                 }
             }
         }
     }
+
+    /// Bytes on the heap, as far as tables know; what single cells keep there is not counted.
+    pub(crate) fn bytes(&self) -> usize {
+        let timers: usize = self.timers.values().map(|keys| keys.capacity() * 4).sum();
+        self.cells.bytes() + self.cooldowns.bytes() + timers
+    }
 }
 
 /// The watermark at which a cell no longer matters.
-fn keep_until(cell: &Cell, plan: &Plan, rule: usize) -> i64 {
+fn keep_until(cell: &Cell, last: Option<i64>, plan: &Plan, rule: usize) -> i64 {
     let lateness = plan.settings.allowed_lateness_ms;
     let body = match &cell.body {
         Body::Match => i64::MIN,
@@ -371,36 +346,8 @@ fn keep_until(cell: &Cell, plan: &Plan, rule: usize) -> i64 {
         Body::ZScore(_) => i64::MAX,
     };
     let cooldown = plan.rule(rule).cooldown_ms.unwrap_or(0);
-    let last = cell.last.iter().copied().max().unwrap_or(i64::MIN);
+    let last = last.unwrap_or(i64::MIN);
     body.max(last.saturating_add(cooldown).saturating_add(lateness))
-}
-
-fn new_body(check: &Check, form: Form, ts: i64) -> Body {
-    let view = View::of(check);
-    match form {
-        Form::Match => Body::Match,
-        Form::Calendar | Form::CalendarBelow => {
-            Body::Calendar(CalendarCell { periods: SmallVec::new(), t: ts })
-        }
-        Form::Rolling | Form::RollingBelow => Body::Rolling(RollingCell {
-            t: ts,
-            first: ts,
-            fired: 0,
-            of: Roll::new(view.of),
-            to: view.to.map(|to| Box::new(Roll::new(to))),
-        }),
-        Form::ZScore => {
-            let Check::ZScore(zscore) = check else { return Body::Match };
-            Body::ZScore(Box::new(ZCell {
-                series: Series::new(zscore.baseline),
-                next: Span::default(),
-                open: SmallVec::new(),
-                armed_above: true,
-                armed_below: true,
-                empties: 0,
-            }))
-        }
-    }
 }
 
 /// A threshold or ratio verdict with all it was judged by.

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::engine::Settings;
 use crate::engine::calendar::Calendar;
 use crate::engine::filter::Lists;
+use crate::engine::space::is_composite;
 use crate::event::Kind;
 use crate::rule::{
     Check, Condition, Field, Filter, Input, KeySpec, Kinds, Mode, Rule, RuleSet, Side, Window,
@@ -20,7 +21,13 @@ pub struct Plan {
     pub(crate) settings: Settings,
     pub(crate) calendar: Calendar,
     pub(crate) spaces: Vec<KeySpec>,
+    /// Some key form is more than one text of the event.
+    pub(crate) composes: bool,
+    /// Rules of each space.
+    pub(crate) widths: Vec<usize>,
     pub(crate) info: Vec<RuleInfo>,
+    /// Fingerprint and place of each rule, in order of fingerprints.
+    by_fingerprint: Vec<(u64, usize)>,
     /// Rules that may see an event of the kind, in rule order; by `Kind as usize`.
     pub(crate) by_kind: [Vec<usize>; 5],
     /// Rules that net out a reversal of the kind (R10).
@@ -35,6 +42,8 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct RuleInfo {
     pub(crate) space: usize,
+    /// Place of the rule among those of its space.
+    pub(crate) column: usize,
     /// The key crosses partitions (R8).
     pub(crate) shared: bool,
     /// Names rule and counters on the wire: a rule that counts otherwise is another one.
@@ -67,6 +76,9 @@ impl Plan {
             lists,
             settings,
             spaces: Vec::new(),
+            composes: false,
+            widths: Vec::new(),
+            by_fingerprint: Vec::new(),
             info: Vec::new(),
             by_kind: Default::default(),
             by_reversed: Default::default(),
@@ -77,6 +89,9 @@ impl Plan {
         for (at, rule) in rules.rules.iter().enumerate() {
             plan.add(at, rule);
         }
+        let fingerprints = plan.info.iter().enumerate().map(|(at, info)| (info.fingerprint, at));
+        plan.by_fingerprint = fingerprints.collect();
+        plan.by_fingerprint.sort_unstable();
         plan
     }
 
@@ -121,19 +136,30 @@ impl Plan {
         &self.rules.rules[at]
     }
 
+    /// The rule that partial aggregates name so.
+    pub(crate) fn named(&self, fingerprint: u64) -> Option<usize> {
+        let at = self.by_fingerprint.partition_point(|(known, _)| *known < fingerprint);
+        self.by_fingerprint.get(at).filter(|(known, _)| *known == fingerprint).map(|(_, at)| *at)
+    }
+
     fn add(&mut self, at: usize, rule: &Rule) {
         let space = if let Some(space) = self.spaces.iter().position(|spec| *spec == rule.per) {
             space
         } else {
             self.spaces.push(rule.per.clone());
+            self.widths.push(0);
+            self.composes |= is_composite(&rule.per);
             self.spaces.len() - 1
         };
+        let column = self.widths[space];
+        self.widths[space] += 1;
         let close_after_ms = match &rule.check {
             Check::ZScore(zscore) => zscore.close_after_ms,
             _ => None,
         };
         self.info.push(RuleInfo {
             space,
+            column,
             shared: !rule.per.has_user(),
             fingerprint: fingerprint(rule),
             close_after_ms: close_after_ms.unwrap_or(self.settings.allowed_lateness_ms),

@@ -5,79 +5,192 @@ use smallvec::SmallVec;
 /// Beyond so many entries those of one step are merged.
 const EXACT_MAX: usize = 128;
 
+/// Beyond so many entries their sum is kept, and not added up at each evaluation.
+const SCAN_MAX: usize = 16;
+
+/// No maximum: the entry is a reversal.
+pub(crate) const NO_MAX: i64 = i64::MIN;
+
+/// How values of one window join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Join {
+    /// Counts and sums.
+    Add,
+    Max,
+}
+
 /// One event, or several of one step, which count until the latest of them has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) ts: i64,
-    pub(crate) count: i64,
-    pub(crate) sum: i64,
-    /// `i64::MIN` = none (reversals).
-    pub(crate) max: i64,
+    pub(crate) value: i64,
 }
 
 /// Entries in order of event time. Those ahead of T (reversals, R10) wait until T reaches them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rolling {
+    Few(SmallVec<[Entry; 1]>),
+    Many(Box<Many>),
+}
+
+/// A crowded window with the sum of its entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Rolling {
-    entries: SmallVec<[Entry; 1]>,
+pub(crate) struct Many {
+    entries: Vec<Entry>,
+    total: i128,
+    /// No two entries side by side could be merged, as far as T had come.
+    merged: bool,
+}
+
+impl Default for Rolling {
+    fn default() -> Self {
+        Rolling::Few(SmallVec::new())
+    }
 }
 
 impl Rolling {
     /// Adds an entry; true when a merged sum saturated (R19). `t` is the key's T.
-    pub(crate) fn insert(&mut self, entry: Entry, step_ms: i64, t: i64) -> bool {
-        let at = self.entries.partition_point(|other| other.ts <= entry.ts);
-        self.entries.insert(at, entry);
-        self.entries.len() > EXACT_MAX && self.merge(step_ms, t)
-    }
-
-    /// Merges the entries of each aligned step, so that at most one a step is left up to T.
-    /// What lies ahead of T stays apart: joined, it would take the rest of its step with it.
-    fn merge(&mut self, step_ms: i64, t: i64) -> bool {
-        let mut saturated = false;
-        self.entries.dedup_by(|next, kept| {
-            let step = |ts: i64| ts.div_euclid(step_ms);
-            let same = step(next.ts) == step(kept.ts) && (next.ts <= t) == (kept.ts <= t);
-            if same {
-                kept.ts = next.ts;
-                kept.count += next.count;
-                saturated |= kept.sum.checked_add(next.sum).is_none();
-                kept.sum = kept.sum.saturating_add(next.sum);
-                kept.max = kept.max.max(next.max);
+    pub(crate) fn insert(&mut self, entry: Entry, join: Join, step_ms: i64, t: i64) -> bool {
+        match self {
+            Rolling::Few(entries) => {
+                let at = place(entries, entry.ts);
+                entries.insert(at, entry);
+                if entries.len() > SCAN_MAX {
+                    let entries = entries.to_vec();
+                    let total = total(&entries);
+                    *self = Rolling::Many(Box::new(Many { entries, total, merged: false }));
+                }
+                false
             }
-            same
-        });
-        saturated
+            Rolling::Many(many) => many.insert(entry, join, step_ms, t),
+        }
     }
 
     /// Drops what has left the window (t − window, t].
     pub(crate) fn advance(&mut self, t: i64, window_ms: i64) {
         let since = t.saturating_sub(window_ms);
-        let gone = self.entries.partition_point(|entry| entry.ts <= since);
-        if gone > 0 {
-            self.entries.drain(..gone);
+        let entries = self.entries();
+        if entries.first().is_none_or(|entry| entry.ts > since) {
+            return;
+        }
+        let gone = entries.partition_point(|entry| entry.ts <= since);
+        match self {
+            Rolling::Few(entries) => {
+                entries.drain(..gone);
+            }
+            Rolling::Many(many) if gone == many.entries.len() => *self = Rolling::default(),
+            Rolling::Many(many) => {
+                let left: i128 = many.entries.drain(..gone).map(|one| i128::from(one.value)).sum();
+                many.total -= left;
+            }
         }
     }
 
-    pub(crate) fn count(&self, t: i64, window_ms: i64) -> i64 {
-        self.within(t, window_ms).iter().map(|entry| entry.count).sum()
-    }
-
-    /// Saturates at the ends of 64 bits.
+    /// The sum of all values; saturates at the ends of 64 bits.
     pub(crate) fn sum(&self, t: i64, window_ms: i64) -> i64 {
-        let sum: i128 = self.within(t, window_ms).iter().map(|entry| i128::from(entry.sum)).sum();
+        let entries = self.entries();
+        let since = t.saturating_sub(window_ms);
+        let whole = entries.first().is_none_or(|entry| entry.ts > since)
+            && entries.last().is_none_or(|entry| entry.ts <= t);
+        let sum = match self {
+            Rolling::Many(many) if whole => many.total,
+            _ if whole => total(entries),
+            _ => total(self.within(t, window_ms)),
+        };
         i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
     }
 
     pub(crate) fn max(&self, t: i64, window_ms: i64) -> Option<i64> {
-        let max = self.within(t, window_ms).iter().map(|entry| entry.max).max();
-        max.filter(|max| *max != i64::MIN)
+        let max = self.within(t, window_ms).iter().map(|entry| entry.value).max();
+        max.filter(|max| *max != NO_MAX)
+    }
+
+    fn entries(&self) -> &[Entry] {
+        match self {
+            Rolling::Few(entries) => entries,
+            Rolling::Many(many) => &many.entries,
+        }
     }
 
     fn within(&self, t: i64, window_ms: i64) -> &[Entry] {
+        let entries = self.entries();
         let since = t.saturating_sub(window_ms);
-        let from = self.entries.partition_point(|entry| entry.ts <= since);
-        let to = self.entries.partition_point(|entry| entry.ts <= t);
-        self.entries.get(from..to).unwrap_or(&[])
+        let from = entries.partition_point(|entry| entry.ts <= since);
+        let to = entries.partition_point(|entry| entry.ts <= t);
+        entries.get(from..to).unwrap_or(&[])
     }
+}
+
+impl Many {
+    fn insert(&mut self, entry: Entry, join: Join, step_ms: i64, t: i64) -> bool {
+        let at = place(&self.entries, entry.ts);
+        self.entries.insert(at, entry);
+        self.total += i128::from(entry.value);
+        if self.entries.len() <= EXACT_MAX {
+            self.merged = false;
+            return false;
+        }
+        let step = |ts: i64| ts.div_euclid(step_ms);
+        let same = |next: &Entry, kept: &Entry| {
+            step(next.ts) == step(kept.ts) && (next.ts <= t) == (kept.ts <= t)
+        };
+        // With nothing ahead of T a merged list stays so but for the new entry and its
+        // neighbours: the whole need not be walked at each event.
+        let nothing_ahead = self.entries.last().is_none_or(|last| last.ts <= t);
+        let mut saturated = false;
+        if self.merged && nothing_ahead {
+            for at in [at + 1, at] {
+                if let Some(next) = self.entries.get(at).copied()
+                    && let Some(kept) = at.checked_sub(1).and_then(|at| self.entries.get_mut(at))
+                    && same(&next, kept)
+                {
+                    saturated |= kept.join(&next, join);
+                    self.entries.remove(at);
+                }
+            }
+        } else {
+            // What lies ahead of T stays apart: joined, it would take the rest of its step
+            // with it.
+            self.entries.dedup_by(|next, kept| {
+                let same = same(next, kept);
+                saturated |= same && kept.join(next, join);
+                same
+            });
+        }
+        self.merged = nothing_ahead;
+        if saturated {
+            self.total = total(&self.entries);
+        }
+        saturated
+    }
+}
+
+impl Entry {
+    /// Takes in the next entry of its step; true when the sum saturated.
+    fn join(&mut self, next: &Entry, join: Join) -> bool {
+        self.ts = next.ts;
+        let (joined, saturated) = match join {
+            Join::Max => (self.value.max(next.value), false),
+            Join::Add => {
+                let over = self.value.checked_add(next.value).is_none();
+                (self.value.saturating_add(next.value), over)
+            }
+        };
+        self.value = joined;
+        saturated
+    }
+}
+
+/// Where an entry at `ts` goes: behind all that are not later.
+fn place(entries: &[Entry], ts: i64) -> usize {
+    match entries.last() {
+        Some(last) if last.ts > ts => entries.partition_point(|other| other.ts <= ts),
+        _ => entries.len(),
+    }
+}
+
+fn total(entries: &[Entry]) -> i128 {
+    entries.iter().map(|entry| i128::from(entry.value)).sum()
 }
 
 #[cfg(test)]

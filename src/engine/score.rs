@@ -5,6 +5,7 @@ use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, OpenWindow, Sum};
 use crate::engine::firing::Cooldown;
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
+use crate::engine::space::Key;
 use crate::engine::view::{span, window_span};
 use crate::rule::{Check, Number, Window, ZScore};
 
@@ -24,7 +25,7 @@ impl Keyed {
     pub(crate) fn zscore(
         &mut self,
         rule: usize,
-        key: &str,
+        key: &mut Key<'_>,
         what: &Contribution<'_>,
         at: &At<'_>,
         ctx: &mut Ctx<'_>,
@@ -38,49 +39,50 @@ impl Keyed {
             }
             return;
         }
-        let first = self.find(rule, key, plan).is_none();
-        let cell = self.cell(rule, key, what.ts, plan);
+        let (cell, first) = self.cells.cell(rule, key, what.ts, plan);
         let id = cell.key;
         let Body::ZScore(body) = &mut cell.body else { return };
         if first || (!what.reversal && span.start < body.next.start) {
             body.next = span;
             self.schedule(span.end, rule, id, plan);
         }
-        let Some(cell) = self.tables[rule].get_mut(id) else { return };
+        let Some(cell) = self.cells.at(rule, id, plan) else { return };
         let Body::ZScore(body) = &mut cell.body else { return };
         let place = match body.open.iter().position(|open| open.span == span) {
             Some(place) => place,
             None if what.reversal => return,
             None => {
                 let place = body.open.partition_point(|open| open.span.start < span.start);
-                let sum = Sum::default();
+                let sum = Sum::new(&check.input.measure);
                 body.open.insert(place, OpenWindow { span, sum, events: true, fired: false });
                 place
             }
         };
         let open = &mut body.open[place];
-        ctx.counts.saturated += u64::from(open.sum.add(what.of));
-        let (Some(above), Some((mean, sd))) = (check.above, body.series.stats()) else { return };
+        ctx.counts.saturated += u64::from(open.sum.add(&check.input.measure, what.of));
+        let stats = body.series.stats(&check.baseline);
+        let (Some(above), Some((mean, sd))) = (check.above, stats) else { return };
         let calendar = matches!(check.window, Window::Calendar(_));
         if what.reversal || open.fired || !(calendar || body.armed_above) {
             return;
         }
-        let value = open.sum.value(&check.input.measure);
+        let value = open.sum.value();
         let z = zscore_of(value, mean, sd);
         if z <= above {
             return;
         }
         open.fired = true;
         body.armed_above = false;
-        let cooldown_ms = plan.rule(rule).cooldown_ms;
-        let mut cooldown = Cooldown { last: &mut cell.last, length_ms: cooldown_ms, now: at.ts };
+        let length_ms = plan.rule(rule).cooldown_ms;
+        let all = &mut self.cooldowns;
+        let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
         if cooldown.holds_back(0) {
             ctx.counts.suppressed += 1;
             return;
         }
         cooldown.start(1);
         let score = Score { value, z, mean, sd, bound: above, is_above: true, span };
-        self.score(rule, key, check, &score, at, ctx);
+        self.score(rule, key.text, check, &score, at, ctx);
     }
 
     /// Writes the decision of a z-score rule.

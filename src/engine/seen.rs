@@ -86,6 +86,12 @@ impl Seen {
     pub(crate) fn len(&self) -> usize {
         self.users.len()
     }
+
+    /// Bytes on the heap, without the values of users who showed more than two.
+    pub(crate) fn bytes(&self) -> usize {
+        let waiting: usize = self.expiry.values().map(|users| users.capacity() * 16).sum();
+        self.users.allocation_size() + waiting
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! Keys that cross partitions: the owner's side of partial aggregates (R8, architecture 5).
 
+use std::sync::Arc;
+
+use crate::engine::Origin;
 use crate::engine::act::Seed;
 use crate::engine::inputs::Told;
 use crate::engine::keyed::{At, Contribution, Ctx};
-use crate::engine::partial::{Batch, Entry, origin};
+use crate::engine::partial::{Batch, Entry, Mark};
 use crate::engine::plan::{Form, Plan};
+use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
 use crate::engine::view::span;
 use crate::rule::Check;
@@ -24,6 +28,16 @@ impl State {
             out.counts.partials_unreadable += 1;
             return;
         };
+        self.merge_batch(plan, &batch, (offset, record_ts), out);
+    }
+
+    pub(crate) fn merge_batch(
+        &mut self,
+        plan: &Plan,
+        batch: &Batch<'_>,
+        (offset, record_ts): (i64, Option<i64>),
+        out: &mut Output,
+    ) {
         let before = self.watermark;
         let told = Told { watermark: batch.watermark, idle: batch.idle };
         let idle_after_ms = plan.settings.idle_after_ms;
@@ -31,19 +45,16 @@ impl State {
             self.inputs.tell(batch.partition, told, batch.partitions, record_ts, idle_after_ms);
         // It never falls.
         let watermark = self.watermark.max(all);
-        let from = origin(&batch);
+        let from = self.origin_of(batch);
         let place = self.origin.partition;
         let mut rest = Vec::new();
         for (at, entry) in batch.entries.iter().enumerate() {
-            let Some(rule) = plan.info.iter().position(|info| info.fingerprint == entry.rule)
-            else {
-                continue;
-            };
+            let Some(rule) = plan.named(entry.rule) else { continue };
             let seed = Seed::Place(place, offset, at);
             let mark = At {
                 ts: entry.mark.ts,
                 seed,
-                id: &entry.mark.id,
+                id: entry.mark.id,
                 topic: &from.topic,
                 partition: from.partition,
                 offset: entry.mark.offset,
@@ -54,7 +65,7 @@ impl State {
                 rest.push((rule, entry, mark));
             }
         }
-        let mover = batch.mover.as_ref();
+        let mover = batch.mover.as_deref();
         let seed = Seed::Place(place, offset, usize::MAX);
         let (id, ts) = mover.map_or(("", watermark.unwrap_or(0)), |mark| (&*mark.id, mark.ts));
         let mark = At {
@@ -66,7 +77,7 @@ impl State {
             offset: mover.map_or(-1, |mark| mark.offset),
         };
         if let Some(mover) = mover {
-            self.mover = Some((from.clone(), mover.clone()));
+            self.note_mover(&from, mover);
         }
         let moved = watermark != before;
         if let Some(watermark) = watermark.filter(|_| moved) {
@@ -81,7 +92,7 @@ impl State {
             self.merge(plan, *rule, entry, mark, now, out);
         }
         if watermark.is_some() && (moved || !batch.entries.is_empty()) {
-            let quiet = self.only_reversed(plan, &batch);
+            let quiet = self.only_reversed(plan, batch);
             let last = rest.last().map_or(mark, |(.., mark)| *mark);
             let mark = if moved { mark } else { last };
             let mut ctx =
@@ -94,7 +105,7 @@ impl State {
         &mut self,
         plan: &Plan,
         rule: usize,
-        entry: &Entry,
+        entry: &Entry<'_>,
         at: &At<'_>,
         watermark: i64,
         out: &mut Output,
@@ -106,18 +117,44 @@ impl State {
         let what =
             Contribution { ts: entry.ts, of: &entry.of, to: &entry.to, reversal: entry.reversal };
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        self.keyed.observe(rule, &entry.key, &what, at, &mut ctx);
+        self.keyed.observe(rule, &mut Key::new(entry.key), &what, at, &mut ctx);
+    }
+
+    /// The topic and partition of a batch, as triggers name them.
+    fn origin_of(&self, batch: &Batch<'_>) -> Origin {
+        let partition = batch.partition;
+        match &self.mover {
+            Some((known, _)) if *known.topic == *batch.topic => {
+                Origin { topic: known.topic.clone(), partition }
+            }
+            _ => Origin { topic: Arc::from(&*batch.topic), partition },
+        }
+    }
+
+    fn note_mover(&mut self, from: &Origin, mover: &Mark) {
+        if let Some((origin, mark)) = &mut self.mover {
+            origin.clone_from(from);
+            mark.id.clone_from(&mover.id);
+            (mark.ts, mark.offset) = (mover.ts, mover.offset);
+        } else {
+            self.mover = Some((from.clone(), mover.clone()));
+        }
     }
 
     /// Keys of silence rules that this batch touched by reversals alone.
-    fn only_reversed(&self, plan: &Plan, batch: &Batch) -> Vec<(usize, u32)> {
+    fn only_reversed(&self, plan: &Plan, batch: &Batch<'_>) -> Vec<(usize, u32)> {
         let mut quiet = Vec::new();
+        if batch.entries.iter().all(|entry| !entry.reversal) {
+            return quiet;
+        }
         for &rule in &plan.silence {
             let info = &plan.info[rule];
             for entry in batch.entries.iter().filter(|entry| entry.rule == info.fingerprint) {
-                let same = |other: &&Entry| other.rule == entry.rule && other.key == entry.key;
+                let same = |other: &&Entry<'_>| other.rule == entry.rule && other.key == entry.key;
                 let alone = batch.entries.iter().filter(same).all(|entry| entry.reversal);
-                if let (true, Some(id)) = (alone, self.keyed.spaces[info.space].find(&entry.key)) {
+                if let (true, Some(id)) =
+                    (alone, self.keyed.cells.spaces[info.space].find(&mut Key::new(entry.key)))
+                {
                     quiet.push((rule, id));
                 }
             }
@@ -127,7 +164,7 @@ impl State {
 }
 
 /// True when the entry's window has closed at the watermark.
-fn closes(plan: &Plan, rule: usize, entry: &Entry, watermark: Option<i64>) -> bool {
+fn closes(plan: &Plan, rule: usize, entry: &Entry<'_>, watermark: Option<i64>) -> bool {
     let info = &plan.info[rule];
     let window = match (&plan.rule(rule).check, info.form) {
         (Check::ZScore(zscore), _) => zscore.window,

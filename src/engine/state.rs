@@ -1,18 +1,18 @@
 //! The state of one log, and the step that folds an input into it.
 
+use smallvec::SmallVec;
+
 use crate::engine::act::Seed;
 use crate::engine::dedup::{Dedup, identity};
-use crate::engine::filter::{FilterCtx, holds};
 use crate::engine::inputs::Inputs;
-use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
-use crate::engine::partial::{Mark, PartialsOutbox, Slot, Tally};
-use crate::engine::plan::{Form, Plan};
+use crate::engine::keyed::{At, Ctx, Keyed};
+use crate::engine::partial::{Mark, PartialsOutbox};
+use crate::engine::plan::Plan;
 use crate::engine::seen::Seen;
-use crate::engine::space::{write_field, write_key};
-use crate::engine::view::{span, step_ms};
+use crate::engine::space::field_of;
+use crate::engine::turn::{Composed, Keys, Turn, compose};
 use crate::engine::{Counts, Effect, Input, Origin, Outcome};
 use crate::event::{Event, EventTime, Kind, Reason};
-use crate::rule::{Check, Filter, Input as Measured, Measure, Window};
 
 /// Everything remembered of one partition of the input topic, or of the partials topic:
 /// a pure function of that log up to the last input.
@@ -28,7 +28,9 @@ pub struct State {
     pub(crate) mover: Option<(Origin, Mark)>,
     dedup: Dedup,
     seen: Vec<Seen>,
-    key: String,
+    /// Composite keys of the event at hand, by key form; no part of the state.
+    composed: Vec<Composed>,
+    text: String,
 }
 
 impl State {
@@ -41,7 +43,8 @@ impl State {
             mover: None,
             dedup: Dedup::default(),
             seen: Vec::new(),
-            key: String::new(),
+            composed: Vec::new(),
+            text: String::new(),
         }
     }
 
@@ -56,25 +59,26 @@ impl State {
 
     /// Keys held, over all key forms.
     pub fn keys(&self) -> usize {
-        self.keyed.keys()
+        self.keyed.cells.keys()
     }
 
     /// Counters held: one a rule and key.
     pub fn counters(&self) -> usize {
-        self.keyed.cells() + self.seen.iter().map(Seen::len).sum::<usize>()
-    }
-
-    /// Heap bytes held, estimated from the number of keys and counters.
-    pub fn bytes(&self) -> usize {
-        const KEY: usize = 64;
-        const COUNTER: usize = 96;
-        const ID: usize = 34;
-        self.keys() * KEY + self.counters() * COUNTER + self.remembered_ids() * ID
+        self.keyed.cells.count() + self.seen.iter().map(Seen::len).sum::<usize>()
     }
 
     /// Targets with a hold.
     pub fn accounts(&self) -> usize {
         self.keyed.ledger.len()
+    }
+
+    /// An estimate of the bytes held on the heap, from the sizes of tables: what single keys and
+    /// counters keep apart from them (long texts, crowded windows) is not in it.
+    pub fn bytes(&self) -> usize {
+        self.keyed.bytes()
+            + self.dedup.bytes()
+            + self.seen.iter().map(Seen::bytes).sum::<usize>()
+            + self.keyed.ledger.bytes()
     }
 
     /// Event ids remembered against duplicates.
@@ -115,8 +119,7 @@ impl Output {
 /// Folds one input into the state. Never fails: bad input is an outcome and a count.
 #[expect(clippy::needless_pass_by_value, reason = "an input is used up by its step")]
 pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Output) {
-    state.keyed.prepare(plan);
-    state.seen.resize_with(plan.new_fields.len(), Seen::default);
+    state.prepare(plan);
     match input {
         Input::Event { event, offset, record_ts } => {
             out.counts.consumed += 1;
@@ -141,6 +144,14 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
 }
 
 impl State {
+    /// Makes room for the rules of a plan.
+    pub(crate) fn prepare(&mut self, plan: &Plan) {
+        self.keyed.cells.prepare(plan);
+        if self.seen.len() != plan.new_fields.len() {
+            self.seen.resize_with(plan.new_fields.len(), Seen::default);
+        }
+    }
+
     fn event(
         &mut self,
         plan: &Plan,
@@ -159,10 +170,9 @@ impl State {
         let watermark = self.watermark.map_or(ts, |watermark| watermark.max(ts));
         if let Some(dedup_ms) = settings.dedup_ms {
             let id = identity(&event.user, &event.id);
-            if self.dedup.contains(id) {
+            if !self.dedup.insert(id, watermark.saturating_add(dedup_ms)) {
                 return Outcome::Duplicate;
             }
-            self.dedup.insert(id, watermark.saturating_add(dedup_ms));
         }
         let late = ts < watermark.saturating_sub(settings.allowed_lateness_ms);
         let topic = self.origin.topic.clone();
@@ -177,18 +187,33 @@ impl State {
         if !late && self.watermark != Some(watermark) {
             self.advance(plan, watermark, &at, out);
         }
-        let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        for &rule in &plan.by_kind[event.kind as usize] {
-            self.rule(rule, event, &at, late, &mut ctx, &mut out.partials);
+        let mut composed = std::mem::take(&mut self.composed);
+        let mut text = std::mem::take(&mut self.text);
+        compose(plan, event, &mut composed);
+        {
+            let mut turn = Turn {
+                plan,
+                event,
+                at: &at,
+                keys: Keys { plan, event, composed: &composed, known: SmallVec::new() },
+                text: &mut text,
+                keyed: &mut self.keyed,
+                seen: &self.seen,
+                ctx: Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts },
+                partials: &mut out.partials,
+            };
+            for &rule in &plan.by_kind[event.kind as usize] {
+                turn.rule(rule, late);
+            }
+            if !late && event.kind == Kind::Reverse && event.reverses.is_some() {
+                turn.reverse();
+            }
         }
-        if late {
-            return Outcome::Late;
+        if !late && !self.seen.is_empty() {
+            self.remember(plan, event, &mut text, out);
         }
-        if event.kind == Kind::Reverse && event.reverses.is_some() {
-            self.reverse(event, &at, &mut ctx, &mut out.partials);
-        }
-        self.remember(plan, event, out);
-        Outcome::Accepted
+        (self.composed, self.text) = (composed, text);
+        if late { Outcome::Late } else { Outcome::Accepted }
     }
 
     /// Moves the watermark: what is over closes and expires before the event counts.
@@ -216,145 +241,11 @@ impl State {
         }
     }
 
-    fn rule(
-        &mut self,
-        rule: usize,
-        event: &Event<'_>,
-        at: &At<'_>,
-        late: bool,
-        ctx: &mut Ctx<'_>,
-        partials: &mut PartialsOutbox,
-    ) {
-        let plan = ctx.plan;
-        let passes = |filter: &Filter| self.passes(plan, filter, event, event.kind, event.ts);
-        let input = |input: &Measured| {
-            (input.on.contains(event.kind) && passes(&input.filter))
-                .then(|| tally(&input.measure, event))
-        };
-        let (of, to) = match &plan.rule(rule).check {
-            Check::Match { on, filter, .. } => {
-                if on.contains(event.kind) && passes(filter) {
-                    self.match_event(rule, event, at, ctx, partials);
-                }
-                return;
-            }
-            _ if late => return,
-            Check::Threshold { input: of, .. } => (input(of), None),
-            Check::Ratio { of, to, .. } => (input(of), input(to)),
-            Check::ZScore(zscore) => (input(&zscore.input), None),
-        };
-        if of.is_none() && to.is_none() {
-            return;
-        }
-        let (of, to) = (of.unwrap_or_default(), to.unwrap_or_default());
-        let what = Contribution { ts: event.ts.0, of: &of, to: &to, reversal: false };
-        self.contribute(rule, event, &what, at, ctx, partials);
-    }
-
-    fn match_event(
-        &mut self,
-        rule: usize,
-        event: &Event<'_>,
-        at: &At<'_>,
-        ctx: &mut Ctx<'_>,
-        partials: &mut PartialsOutbox,
-    ) {
-        let none = Tally::default();
-        let what = Contribution { ts: event.ts.0, of: &none, to: &none, reversal: false };
-        self.contribute(rule, event, &what, at, ctx, partials);
-    }
-
-    /// Brings a contribution to its counters: here, or as a partial aggregate to their owner.
-    fn contribute(
-        &mut self,
-        rule: usize,
-        event: &Event<'_>,
-        what: &Contribution<'_>,
-        at: &At<'_>,
-        ctx: &mut Ctx<'_>,
-        partials: &mut PartialsOutbox,
-    ) {
-        let plan = ctx.plan;
-        let mut key = std::mem::take(&mut self.key);
-        if write_key(&plan.rule(rule).per, event, &mut key) {
-            if plan.info[rule].shared {
-                share(rule, &key, what, at, ctx, partials);
-            } else {
-                self.keyed.observe(rule, &key, what, at, ctx);
-            }
-        }
-        self.key = key;
-    }
-
-    /// R10: takes a reversal's points from the windows in which the original counted.
-    fn reverse(
-        &mut self,
-        event: &Event<'_>,
-        at: &At<'_>,
-        ctx: &mut Ctx<'_>,
-        partials: &mut PartialsOutbox,
-    ) {
-        let plan = ctx.plan;
-        let Some(reverses) = &event.reverses else { return };
-        let ts = reverses.ts.unwrap_or(event.ts);
-        let taken = Tally {
-            count: if reverses.partial { 0 } else { -1 },
-            sum: event.points.saturating_neg(),
-            max: None,
-            values: Vec::new(),
-        };
-        for &rule in &plan.by_reversed[reverses.kind as usize] {
-            let nets = |input: &Measured| {
-                input.on.contains(reverses.kind)
-                    && !input.on.contains(Kind::Reverse)
-                    && self.passes(plan, &input.filter, event, reverses.kind, ts)
-            };
-            let (of, to) = match &plan.rule(rule).check {
-                Check::Match { .. } => continue,
-                Check::Threshold { input, .. } => (nets(input), false),
-                Check::Ratio { of, to, .. } => (nets(of), nets(to)),
-                Check::ZScore(zscore) => (nets(&zscore.input), false),
-            };
-            if !of && !to {
-                continue;
-            }
-            let none = Tally::default();
-            let what = Contribution {
-                ts: ts.0,
-                of: if of { &taken } else { &none },
-                to: if to { &taken } else { &none },
-                reversal: true,
-            };
-            self.contribute(rule, event, &what, at, ctx, partials);
-        }
-    }
-
-    fn passes(
-        &self,
-        plan: &Plan,
-        filter: &Filter,
-        event: &Event<'_>,
-        kind: Kind,
-        ts: EventTime,
-    ) -> bool {
-        let new = |field: &crate::rule::Field, within_ms: i64| {
-            let Some(at) = plan.new_fields.iter().position(|(known, _)| known == field) else {
-                return false;
-            };
-            let mut value = String::new();
-            write_field(field, event, &mut value)
-                && self.seen[at].is_new(&event.user, &value, ts.0, within_ms)
-        };
-        let ctx = FilterCtx { calendar: &plan.calendar, lists: &plan.lists, new: &new, kind, ts };
-        holds(filter, event, &ctx)
-    }
-
-    fn remember(&mut self, plan: &Plan, event: &Event<'_>, out: &mut Output) {
+    fn remember(&mut self, plan: &Plan, event: &Event<'_>, text: &mut String, out: &mut Output) {
         for (seen, (field, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
-            let mut value = String::new();
-            if write_field(field, event, &mut value) {
+            if let Some(value) = field_of(field, event, text) {
                 let keep = within_ms + plan.settings.allowed_lateness_ms;
-                if !seen.record(&event.user, &value, event.ts.0, keep) {
+                if !seen.record(&event.user, value, event.ts.0, keep) {
                     out.counts.values_dropped += 1;
                 }
             }
@@ -376,63 +267,4 @@ impl State {
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         self.keyed.close(&at, true, &mut ctx);
     }
-}
-
-/// What an event adds to a measure.
-fn tally(measure: &Measure, event: &Event<'_>) -> Tally {
-    let mut values = Vec::new();
-    if let Measure::Distinct(field) = measure {
-        let mut value = String::new();
-        if write_field(field, event, &mut value) {
-            values.push((xxhash_rust::xxh3::xxh3_64(value.as_bytes()), event.ts.0));
-        }
-    }
-    Tally { count: 1, sum: event.points, max: Some(event.points), values }
-}
-
-/// Adds a contribution to the partial aggregates for the owner of its key.
-fn share(
-    rule: usize,
-    key: &str,
-    what: &Contribution<'_>,
-    at: &At<'_>,
-    ctx: &mut Ctx<'_>,
-    partials: &mut PartialsOutbox,
-) {
-    let plan = ctx.plan;
-    let info = &plan.info[rule];
-    let step = match &plan.rule(rule).check {
-        Check::Match { .. } => at.offset,
-        Check::Threshold { window, .. } | Check::Ratio { window, .. } => match window {
-            Window::Calendar(_) => span(plan, *window, what.ts).start,
-            Window::Duration(ms) => {
-                let step = step_ms(true, *ms);
-                what.ts.div_euclid(step) * step
-            }
-        },
-        Check::ZScore(zscore) => span(plan, zscore.window, what.ts).start,
-    };
-    if matches!(info.form, Form::ZScore | Form::CalendarBelow) {
-        let (Check::ZScore(crate::rule::ZScore { window, .. }) | Check::Threshold { window, .. }) =
-            &plan.rule(rule).check
-        else {
-            return;
-        };
-        let end = span(plan, *window, what.ts).end;
-        if end.saturating_add(info.close_after_ms) <= ctx.watermark {
-            ctx.counts.closed_window += u64::from(!what.reversal);
-            return;
-        }
-    }
-    let slot = Slot {
-        rule: info.fingerprint,
-        key,
-        step,
-        reversal: what.reversal,
-        id: at.id,
-        event_ts: at.ts,
-        offset: at.offset,
-    };
-    let saturated = partials.add(&slot, what.ts, (what.of, what.to));
-    ctx.counts.saturated += u64::from(saturated);
 }

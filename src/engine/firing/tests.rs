@@ -20,9 +20,10 @@ fn check(
         clear: clear.map(Number::Integer),
         levels: bounds.iter().map(level).collect(),
     };
-    let (mut fired, mut last) = (0, LastFired::new());
+    let (mut fired, mut all) = (0, Cooldowns::default());
     for (now, value, expected) in rows {
-        let mut cooldown = Cooldown { last: &mut last, length_ms: cooldown, now: *now };
+        let mut cooldown =
+            Cooldown { all: &mut all, rule: 0, key: 0, length_ms: cooldown, now: *now };
         let value = Measured::Integer(*value);
         let got = match evaluate(&levels, value, &mut fired, true, &mut cooldown) {
             Verdict::Quiet => None,

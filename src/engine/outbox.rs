@@ -1,0 +1,242 @@
+//! What waits for the owners of keys that cross partitions, combined by rule, key and step.
+//!
+//! Texts stand in two long strings that are cleared at each flush, and the event behind an entry
+//! is noted by number: folding an event into an entry that waits allocates nothing.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
+
+use crate::engine::inputs::Told;
+use crate::engine::partial::{Entry, EntryMark, PartialsOutbox, Slot, Tally};
+use crate::engine::plan::Plan;
+use crate::engine::state::{Output, State};
+
+/// Beyond so many distinct values an entry keeps an index of them.
+const VALUES_SCAN_MAX: usize = 16;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pending {
+    entries: Vec<Waiting>,
+    index: HashTable<u32>,
+    /// The entry that a rule added to last, by place of the rule: a global rule finds it there.
+    latest: Vec<u32>,
+    keys: String,
+    ids: String,
+    marks: Vec<Mark>,
+}
+
+/// An entry as it waits.
+#[derive(Debug, Clone)]
+struct Waiting {
+    hash: u64,
+    key_hash: u64,
+    rule: u64,
+    step: i64,
+    ts: i64,
+    key: (u32, u32),
+    mark: u32,
+    reversal: bool,
+    of: Tally,
+    more: Option<Box<More>>,
+}
+
+/// What few entries need: the other side of a ratio, and an index of many values.
+#[derive(Debug, Clone, Default)]
+struct More {
+    to: Tally,
+    known: HashTable<u32>,
+}
+
+/// An event that stands for entries.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    id: (u32, u32),
+    ts: i64,
+    offset: i64,
+}
+
+impl Pending {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.index.clear();
+        self.latest.clear();
+        self.keys.clear();
+        self.ids.clear();
+        self.marks.clear();
+    }
+
+    /// Adds an entry, or folds it into the one of the same rule, key, step and direction.
+    /// True when a sum saturated.
+    pub(crate) fn add(&mut self, slot: &Slot<'_>, ts: i64, (of, to): (&Tally, &Tally)) -> bool {
+        let mark = self.mark(slot);
+        let at = self.place(slot);
+        let Some(entry) = self.entries.get_mut(at as usize) else {
+            let key = append(&mut self.keys, slot.key.text);
+            let more = (*to != Tally::default())
+                .then(|| Box::new(More { to: to.clone(), known: HashTable::new() }));
+            self.entries.push(Waiting {
+                hash: slot.hash(),
+                key_hash: slot.key.hash,
+                rule: slot.rule,
+                step: slot.step,
+                ts,
+                key,
+                mark,
+                reversal: slot.reversal,
+                of: of.clone(),
+                more,
+            });
+            return false;
+        };
+        entry.ts = entry.ts.max(ts);
+        entry.mark = mark;
+        let mut saturated = entry.add(of);
+        if entry.more.is_some() || *to != Tally::default() {
+            saturated |= entry.more.get_or_insert_default().to.add(to);
+        }
+        saturated
+    }
+
+    /// The number of the slot's event.
+    fn mark(&mut self, slot: &Slot<'_>) -> u32 {
+        if self.marks.last().is_none_or(|mark| mark.offset != slot.offset) {
+            let id = append(&mut self.ids, slot.id);
+            self.marks.push(Mark { id, ts: slot.event_ts, offset: slot.offset });
+        }
+        number(self.marks.len() - 1)
+    }
+
+    /// Where the slot's entry stands, or comes to stand.
+    fn place(&mut self, slot: &Slot<'_>) -> u32 {
+        if self.latest.len() <= slot.at {
+            self.latest.resize(slot.at + 1, u32::MAX);
+        }
+        let hash = slot.hash();
+        let (entries, keys) = (&self.entries, &self.keys);
+        let same = |at: &u32| {
+            let entry = entries.get(*at as usize);
+            entry.is_some_and(|entry| {
+                entry.hash == hash
+                    && slot.is(entry.rule, entry.step, entry.reversal)
+                    && text(keys, entry.key) == slot.key.text
+            })
+        };
+        let latest = &mut self.latest[slot.at];
+        if same(latest) {
+            return *latest;
+        }
+        *latest = match self.index.entry(hash, same, |at| entries[*at as usize].hash) {
+            Place::Occupied(place) => *place.get(),
+            Place::Vacant(place) => *place.insert(number(entries.len())).get(),
+        };
+        *latest
+    }
+
+    /// The entries as they go out, by partition of the partials topic, in order of coming.
+    pub(crate) fn batches(&self, partitions: u32) -> BTreeMap<u32, Vec<Entry<'_>>> {
+        let partitions = u64::from(partitions.max(1));
+        let mut batches: BTreeMap<u32, Vec<Entry<'_>>> = BTreeMap::new();
+        for waiting in &self.entries {
+            let to = u32::try_from(waiting.key_hash % partitions).unwrap_or(0);
+            batches.entry(to).or_default().push(self.entry(waiting));
+        }
+        batches
+    }
+
+    /// All entries, in order of coming.
+    fn entries(&self) -> Vec<Entry<'_>> {
+        self.entries.iter().map(|waiting| self.entry(waiting)).collect()
+    }
+
+    fn entry<'a>(&'a self, waiting: &'a Waiting) -> Entry<'a> {
+        let mark = &self.marks[waiting.mark as usize];
+        let to = waiting.more.as_ref().map(|more| &more.to);
+        Entry {
+            rule: waiting.rule,
+            key: text(&self.keys, waiting.key),
+            step: waiting.step,
+            reversal: waiting.reversal,
+            ts: waiting.ts,
+            of: Cow::Borrowed(&waiting.of),
+            to: to.map_or_else(|| Cow::Owned(Tally::default()), Cow::Borrowed),
+            mark: EntryMark { id: text(&self.ids, mark.id), ts: mark.ts, offset: mark.offset },
+        }
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, of: &Tally) -> bool {
+        if self.of.values.len() + of.values.len() <= VALUES_SCAN_MAX {
+            return self.of.add(of);
+        }
+        let known = &mut self.more.get_or_insert_default().known;
+        let values = &mut self.of.values;
+        if known.is_empty() {
+            for (at, (hash, _)) in values.iter().enumerate() {
+                known.insert_unique(*hash, number(at), |at| values[*at as usize].0);
+            }
+        }
+        for (hash, ts) in &of.values {
+            let same = |at: &u32| values[*at as usize].0 == *hash;
+            match known.entry(*hash, same, |at| values[*at as usize].0) {
+                Place::Occupied(at) => {
+                    let last = &mut values[*at.get() as usize].1;
+                    *last = (*last).max(*ts);
+                }
+                Place::Vacant(place) => {
+                    place.insert(number(values.len()));
+                    values.push((*hash, *ts));
+                }
+            }
+        }
+        self.of.add_numbers(of)
+    }
+}
+
+/// Hands what waits to the owner of all keys in the same process: [`PartialsOutbox::drain`] to
+/// one partition and [`Input::Partials`](crate::engine::Input::Partials) without the bytes in
+/// between. False when there was nothing to say.
+pub fn hand_over(
+    outbox: &mut PartialsOutbox,
+    from: &State,
+    heartbeat: bool,
+    to: (&mut State, &Plan, &mut Output),
+    offset: i64,
+) -> bool {
+    let (owner, plan, out) = to;
+    let moved = outbox.tell(from.watermark, heartbeat);
+    if !moved && outbox.pending.is_empty() {
+        return false;
+    }
+    let told = Told { watermark: from.watermark, idle: false };
+    let batch = outbox.batch(&from.origin, 1, told, outbox.pending.entries());
+    owner.prepare(plan);
+    owner.merge_batch(plan, &batch, (offset, None), out);
+    outbox.pending.clear();
+    true
+}
+
+fn append(all: &mut String, text: &str) -> (u32, u32) {
+    let from = number(all.len());
+    all.push_str(text);
+    (from, number(all.len()))
+}
+
+fn text(all: &str, (from, to): (u32, u32)) -> &str {
+    all.get(from as usize..to as usize).unwrap_or_default()
+}
+
+/// A place in 32 bits: a flush comes long before 4 GiB wait.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

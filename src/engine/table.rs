@@ -1,0 +1,185 @@
+//! Cells found by rule and key.
+
+use std::collections::BTreeMap;
+
+use smallvec::SmallVec;
+
+use crate::engine::Plan;
+use crate::engine::baseline::Series;
+use crate::engine::calendar::Span;
+use crate::engine::cell::{Body, CalendarCell, Cell, More, Roll, RollingCell, ZCell};
+use crate::engine::plan::Form;
+use crate::engine::space::{Key, Space};
+use crate::engine::view::View;
+use crate::rule::Check;
+
+/// Width of an expiry slot.
+pub(crate) const SLOT_MS: i64 = 300_000;
+
+/// The cells of all rules, and the keys that they stand under.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cells {
+    pub(crate) spaces: Vec<Space>,
+    pub(crate) tables: Vec<Table>,
+    /// (rule, key) by the slot of event time in which they may be forgotten.
+    pub(crate) expiry: BTreeMap<i64, Vec<(u32, u32)>>,
+}
+
+impl Cells {
+    pub(crate) fn prepare(&mut self, plan: &Plan) {
+        if self.spaces.len() != plan.spaces.len() || self.tables.len() != plan.info.len() {
+            self.spaces.resize_with(plan.spaces.len(), Space::default);
+            self.tables.resize_with(plan.info.len(), Table::default);
+        }
+        for (space, width) in self.spaces.iter_mut().zip(&plan.widths) {
+            space.widen(*width);
+        }
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.spaces.iter().map(Space::len).sum()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.tables.iter().map(Table::len).sum()
+    }
+
+    pub(crate) fn find(
+        &mut self,
+        rule: usize,
+        key: &mut Key<'_>,
+        plan: &Plan,
+    ) -> Option<&mut Cell> {
+        let id = self.spaces[plan.info[rule].space].find(key)?;
+        self.at(rule, id, plan)
+    }
+
+    /// The cell of a rule and key id.
+    pub(crate) fn at(&mut self, rule: usize, id: u32, plan: &Plan) -> Option<&mut Cell> {
+        let info = &plan.info[rule];
+        self.tables[rule].get_mut(self.spaces[info.space].place(id, info.column))
+    }
+
+    /// The cell of a rule and key, made when there is none: then true.
+    pub(crate) fn cell(
+        &mut self,
+        rule: usize,
+        key: &mut Key<'_>,
+        ts: i64,
+        plan: &Plan,
+    ) -> (&mut Cell, bool) {
+        let info = &plan.info[rule];
+        let space = &mut self.spaces[info.space];
+        let id = space.intern(key);
+        let mut place = space.place(id, info.column);
+        let table = &mut self.tables[rule];
+        let first = table.get_mut(place).is_none();
+        if first {
+            let body = new_body(&plan.rule(rule).check, info.form, ts);
+            place = table.insert(Cell { key: id, body });
+            space.put(id, info.column, place);
+            if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling) {
+                let slot = ts.div_euclid(SLOT_MS) + 1;
+                self.expiry.entry(slot).or_default().push((half(rule), id));
+            }
+        }
+        match table.get_mut(place) {
+            Some(cell) => (cell, first),
+            None => unreachable!("the cell was inserted above"),
+        }
+    }
+
+    /// Looks at a cell again once the watermark has reached `until`.
+    pub(crate) fn wait(&mut self, until: i64, rule: u32, key: u32) {
+        let slot = until.div_euclid(SLOT_MS) + 1;
+        self.expiry.entry(slot).or_default().push((rule, key));
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let waiting: usize = self.expiry.values().map(|slot| slot.capacity() * 8).sum();
+        self.spaces.iter().map(Space::bytes).sum::<usize>()
+            + self.tables.iter().map(Table::bytes).sum::<usize>()
+            + waiting
+    }
+}
+
+/// Cells of one rule, by the place that [`Space`](crate::engine::space::Space) keeps for it
+/// with the key.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Table {
+    cells: Vec<Option<Cell>>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut Cell> {
+        self.cells.get_mut(place as usize)?.as_mut()
+    }
+
+    pub(crate) fn get(&self, place: u32) -> Option<&Cell> {
+        self.cells.get(place as usize)?.as_ref()
+    }
+
+    /// The place of the new cell.
+    pub(crate) fn insert(&mut self, cell: Cell) -> u32 {
+        if let Some(at) = self.free.pop() {
+            self.cells[at as usize] = Some(cell);
+            at
+        } else {
+            self.cells.push(Some(cell));
+            u32::try_from(self.cells.len() - 1).unwrap_or(u32::MAX)
+        }
+    }
+
+    pub(crate) fn remove(&mut self, place: u32) {
+        if let Some(cell) = self.cells.get_mut(place as usize)
+            && cell.take().is_some()
+        {
+            self.free.push(place);
+        }
+    }
+
+    /// Key ids with a cell, in the order of their places.
+    pub(crate) fn keys(&self) -> Vec<u32> {
+        self.cells.iter().flatten().map(|cell| cell.key).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.cells.len() - self.free.len()
+    }
+
+    /// Bytes on the heap, without what cells keep there.
+    pub(crate) fn bytes(&self) -> usize {
+        self.cells.capacity() * size_of::<Option<Cell>>() + self.free.capacity() * size_of::<u32>()
+    }
+}
+
+fn new_body(check: &Check, form: Form, ts: i64) -> Body {
+    let view = View::of(check);
+    match form {
+        Form::Match => Body::Match,
+        Form::Calendar | Form::CalendarBelow => {
+            Body::Calendar(CalendarCell { periods: SmallVec::new(), t: ts })
+        }
+        Form::Rolling | Form::RollingBelow => Body::Rolling(RollingCell {
+            t: ts,
+            fired: 0,
+            of: Roll::new(view.of),
+            more: (view.to.is_some() || form == Form::RollingBelow)
+                .then(|| Box::new(More { to: view.to.map(Roll::new), first: ts })),
+        }),
+        Form::ZScore => Body::ZScore(Box::new(ZCell {
+            series: Series::new(),
+            next: Span::default(),
+            open: SmallVec::new(),
+            armed_above: true,
+            armed_below: true,
+            empties: 0,
+        })),
+    }
+}
+
+/// A rule's place in 32 bits, for what is kept by the million.
+fn half(rule: usize) -> u32 {
+    u32::try_from(rule).unwrap_or(u32::MAX)
+}
