@@ -6,13 +6,21 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_128;
+
+/// Slots of a bucket: one line of the cache, so that an event costs one access far away.
+const SLOTS: usize = 8;
+const BUCKETS_MIN: usize = 64;
+/// Ids a bucket holds on average before there are twice as many buckets: at 5 of 8 slots, one
+/// id in 30 finds its bucket full.
+const LOAD_MAX: usize = 5;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Dedup {
-    /// Places in the queue, counted from the first id ever, modulo 2^32: a fourth of an id.
-    index: HashTable<u32>,
+    /// Slots whose id has left the queue are free; nothing clears them.
+    buckets: Vec<Bucket>,
+    /// Ids that found their bucket full.
+    overflow: HashTable<u32>,
     /// 128 bits: at 10^8 remembered ids a false duplicate has odds below 10^-22 an event.
     queue: VecDeque<u128>,
     /// Ids that have left the queue, modulo 2^32.
@@ -21,19 +29,40 @@ pub(crate) struct Dedup {
     expiries: VecDeque<(i64, u32)>,
 }
 
+/// Per slot the place of an id, counted from the first id ever, modulo 2^32, and a part of its
+/// hash that did not choose the bucket. A place that the queue does not hold means free.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Bucket([(u32, u32); SLOTS]);
+
 impl Dedup {
     /// True when the id is new; then it is remembered until the watermark is beyond `expiry`.
     pub(crate) fn insert(&mut self, id: u128, expiry: i64) -> bool {
-        let (queue, gone) = (&self.queue, self.gone);
-        let at = |place: &u32| queue.get(place.wrapping_sub(gone) as usize).copied();
-        let entry = self.index.entry(
-            low(id),
-            |place| at(place) == Some(id),
-            |place| at(place).map_or(0, low),
-        );
-        let Entry::Vacant(vacant) = entry else { return false };
-        let Ok(len) = u32::try_from(queue.len()) else { return true };
-        vacant.insert(gone.wrapping_add(len));
+        if self.queue.len() >= self.buckets.len() * LOAD_MAX {
+            self.grow();
+        }
+        let (queue, gone, len) = (&self.queue, self.gone, number(self.queue.len()));
+        let held = |place: u32| queue.get(place.wrapping_sub(gone) as usize).copied();
+        let at = bucket_of(id, self.buckets.len());
+        let bucket = &mut self.buckets[at];
+        let mut free = None;
+        for (slot, (place, tag)) in bucket.0.iter().enumerate() {
+            if place.wrapping_sub(gone) >= len {
+                free = Some(slot);
+            } else if *tag == tag_of(id) && held(*place) == Some(id) {
+                return false;
+            }
+        }
+        let next = gone.wrapping_add(len);
+        let known = |place: &u32| held(*place) == Some(id);
+        if !self.overflow.is_empty() && self.overflow.find(low(id), known).is_some() {
+            return false;
+        }
+        if let Some(slot) = free {
+            bucket.0[slot] = (next, tag_of(id));
+        } else {
+            self.overflow.insert_unique(low(id), next, |place| held(*place).map_or(0, low));
+        }
         self.queue.push_back(id);
         match self.expiries.back_mut() {
             Some((last, count)) if *last == expiry && *count < u32::MAX => *count += 1,
@@ -52,10 +81,13 @@ impl Dedup {
             for _ in 0..count {
                 let Some(id) = self.queue.pop_front() else { break };
                 let first = self.gone;
-                if let Ok(entry) = self.index.find_entry(low(id), |place| *place == first) {
+                self.gone = first.wrapping_add(1);
+                if self.overflow.is_empty() {
+                    continue;
+                }
+                if let Ok(entry) = self.overflow.find_entry(low(id), |place| *place == first) {
                     entry.remove();
                 }
-                self.gone = first.wrapping_add(1);
             }
         }
     }
@@ -66,10 +98,48 @@ impl Dedup {
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        self.index.allocation_size()
+        self.buckets.capacity() * size_of::<Bucket>()
+            + self.overflow.allocation_size()
             + self.queue.capacity() * size_of::<u128>()
             + self.expiries.capacity() * size_of::<(i64, u32)>()
     }
+
+    /// Twice the buckets, filled anew in order of coming.
+    fn grow(&mut self) {
+        let count = (self.buckets.len() * 2).max(BUCKETS_MIN);
+        // The place before the first one is held by no id.
+        self.buckets = vec![Bucket([(self.gone.wrapping_sub(1), 0); SLOTS]); count];
+        self.overflow.clear();
+        for (at, id) in self.queue.iter().enumerate() {
+            let place = self.gone.wrapping_add(number(at));
+            let bucket = &mut self.buckets[bucket_of(*id, count)];
+            let held = |place: u32| (place.wrapping_sub(self.gone) as usize) < at;
+            if let Some(slot) = bucket.0.iter_mut().find(|(place, _)| !held(*place)) {
+                *slot = (place, tag_of(*id));
+                continue;
+            }
+            let hash = |place: &u32| {
+                let at = place.wrapping_sub(self.gone) as usize;
+                self.queue.get(at).map_or(0, |id| low(*id))
+            };
+            self.overflow.insert_unique(low(*id), place, hash);
+        }
+    }
+}
+
+/// `count` is a power of two.
+#[expect(clippy::cast_possible_truncation, reason = "a part of a hash is a hash")]
+fn bucket_of(id: u128, count: usize) -> usize {
+    (id >> 64) as usize & (count - 1)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a part of a hash is a hash")]
+fn tag_of(id: u128) -> u32 {
+    (id >> 32) as u32
+}
+
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 /// The identity of `user` and `id` together; the length keeps ("a","bc") from ("ab","c").

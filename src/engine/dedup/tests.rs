@@ -21,3 +21,26 @@ fn ids_leave_once_the_watermark_is_beyond_their_expiry() {
 fn user_and_id_do_not_run_together() {
     assert_ne!(identity("a", "bc"), identity("ab", "c"));
 }
+
+#[test]
+fn full_buckets_forget_and_repeat_nothing() {
+    let mut dedup = Dedup::default();
+    let id = |n: u32| identity("u", &n.to_string());
+    // Half of the ids share one bucket; places come round past 2^32.
+    dedup.gone = u32::MAX - 5000;
+    let crowded =
+        |n: u32| if n.is_multiple_of(2) { id(n) & !(u128::from(u32::MAX) << 64) } else { id(n) };
+    for n in 0..20_000 {
+        let now = i64::from(n);
+        dedup.expire(now);
+        assert!(dedup.insert(crowded(n), now + 3000), "{n} is new");
+        for back in [1, 2, 1500, 2999, 3000] {
+            if let Some(known) = n.checked_sub(back) {
+                assert!(!dedup.insert(crowded(known), now + 3000), "{known} is known");
+            }
+        }
+    }
+    assert_eq!(dedup.len(), 3001);
+    dedup.expire(100_000);
+    assert!(dedup.len() == 0 && dedup.overflow.is_empty());
+}
