@@ -13,6 +13,11 @@ use crate::engine::space::{Key, hash_of};
 use crate::event::EventTime;
 
 const VERSION: u8 = 1;
+/// Size of a record, about: well below what a broker takes by default (1 MB).
+const RECORD_MAX: usize = 256 << 10;
+/// Bytes of an entry without its texts and values, and of a value, at most.
+const ENTRY_SIZE: usize = 80;
+const VALUE_SIZE: usize = 20;
 
 /// What some events add to a measure. Reversals take away: negative count and sum.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,8 +148,8 @@ impl PartialsOutbox {
         self.pending.clear();
     }
 
-    /// Encoded records, one per destination partition that has entries, or for all of them
-    /// when `heartbeat` or the watermark has moved; clears the outbox. `partitions` is the number
+    /// Encoded records, at least one per destination partition that has entries, or for all of
+    /// them when `heartbeat` or the watermark has moved; clears the outbox. `partitions` is the number
     /// of partitions of the input topic and of the partials topic alike.
     pub fn drain(
         &mut self,
@@ -155,6 +160,7 @@ impl PartialsOutbox {
         heartbeat: bool,
     ) -> Vec<(u32, Vec<u8>)> {
         let watermark = watermark.map(|watermark| watermark.0);
+        let before = Told { watermark: self.told, idle: false };
         let tell_all = self.tell(watermark, heartbeat);
         let mut batches = self.pending.batches(partitions);
         if tell_all {
@@ -163,8 +169,16 @@ impl PartialsOutbox {
             }
         }
         let told = Told { watermark, idle };
-        let record = |(to, entries)| (to, self.batch(from, partitions, told, entries).encode());
-        let records = batches.into_iter().map(record).collect();
+        let mut records = Vec::new();
+        for (to, entries) in batches {
+            let mut parts = split(entries, RECORD_MAX);
+            let last = parts.pop().unwrap_or_default();
+            // The watermark comes with the last: it closes windows that the others belong to.
+            for part in parts {
+                records.push((to, self.batch(from, partitions, before, part).encode()));
+            }
+            records.push((to, self.batch(from, partitions, told, last).encode()));
+        }
         self.pending.clear();
         records
     }
@@ -193,6 +207,43 @@ impl PartialsOutbox {
             entries,
         }
     }
+}
+
+/// Parts of at most `most` bytes each, about; an entry of more values than fit is taken apart.
+fn split(entries: Vec<Entry<'_>>, most: usize) -> Vec<Vec<Entry<'_>>> {
+    let mut parts = vec![Vec::new()];
+    let mut size = 0;
+    let pieces = entries.into_iter().flat_map(|entry| apart(entry, most / VALUE_SIZE));
+    for piece in pieces {
+        let own = ENTRY_SIZE + piece.key.len() + piece.mark.id.len();
+        let own = own + VALUE_SIZE * (piece.of.values.len() + piece.to.values.len());
+        if size > 0 && size + own > most {
+            parts.push(Vec::new());
+            size = 0;
+        }
+        size += own;
+        if let Some(part) = parts.last_mut() {
+            part.push(piece);
+        }
+    }
+    parts
+}
+
+/// The entry itself, or pieces with at most so many distinct values; count and sum go with the
+/// first.
+fn apart(mut entry: Entry<'_>, values_max: usize) -> Vec<Entry<'_>> {
+    if entry.of.values.len() <= values_max {
+        return vec![entry];
+    }
+    let values = std::mem::take(&mut entry.of.to_mut().values);
+    let mut pieces = Vec::new();
+    for values in values.chunks(values_max.max(1)) {
+        let mut piece = entry.clone();
+        piece.of.to_mut().values = values.into();
+        pieces.push(piece);
+        (entry.of, entry.to) = (Cow::default(), Cow::default());
+    }
+    pieces
 }
 
 /// Where an entry belongs, and the event that brings it.
@@ -226,3 +277,6 @@ pub fn partition_of(key: &str, partitions: u32) -> u32 {
     let partitions = u64::from(partitions.max(1));
     u32::try_from(hash_of(key) % partitions).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;
