@@ -11,17 +11,19 @@ pub use lock::{InstanceLock, LockError};
 pub use rules::{RuleFiles, plan_of};
 pub use settings::{kafka_settings, worker_start};
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::http::{self, App};
+use crate::http::{self, App, Readiness};
 use crate::metrics::Metrics;
-use crate::notify::{self, NotifyMetrics, NotifyRun};
+use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun};
 use crate::stream::kafka::{TopicError, prepare};
 use crate::stream::{Clock, Fleet, PlanCell, RunnerSettings, SystemClock};
 
@@ -32,7 +34,7 @@ use self::status::Status;
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error("cannot listen on {address}: {error}")]
-    Listen { address: std::net::SocketAddr, error: std::io::Error },
+    Listen { address: SocketAddr, error: std::io::Error },
     #[error(transparent)]
     Topics(#[from] TopicError),
     #[error("{0}")]
@@ -57,80 +59,153 @@ const REMIND_US: i64 = 30_000_000;
 /// is waited for, never an error.
 pub async fn run(
     config: &Config,
-    mut rules: RuleFiles,
-    ready: impl FnOnce(std::net::SocketAddr),
+    rules: RuleFiles,
+    ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServiceError> {
-    let mut signals = Signals::new().map_err(|error| ServiceError::Start(error.to_string()))?;
-    let registry = registry().map_err(|error| ServiceError::Start(error.to_string()))?;
-    let failed = |error: prometheus::Error| ServiceError::Start(error.to_string());
-    let metrics = Metrics::new(&registry).map_err(failed)?;
-    let notify_metrics = NotifyMetrics::new(&registry).map_err(failed)?;
-    #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are a float here")]
-    metrics.start_time_seconds.set(SystemClock.now_us() as f64 / 1e6);
-    metrics.rules_reload_success.set(1);
-    metrics.rules_info.with_label_values(&[rules.version()]).set(1);
-
-    let plans = Arc::new(PlanCell::new(rules.plan(config)));
-    let status =
-        Arc::new(Status::new(config, plans.clone(), metrics.clone(), notify_metrics.clone()));
+    let mut signals = Signals::new().map_err(start)?;
     let listen = config.http.listen;
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| ServiceError::Listen { address: listen, error })?;
-    let address = listener.local_addr().unwrap_or(listen);
-    let (stop, stopped) = watch::channel(false);
-    let pages =
-        tokio::spawn(http::serve(listener, app(&registry, &status), until(stopped.clone())));
-    ready(address);
-
-    let partitions = tokio::select! {
-        found = topics(config, &status) => Some(found?),
-        () = signals.stop() => None,
+    let mut service = Service::open(config, rules, listener)?;
+    ready(service.address());
+    let began = tokio::select! {
+        began = service.begin() => began.map(|()| true),
+        () = signals.stop() => Ok(false),
     };
-    if let Some(partitions) = partitions {
-        let fleet = Fleet::start(&runner(config, partitions)?, &plans, &metrics)
-            .map_err(|error| ServiceError::Start(error.to_string()))?;
-        status.set_fleet(&fleet);
-        let notifier = tokio::spawn(notify::run(notifier(config, &notify_metrics), stopped));
-        let announcer = Announcer::new(&kafka_settings(config)).map_err(ServiceError::Start)?;
-        let post =
-            Attended { config, plans: &plans, metrics: &metrics, status: &status, announcer };
-        let result = post.attend(&mut rules, &mut signals, &fleet).await;
-        tracing::info!("stopping");
-        stop.send_replace(true);
-        let workers = tokio::task::spawn_blocking(move || fleet.stop());
-        if tokio::time::timeout(STOP, workers).await.is_err() {
-            tracing::warn!(
-                "workers did not end in time; what they had not committed is read again"
-            );
-        }
-        drop(tokio::time::timeout(PAUSE, notifier).await);
-        drop(tokio::time::timeout(PAUSE, pages).await);
-        tracing::info!("stopped");
-        return result;
-    }
-    stop.send_replace(true);
-    drop(tokio::time::timeout(PAUSE, pages).await);
-    Ok(())
+    let result = match began {
+        Ok(true) => service.attend(&mut signals).await,
+        Ok(false) => Ok(()),
+        Err(error) => return Err(error),
+    };
+    service.stop().await;
+    result
 }
 
-/// What is looked after while the workers run.
-struct Attended<'a> {
-    config: &'a Config,
-    plans: &'a PlanCell,
-    metrics: &'a Metrics,
-    status: &'a Status,
+/// A running instance, for whoever has to decide when it ends.
+pub struct Service {
+    config: Config,
+    rules: RuleFiles,
+    plans: Arc<PlanCell>,
+    metrics: Metrics,
+    notify_metrics: NotifyMetrics,
+    status: Arc<Status>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    pages: JoinHandle<std::io::Result<()>>,
+    /// Once it has begun.
+    work: Option<Work>,
+}
+
+struct Work {
+    fleet: Fleet,
     announcer: Announcer,
+    notifier: JoinHandle<Result<(), NotifyError>>,
 }
 
-impl Attended<'_> {
-    /// Waits for the end; takes in changed rule files and keeps readiness up to date meanwhile.
-    async fn attend(
-        &self,
-        rules: &mut RuleFiles,
-        signals: &mut Signals,
-        fleet: &Fleet,
-    ) -> Result<(), ServiceError> {
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Serves the web pages; works on nothing yet.
+    ///
+    /// # Errors
+    /// When metrics cannot be made.
+    pub fn open(
+        config: &Config,
+        rules: RuleFiles,
+        listener: TcpListener,
+    ) -> Result<Service, ServiceError> {
+        let registry = registry().map_err(start)?;
+        let metrics = Metrics::new(&registry).map_err(start)?;
+        let notify_metrics = NotifyMetrics::new(&registry).map_err(start)?;
+        #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are a float here")]
+        metrics.start_time_seconds.set(SystemClock.now_us() as f64 / 1e6);
+        metrics.rules_reload_success.set(1);
+        metrics.rules_info.with_label_values(&[rules.version()]).set(1);
+        let plans = Arc::new(PlanCell::new(rules.plan(config)));
+        let status =
+            Arc::new(Status::new(config, plans.clone(), metrics.clone(), notify_metrics.clone()));
+        let address = listener.local_addr().map_err(start)?;
+        let (stop, stopped) = watch::channel(false);
+        let pages = tokio::spawn(http::serve(listener, app(&registry, &status), until(stopped)));
+        let config = config.clone();
+        let work = None;
+        Ok(Service {
+            config,
+            rules,
+            plans,
+            metrics,
+            notify_metrics,
+            status,
+            address,
+            stop,
+            pages,
+            work,
+        })
+    }
+
+    /// Where the web pages are.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Whether it is ready (K2), and why not.
+    pub fn readiness(&self) -> Readiness {
+        self.status.readiness()
+    }
+
+    /// What the status page shows, keys unmasked.
+    pub fn status(&self) -> serde_json::Value {
+        self.status.json()
+    }
+
+    /// Makes sure of the topics, however long a broker is away, and starts workers and notifier.
+    ///
+    /// # Errors
+    /// When the topics cannot be used or the system gives no thread.
+    pub async fn begin(&mut self) -> Result<(), ServiceError> {
+        let partitions = topics(&self.config, &self.status).await?;
+        let fleet = Fleet::start(&runner(&self.config, partitions)?, &self.plans, &self.metrics)
+            .map_err(start)?;
+        self.status.set_fleet(&fleet);
+        let notifier =
+            notify::run(notifier(&self.config, &self.notify_metrics), self.stop.subscribe());
+        let announcer = Announcer::new(&kafka_settings(&self.config)).map_err(start)?;
+        self.work = Some(Work { fleet, announcer, notifier: tokio::spawn(notifier) });
+        Ok(())
+    }
+
+    /// One look at changed rule files and lists, whether they changed or not when `forced`.
+    ///
+    /// # Errors
+    /// When another instance has taken this one's name.
+    pub fn look(&mut self, forced: bool) -> Result<(), ServiceError> {
+        if let Some(reason) = self.work.as_ref().and_then(|work| work.fleet.replaced()) {
+            let (instance, group) = (&self.config.kafka.instance, &self.config.kafka.group);
+            return Err(ServiceError::Replaced(format!(
+                "another instance named `{instance}` runs in group `{group}`: {reason}; give \
+                 each its own `kafka.instance`"
+            )));
+        }
+        // The gauge must be right although nobody asks for /readyz.
+        self.status.readiness();
+        let faulty = self.rules.reload(&self.config, forced, &self.plans, &self.metrics);
+        if let (Some(decision), Some(work)) = (faulty, &self.work) {
+            work.announcer.tell(&decision);
+        }
+        Ok(())
+    }
+
+    /// Waits for the end, and takes in changed rule files meanwhile.
+    async fn attend(&mut self, signals: &mut Signals) -> Result<(), ServiceError> {
         let mut look = tokio::time::interval(LOOK);
         loop {
             let forced = tokio::select! {
@@ -140,21 +215,30 @@ impl Attended<'_> {
                 },
                 _ = look.tick() => false,
             };
-            // The gauge must be right although nobody asks for /readyz.
-            self.status.readiness();
-            if let Some(reason) = fleet.replaced() {
-                let kafka = &self.config.kafka;
-                return Err(ServiceError::Replaced(format!(
-                    "another instance named `{}` runs in group `{}`: {reason}; give each its own \
-                     `kafka.instance`",
-                    kafka.instance, kafka.group
-                )));
-            }
-            if let Some(decision) = rules.reload(self.config, forced, self.plans, self.metrics) {
-                self.announcer.tell(&decision);
-            }
+            self.look(forced)?;
         }
     }
+
+    /// Commits what is in hand and closes, in a bounded time (C7).
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Some(Work { fleet, notifier, .. }) = self.work {
+            tracing::info!("stopping");
+            let workers = tokio::task::spawn_blocking(move || fleet.stop());
+            if tokio::time::timeout(STOP, workers).await.is_err() {
+                tracing::warn!(
+                    "workers did not end in time; what they had not committed is read again"
+                );
+            }
+            drop(tokio::time::timeout(PAUSE, notifier).await);
+        }
+        drop(tokio::time::timeout(PAUSE, self.pages).await);
+        tracing::info!("stopped");
+    }
+}
+
+fn start(error: impl std::fmt::Display) -> ServiceError {
+    ServiceError::Start(error.to_string())
 }
 
 /// Makes sure of the topics; waits for a broker as long as it takes.
@@ -187,7 +271,7 @@ async fn topics(config: &Config, status: &Status) -> Result<u32, ServiceError> {
 }
 
 fn runner(config: &Config, partitions: u32) -> Result<RunnerSettings, ServiceError> {
-    let fold = config.fold().map_err(|error| ServiceError::Start(error.to_string()))?;
+    let fold = config.fold().map_err(start)?;
     let flush_ms = config.engine.flush_interval.as_millis();
     Ok(RunnerSettings {
         kafka: kafka_settings(config),
