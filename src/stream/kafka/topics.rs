@@ -40,9 +40,9 @@ pub enum TopicError {
 
 /// A topic as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wanted {
-    name: String,
-    partitions: i32,
+pub(super) struct Wanted {
+    pub(super) name: String,
+    pub(super) partitions: i32,
     config: Vec<(&'static str, &'static str)>,
 }
 
@@ -111,7 +111,7 @@ fn check(settings: &KafkaSettings, known: &BTreeMap<String, usize>) -> Result<u3
     Ok(u32::try_from(has).unwrap_or(u32::MAX))
 }
 
-fn wanted(
+pub(super) fn wanted(
     settings: &KafkaSettings,
     known: &BTreeMap<String, usize>,
     partitions: i32,
