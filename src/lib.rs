@@ -24,6 +24,7 @@
 //! - [`backtest`]: the fold over a file of events, and the tests that stand beside rules.
 //! - [`generate`]: seeded streams of events with labelled abuse.
 //! - [`stream`]: what a worker needs of a log.
+//! - [`demo`]: the detector between stand-ins, to look at.
 //! - [`cli`]: arguments to one call per command.
 //!
 //! # Invariants
@@ -62,6 +63,7 @@ pub mod config;
 
 pub mod backtest;
 pub mod cli;
+pub mod demo;
 pub mod generate;
 pub mod http;
 pub mod metrics;

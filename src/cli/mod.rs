@@ -1,6 +1,7 @@
 //! Arguments to one call per command; no logic of its own.
 
 mod backtest;
+mod demo;
 mod generate;
 mod rule_tests;
 pub mod rules;
@@ -24,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Run rules over a file of events and write the decisions they come to.
     Backtest(backtest::Arguments),
+    /// See it work, with nothing else installed: generated abuse in, freezes and notices out.
+    Demo(demo::Arguments),
     /// Write a seeded stream of events with labelled abuse.
     Generate(generate::Arguments),
     /// Read events from Kafka, write decisions and commands, tell people.
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let status = match arguments.command {
         Command::Backtest(arguments) => backtest::run(&arguments, &mut out),
+        Command::Demo(arguments) => demo::run(&arguments, &mut out),
         Command::Generate(arguments) => generate::run(&arguments, &mut out),
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Topics(command) => run::topics(&command, &mut out),

@@ -85,7 +85,7 @@ pub(super) fn run(arguments: &RunArguments, out: &mut dyn Write) -> Result<u8> {
         return Ok(0);
     }
     let config = Config::load(&sources)?;
-    start_log(arguments.log_format);
+    start_log(arguments.log_format, "info,librdkafka=warn,rdkafka=warn");
     let rules = match RuleFiles::read(&config.rules) {
         Ok(rules) => rules,
         Err(error @ LoadError::Faults(_)) => {
@@ -125,10 +125,10 @@ pub(super) fn topics(command: &TopicsCommand, out: &mut dyn Write) -> Result<u8>
     Ok(0)
 }
 
-/// Structured lines on standard error; `TIDEGATE_LOG` filters (default `info`).
-pub(super) fn start_log(format: LogFormat) {
+/// Structured lines on standard error; `TIDEGATE_LOG` filters, or `default` without it.
+pub(super) fn start_log(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_env("TIDEGATE_LOG");
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,librdkafka=warn,rdkafka=warn"));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Refused only where a log has been started before, as in tests.
     match format {

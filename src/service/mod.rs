@@ -10,6 +10,7 @@ mod status;
 pub use lock::{InstanceLock, LockError};
 pub use rules::{RuleFiles, plan_of};
 pub use settings::{kafka_settings, worker_start};
+pub use status::Totals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::http::{self, App, Readiness};
 use crate::metrics::Metrics;
 use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun};
 use crate::stream::kafka::{TopicError, prepare};
-use crate::stream::{Clock, Fleet, PlanCell, RunnerSettings, SystemClock};
+use crate::stream::{Clock, Fleet, PlanCell, RunnerSettings, SystemClock, WorkerView};
 
 use self::announce::Announcer;
 use self::status::Status;
@@ -162,9 +163,9 @@ impl Service {
         self.status.readiness()
     }
 
-    /// What the status page shows, keys unmasked.
-    pub fn status(&self) -> serde_json::Value {
-        self.status.json()
+    /// The workers as they are; none before it has begun.
+    pub fn workers(&self) -> Vec<WorkerView> {
+        self.status.views()
     }
 
     /// Makes sure of the topics, however long a broker is away, and starts workers and notifier.
@@ -321,20 +322,20 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 /// SIGTERM and Ctrl-C stop; SIGHUP looks at the rules.
-struct Signals {
+pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     reload: tokio::signal::unix::Signal,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
+pub(crate) enum Heard {
     Stop,
     Reload,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
+    pub(crate) fn new() -> std::io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -350,7 +351,7 @@ impl Signals {
         }
     }
 
-    async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         while self.next().await != Heard::Stop {}
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -65,7 +66,7 @@ impl Status {
         *lock(&self.fleet) = Some(looks);
     }
 
-    fn views(&self) -> Vec<WorkerView> {
+    pub(super) fn views(&self) -> Vec<WorkerView> {
         let fleet = lock(&self.fleet);
         let views = fleet.iter().flat_map(|fleet| &fleet.views);
         views.map(|view| lock(view).clone()).collect()
@@ -99,20 +100,36 @@ impl Status {
             "instance": self.instance, "group": self.group, "version": env!("CARGO_PKG_VERSION"),
             "ready": ready.ready, "reason": (!ready.ready).then_some(ready.reason),
             "ruleset": plan.rule_set().version, "rules": rules.collect::<Vec<_>>(),
-            "workers": self.views(), "totals": self.totals(),
+            "workers": self.views(), "totals": Totals::of(&self.metrics),
             "recent": recent.unwrap_or_default(), "reveal": self.reveal, "notices": notices.collect::<Vec<_>>(),
         })
     }
+}
 
-    fn totals(&self) -> Value {
-        let outcome = |name: &str| sum(&self.metrics.events, Some(("outcome", name)));
-        json!({
-            "consumed": sum(&self.metrics.records_consumed, None),
-            "accepted": outcome("accepted"), "duplicate": outcome("duplicate"),
-            "late": outcome("late"), "quarantined": outcome("quarantined"),
-            "decisions": sum(&self.metrics.decisions, None),
-            "commands": sum(&self.metrics.commands, None),
-        })
+/// What has come in and gone out since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub consumed: u64,
+    pub accepted: u64,
+    pub duplicate: u64,
+    pub late: u64,
+    pub quarantined: u64,
+    pub decisions: u64,
+    pub commands: u64,
+}
+
+impl Totals {
+    pub fn of(metrics: &Metrics) -> Totals {
+        let outcome = |name: &str| sum(&metrics.events, Some(("outcome", name)));
+        Totals {
+            consumed: sum(&metrics.records_consumed, None),
+            accepted: outcome("accepted"),
+            duplicate: outcome("duplicate"),
+            late: outcome("late"),
+            quarantined: outcome("quarantined"),
+            decisions: sum(&metrics.decisions, None),
+            commands: sum(&metrics.commands, None),
+        }
     }
 }
 

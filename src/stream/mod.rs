@@ -19,5 +19,6 @@ pub use log::{
     Source,
 };
 pub use runner::{Fleet, RunnerSettings, readiness};
+pub(crate) use shared::lock;
 pub use shared::{PartitionView, Phase, PlanCell, Recent, WorkerView};
 pub use worker::{Start, Worker, WorkerSettings};
