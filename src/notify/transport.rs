@@ -89,21 +89,28 @@ impl Transport {
     ) -> Result<Transport, SettingsError> {
         let unusable = |message: String| SettingsError::Unusable { name: name.to_owned(), message };
         let via = settings.via().ok_or_else(|| SettingsError::OneWay(name.to_owned()))?;
-        let http = || {
-            // A redirect would carry a signed body, or a token, to a place nobody configured.
-            reqwest::Client::builder()
+        let http = |url: &str| {
+            let mut builder = reqwest::Client::builder()
                 .timeout(timeout)
-                .redirect(reqwest::redirect::Policy::none())
-                .build()
-                .map_err(|error| unusable(error.to_string()))
+                // A redirect would carry a signed body, or a token, to a place nobody configured.
+                .redirect(reqwest::redirect::Policy::none());
+            if is_here(url) {
+                // A proxy of the environment would look for the receiver on its own machine.
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(|error| unusable(error.to_string()))
         };
         let way = match via {
             Via::Email(email) => {
                 Way::Email(Box::new(Email::new(email, timeout).map_err(unusable)?))
             }
-            Via::Sms(sms) => Way::Sms(Sms::new(sms, http()?).map_err(unusable)?),
-            Via::Webhook(hook) => Way::Webhook(Webhook::new(hook, http()?).map_err(unusable)?),
-            Via::Slack(slack) => Way::Slack(Slack::new(slack, http()?).map_err(unusable)?),
+            Via::Sms(sms) => Way::Sms(Sms::new(sms, http(&sms.url)?).map_err(unusable)?),
+            Via::Webhook(hook) => {
+                Way::Webhook(Webhook::new(hook, http(&hook.url)?).map_err(unusable)?)
+            }
+            Via::Slack(slack) => {
+                Way::Slack(Slack::new(slack, http(slack.url.expose())?).map_err(unusable)?)
+            }
             Via::Outbox(outbox) => Way::Outbox(Outbox::new(name, outbox)),
         };
         let texts = Texts::new().map_err(|error| unusable(error.to_string()))?;
@@ -167,4 +174,15 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Whether the address is one of this machine's own.
+fn is_here(url: &str) -> bool {
+    let url = url::Url::parse(url);
+    url.is_ok_and(|url| match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    })
 }
