@@ -96,7 +96,8 @@ fn text(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
     )?;
     let commands: Vec<String> =
         outcome.commands.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    writeln!(out, "decisions: {}; commands: {}", totals.decisions, commands.join(", "))?;
+    let commands = if commands.is_empty() { "none".into() } else { commands.join(", ") };
+    writeln!(out, "decisions: {}; commands: {commands}", totals.decisions)?;
     let Delivered { mails, sms, webhooks } = outcome.delivered;
     let folder = outcome.outbox.display();
     writeln!(out, "outbox: {mails} mails, {sms} SMS, {webhooks} webhooks in {folder}")

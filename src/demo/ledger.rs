@@ -41,7 +41,7 @@ pub struct Tally {
     pub frozen: usize,
     /// Episodes that an early end cut off.
     pub unsent: usize,
-    /// Of the last round that has any row.
+    /// Of the last round that was sent to its end, or else of the one under way.
     pub table: Option<Table>,
 }
 
@@ -91,7 +91,8 @@ impl Ledger {
             tally.caught += table.count(Verdict::Caught);
             tally.missed += table.count(Verdict::Missed);
             tally.frozen += table.count(Verdict::Frozen);
-            if !table.rows.is_empty() {
+            let whole = table.rows.len() == round.labels.len();
+            if whole || tally.table.is_none() {
                 tally.table = Some(table);
             }
         }

@@ -56,7 +56,7 @@ pub(super) struct View {
 #[derive(Debug)]
 struct Live {
     all: MultiProgress,
-    lines: [ProgressBar; 3],
+    lines: [ProgressBar; 4],
 }
 
 impl View {
@@ -64,7 +64,7 @@ impl View {
         let terminal = io::stderr().is_terminal();
         let live = terminal.then(|| {
             let all = MultiProgress::new();
-            let style = ProgressStyle::with_template("{msg}");
+            let style = ProgressStyle::with_template("{wide_msg}");
             let line = || {
                 let bar = all.add(ProgressBar::no_length());
                 match &style {
@@ -72,7 +72,7 @@ impl View {
                     Err(_) => bar,
                 }
             };
-            let lines = [line(), line(), line()];
+            let lines = [line(), line(), line(), line()];
             Live { all, lines }
         });
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -147,7 +147,8 @@ impl View {
         }
     }
 
-    fn text(&self, figures: &Figures) -> [String; 3] {
+    /// Short lines: a terminal of 80 columns shows nearly all of them.
+    fn text(&self, figures: &Figures) -> [String; 4] {
         let Totals { consumed, accepted, duplicate, late, quarantined, decisions, .. } =
             figures.totals;
         let Delivered { mails, sms, webhooks } = figures.delivered;
@@ -158,15 +159,18 @@ impl View {
         let command = |name: &str| figures.commands.get(name).copied().unwrap_or(0);
         let (freezes, reviews) = (command("freeze"), command("review"));
         let seconds = figures.passed.as_secs();
+        let Figures { sent, keys, .. } = figures;
         [
             format!(
-                "{seconds:>3} s  {} events/s; {consumed} events of {} sent: {accepted} accepted, \
-                 {duplicate} duplicate, {late} late, {quarantined} quarantined; {} keys",
-                self.rate, figures.sent, figures.keys
+                "{seconds} s, {} events/s, {consumed} read of {sent} sent, {keys} keys in memory",
+                self.rate
             ),
             format!(
-                "{decisions} decisions, {freezes} freezes, {reviews} reviews; told by {mails} \
-                 mails, {sms} SMS, {webhooks} webhooks"
+                "{accepted} accepted, {duplicate} duplicate, {late} late, {quarantined} quarantined"
+            ),
+            format!(
+                "{decisions} decisions, {freezes} freezes, {reviews} reviews; \
+                 {mails} mails, {sms} SMS, {webhooks} webhooks"
             ),
             if rules.is_empty() { "no rule has fired yet".into() } else { rules.join(", ") },
         ]
