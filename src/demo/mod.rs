@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use crate::engine::Decision;
 use crate::service::{RuleFiles, Service, Signals, Totals, kafka_settings};
-use crate::stream::kafka::{Reader, StandIn};
+use crate::stream::kafka::{Follower, StandIn};
 use crate::stream::{Clock, SystemClock, WorkerView, lock};
 
 use self::feed::{Feed, Pace};
@@ -129,7 +129,7 @@ impl Show {
             .context("cannot create the topics")?;
         let service = Service::open(&config, rule_files, listener)?;
         let reader =
-            Reader::open(kafka.brokers(), &config.topics.decisions, config.topics.partitions)?;
+            Follower::open(kafka.brokers(), &config.topics.decisions, config.topics.partitions)?;
         let (found, fresh) = std::sync::mpsc::channel();
         let (ledger, reading) = (Arc::new(Mutex::new(Ledger::default())), Arc::default());
         watch(reader, &ledger, &reading, found)?;
@@ -300,7 +300,7 @@ impl Show {
 
 /// Reads decisions on a thread of its own, keeps the score and passes them on to be shown.
 fn watch(
-    reader: Reader,
+    reader: Follower,
     ledger: &Arc<Mutex<Ledger>>,
     reading: &Arc<AtomicBool>,
     found: std::sync::mpsc::Sender<Decision>,

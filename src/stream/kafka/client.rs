@@ -72,16 +72,8 @@ impl KafkaSettings {
             .set("group.id", &self.group)
             // Partition p of both input topics lands on the same worker.
             .set("partition.assignment.strategy", "range")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            // A missing offset must stop the worker, never skip records.
-            .set("auto.offset.reset", "error")
-            .set("isolation.level", "read_committed")
-            .set("enable.partition.eof", "true")
-            .set("check.crcs", "true")
-            .set("fetch.wait.max.ms", "50")
-            // The default of 1000 leaves the fetcher asleep behind a full queue.
-            .set("fetch.queue.backoff.ms", "5");
+            .set("isolation.level", "read_committed");
+        fetching(&mut config);
         for (name, value) in [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "1000")] {
             if !self.properties.contains_key(name) {
                 config.set(name, value);
@@ -111,4 +103,18 @@ impl KafkaSettings {
             .set("partitioner", "murmur2_random");
         config
     }
+}
+
+/// How records are fetched; offsets are committed by nobody but us.
+pub(crate) fn fetching(config: &mut ClientConfig) -> &mut ClientConfig {
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // A missing offset must stop the reader, never skip records.
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true")
+        .set("check.crcs", "true")
+        .set("fetch.wait.max.ms", "50")
+        // The default of 1000 leaves the fetcher asleep behind a full queue.
+        .set("fetch.queue.backoff.ms", "5")
 }

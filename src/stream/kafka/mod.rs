@@ -1,13 +1,16 @@
-//! Kafka behind the narrow [`crate::stream::Log`]: consumer, transactional producer, topics.
+//! Kafka behind the narrow [`crate::stream::Log`]: consumer, transactional producer, topics; plain
+//! readers beside it, and a stand-in for the broker for demonstrations.
 
 mod client;
 mod complaints;
 mod log;
 mod native;
+mod reader;
 mod stand_in;
 mod topics;
 
 pub use client::{KafkaSettings, TopicNames};
 pub use log::KafkaLog;
-pub use stand_in::{Reader, StandIn};
+pub use reader::Reader;
+pub use stand_in::{Follower, StandIn};
 pub use topics::{TopicError, prepare};

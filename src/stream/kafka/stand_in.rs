@@ -105,20 +105,20 @@ impl StandIn {
 }
 
 /// Reads a topic from its beginning, as a stock tool would: no group, nothing committed.
-pub struct Reader {
+pub struct Follower {
     consumer: BaseConsumer,
 }
 
-impl std::fmt::Debug for Reader {
+impl std::fmt::Debug for Follower {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").finish_non_exhaustive()
+        f.debug_struct("Follower").finish_non_exhaustive()
     }
 }
 
-impl Reader {
+impl Follower {
     /// # Errors
     /// When the client cannot be made.
-    pub fn open(brokers: &str, topic: &str, partitions: i32) -> Result<Reader, KafkaError> {
+    pub fn open(brokers: &str, topic: &str, partitions: i32) -> Result<Follower, KafkaError> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             // Needed by the client, though it joins none.
@@ -131,7 +131,7 @@ impl Reader {
             list.add_partition_offset(topic, partition, Offset::Beginning)?;
         }
         consumer.assign(&list)?;
-        Ok(Reader { consumer })
+        Ok(Follower { consumer })
     }
 
     /// The value of the next record, if one comes within `wait`.
