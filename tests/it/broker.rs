@@ -98,15 +98,20 @@ pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Whether tests against a broker shall run.
-///
-/// # Panics
-/// With `CI=true` on a machine that lacks what a broker needs.
+/// Whether tests against a broker shall run, and can.
 pub(crate) fn wanted() -> bool {
     if std::env::var("TIDEGATE_KAFKA").as_deref() != Ok("1") {
         skipped("it needs a real Kafka; set TIDEGATE_KAFKA=1 to run it");
         return false;
     }
+    able()
+}
+
+/// Whether this machine has what a broker needs.
+///
+/// # Panics
+/// With `CI=true` where it has not.
+pub(crate) fn able() -> bool {
     let runs = |program: &str, argument: &str| {
         let quiet = || Stdio::null();
         let mut command = Command::new(program);
@@ -177,7 +182,7 @@ fn server_properties(data: &Path, ports: [u16; 2], more: &[(&str, &str)]) -> Str
 
 impl Broker {
     #[expect(clippy::panic, reason = "a test helper that cannot go on should stop the test")]
-    fn new(properties: &[(&str, &str)]) -> Broker {
+    pub(crate) fn new(properties: &[(&str, &str)]) -> Broker {
         let place =
             tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let mut broker = Broker {

@@ -21,7 +21,11 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts the binary in `folder`, whose `tidegate.yaml` it reads, and waits for its pages.
     pub(crate) fn start(folder: &Path) -> Instance {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        Instance::spawn(Command::new(env!("CARGO_BIN_EXE_tidegate")), folder)
+    }
+
+    /// The same with a binary of the caller's choice.
+    pub(crate) fn spawn(mut command: Command, folder: &Path) -> Instance {
         command.args(["run", "--log-format", "json", "--listen", "127.0.0.1:0"]);
         command.current_dir(folder).env("TIDEGATE_LOG", "info,librdkafka=off,rdkafka=off");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -89,16 +93,21 @@ impl Instance {
     /// Sends a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");
-        kill.args([&format!("-{name}"), &self.child.lock().unwrap().id().to_string()]);
+        kill.args([&format!("-{name}"), &self.id().to_string()]);
         assert!(kill.status().unwrap().success());
     }
 
-    /// Asks it to stop and waits for the end.
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
     /// Whether its process is gone.
     pub(crate) fn has_ended(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }
 
+    /// Asks it to stop and waits for the end.
     pub(crate) fn stop(self) -> (ExitStatus, Duration) {
         let asked = Instant::now();
         self.signal("TERM");

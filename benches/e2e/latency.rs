@@ -1,0 +1,191 @@
+//! Event to freeze: a paced stock producer, `tidegate run` between, a `read_committed` consumer of
+//! the commands; beside it, at the same time, one of the events themselves.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde::Serialize;
+
+use crate::Options;
+use crate::bed::{Bed, send};
+use crate::broker::{PATIENCE, wait};
+use crate::detector::{Rules, create_topics, folder};
+use crate::process::Instance;
+
+/// Caches, connections and the broker's compiler warm up; not counted.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// What is under way at the end arrives within so long.
+const REST: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Milliseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) samples: usize,
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Latency {
+    /// To the command.
+    pub(crate) command: Spread,
+    /// To the event itself, with nothing in between.
+    pub(crate) bare: Spread,
+    /// Commands that came more than once, or never.
+    pub(crate) not_once: usize,
+    /// CPU time of the process for each second.
+    pub(crate) cpu_seconds: f64,
+}
+
+/// Arrivals of the triggers by number: when first, and how often.
+type Arrivals = BTreeMap<usize, (Instant, u32)>;
+
+pub(crate) fn measure(bed: &Bed, options: &Options) -> Latency {
+    let base = bed.name("latency");
+    let events = format!("{base}.events");
+    bed.create(&events, options.partitions);
+    let folder = folder(bed, &base, &events, Rules::Five);
+    create_topics(&options.binary, folder.path());
+    measure_at(bed, options, &base, folder.path())
+}
+
+fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latency {
+    let instance = Instance::spawn(Command::new(&options.binary), folder);
+    wait("tidegate is ready", || instance.is_ready());
+    let commands = Probe::new(bed, &format!("{base}.commands"));
+    let events = Probe::new(bed, &format!("{base}.events"));
+    let id = instance.id().to_string();
+    let done = AtomicBool::new(false);
+    let (sent, commands, events, cpu) = std::thread::scope(|scope| {
+        let commands = scope.spawn(|| commands.listen(&done));
+        let events = scope.spawn(|| events.listen(&done));
+        let before = crate::report::cpu_seconds(&id);
+        let began = Instant::now();
+        let sent = produce(bed, options, &format!("{base}.events"));
+        let cpu = (crate::report::cpu_seconds(&id) - before) / began.elapsed().as_secs_f64();
+        let freezes = f64::from(u32::try_from(sent.len()).unwrap());
+        let until = Instant::now() + REST;
+        while instance.metric("tidegate_commands_total", "freeze") < freezes
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // The last ones are committed and may still be on their way; so would repeats be.
+        std::thread::sleep(Duration::from_secs(1));
+        done.store(true, Ordering::Release);
+        (sent, commands.join().unwrap(), events.join().unwrap(), cpu)
+    });
+    let (status, _) = instance.stop();
+    assert!(status.success(), "tidegate ended with {status}");
+    let once = (0..sent.len()).filter(|n| commands.get(n).is_some_and(|(_, times)| *times == 1));
+    Latency {
+        not_once: sent.len() - once.count(),
+        command: spread(&sent, &commands),
+        bare: spread(&sent, &events),
+        cpu_seconds: cpu,
+    }
+}
+
+/// Sends at a steady pace; the moment of each trigger's record.
+fn produce(bed: &Bed, options: &Options, topic: &str) -> Vec<Instant> {
+    let mut config = bed.client();
+    config.set("acks", "1").set("linger.ms", "0").set("partitioner", "murmur2_random");
+    let producer: BaseProducer = config.create().unwrap();
+    let every = (options.latency_rate / options.freezes.max(1)).max(1);
+    let length = Duration::from_secs(options.latency_seconds) + WARM_UP;
+    let count = length.as_secs() * options.latency_rate;
+    let mut sent = Vec::new();
+    let began = Instant::now();
+    for n in 0..count {
+        let due = began
+            + Duration::from_secs(1) * u32::try_from(n).unwrap()
+                / u32::try_from(options.latency_rate).unwrap();
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let ts = jiff::Timestamp::now().as_millisecond();
+        let trigger = n % every == every - 1;
+        // Ten thousand members with little each; a trigger is one event of a new member.
+        let (user, points) = if trigger {
+            (format!("t-{}", sent.len()), 6000)
+        } else {
+            (format!("u-{}", n % 10_000), 1)
+        };
+        let text = format!(
+            r#"{{"id":"e-{n}","ts":{ts},"user":"{user}","kind":"issue","points":{points},"source":"signin","device":"d-{user}","ip":"10.0.0.1","attrs":{{"tier":"gold"}}}}"#
+        );
+        if trigger {
+            sent.push(Instant::now());
+        }
+        let record = BaseRecord::to(topic).key(user.as_str()).payload(text.as_bytes());
+        send(&producer, record.timestamp(ts));
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(PATIENCE).unwrap();
+    sent
+}
+
+/// A `read_committed` consumer that waits at the end of a topic.
+struct Probe {
+    consumer: BaseConsumer,
+}
+
+impl Probe {
+    fn new(bed: &Bed, topic: &str) -> Probe {
+        let mut config = bed.client();
+        config.set("group.id", "tidegate-e2e").set("enable.auto.commit", "false");
+        config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let mut all = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            all.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+        }
+        consumer.assign(&all).unwrap();
+        let mut unread = metadata.topics()[0].partitions().len();
+        wait("the consumer waits at the end", || {
+            if let Some(Err(KafkaError::PartitionEOF(_))) = consumer.poll(POLL) {
+                unread -= 1;
+            }
+            unread == 0
+        });
+        Probe { consumer }
+    }
+
+    fn listen(&self, done: &AtomicBool) -> Arrivals {
+        let mut arrivals = Arrivals::new();
+        while !done.load(Ordering::Acquire) {
+            let Some(Ok(message)) = self.consumer.poll(POLL) else { continue };
+            let now = Instant::now();
+            let key = message.key().and_then(|key| std::str::from_utf8(key).ok());
+            if let Some(Ok(n)) = key.and_then(|key| key.strip_prefix("t-")).map(str::parse) {
+                arrivals.entry(n).or_insert((now, 0)).1 += 1;
+            }
+        }
+        arrivals
+    }
+}
+
+fn spread(sent: &[Instant], arrivals: &Arrivals) -> Spread {
+    let Some(first) = sent.first() else { return Spread::default() };
+    let counted = |(n, (at, _)): (&usize, &(Instant, u32))| {
+        let sent = sent[*n];
+        (sent - *first >= WARM_UP).then(|| (*at - sent).as_secs_f64() * 1e3)
+    };
+    let mut waits: Vec<f64> = arrivals.iter().filter_map(counted).collect();
+    waits.sort_by(f64::total_cmp);
+    let at = |percent: usize| {
+        let rank = (waits.len() * percent).div_ceil(100).max(1) - 1;
+        waits.get(rank).copied().unwrap_or(f64::NAN)
+    };
+    Spread { samples: waits.len(), p50: at(50), p90: at(90), p99: at(99), max: at(100) }
+}
