@@ -2,16 +2,22 @@
 //!
 //! # Bird's-eye view
 //!
-//! State is a fold over a log. The engine sees the events of one partition in log order and
+//! State is a fold over logs. The engine sees the events of one partition in log order and
 //! nothing else, so its state at an offset is a pure function of the log up to it, and whatever
-//! runs the engine over the same log with the same rules comes to the same decisions. A backtest
-//! is that fold over a file:
+//! runs the engine over the same log with the same rules comes to the same decisions: the live
+//! stream, a restart, a backtest, a simulation.
 //!
 //! ```text
-//! JSON lines ─▶ event::Decoder ─▶ engine::step ─▶ decisions, commands, account records
-//!                                   ▲      │
-//! YAML, CSV ─▶ rule::load ─▶ Plan ──┘      └─▶ partial aggregates ─▶ engine::step
+//!  points.events ──▶ stream::Worker (one thread: poll ▸ decode ▸ step ▸ transaction)
+//!   p0..pN            │  State per partition of the events: users        ┌▶ points.commands
+//!                     │  partial aggregates of keys that cross them ───▶ ├▶ tidegate.decisions ─▶ notify
+//!  <group>.partials ──┤  State per partition of the partials:            ├▶ points.quarantine
+//!                     │  devices, addresses, sources, global             └▶ tidegate.accounts
+//!                     └─ one Kafka transaction with the input offsets
 //! ```
+//!
+//! A worker that starts reads each of its partitions from the beginning of the log, without
+//! output, up to what the group has committed, and goes on from there.
 //!
 //! # Code map
 //!
@@ -20,11 +26,16 @@
 //! - [`engine`]: [`engine::step`] over a [`engine::State`]: watermark, duplicates, windows,
 //!   baselines, firing, holds. A key that crosses partitions (device, address, source, global)
 //!   leaves as a record of [`engine::PartialsOutbox`] and is judged where it comes in again.
-//! - [`config`]: settings of the fold, from a file.
+//! - [`config`]: settings: file, environment and flags in, one checked value out.
+//! - [`stream`]: [`stream::Worker`] over the narrow [`stream::Log`]; Kafka behind it in
+//!   [`stream::kafka`], whose `native` file holds all `unsafe` there is; the simulation's log is in
+//!   `tests/it/sim`.
+//! - [`notify`]: a consumer of its own from decisions to receivers.
+//! - [`http`]: health, metrics, the status page.
+//! - [`service`]: a running instance, wired from these rooms.
 //! - [`backtest`]: the fold over a file of events, and the tests that stand beside rules.
-//! - [`generate`]: seeded streams of events with labelled abuse.
-//! - [`stream`]: what a worker needs of a log.
-//! - [`demo`]: the detector between stand-ins, to look at.
+//! - [`generate`]: seeded streams of events with labelled abuse, and their score.
+//! - [`demo`]: the whole with stand-ins for Kafka and the receivers' far ends.
 //! - [`cli`]: arguments to one call per command.
 //!
 //! # Invariants
@@ -34,6 +45,9 @@
 //! - `event` knows no other room, and `rule` does not know `engine`.
 //! - No error leaves [`engine::step`]: bad input is counted and named by [`engine::Outcome`].
 //! - Outside the engine nothing chooses an id, a threshold or a text of a decision.
+//! - Nothing that depends on when a flush happened enters a state.
+//! - Nothing leaves a worker outside a transaction, and no state outlives the loss of its partition.
+//! - No notice is waited for by detection.
 //! - No rule set is loaded in part.
 //!
 //! # Time
@@ -49,6 +63,10 @@
 //! silence, and consumed = accepted + duplicate + late + quarantined.
 //!
 //! # Delivery
+//!
+//! Outputs wait in an outbox and are produced at a flush, in one transaction with the offsets.
+//! After an abort state and outbox stay as they are and the flush is tried again; a worker that
+//! cannot go on is dropped whole and built anew from the log.
 //!
 //! The ids of decisions and commands depend on the rule, the key, the level and the event (for
 //! keys that cross partitions: on the place in the log of partial aggregates), so that whoever
