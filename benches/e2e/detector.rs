@@ -120,7 +120,9 @@ pub(crate) fn measure(bed: &Bed, input: &Input, rules: Rules, binary: &Path) -> 
 
     let rest = per_event(input.events - first, (ended - began).as_secs_f64(), cpu);
     let whole = per_event(input.events, 1.0, cpu);
-    let metric = |name: &str, label: &str| instance.metric(&format!("tidegate_{name}"), label);
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let metric =
+        |name: &str, label: &str| instance.metric(&format!("tidegate_{name}"), label) as f64;
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let per_user = |bytes: f64| bytes / input.users as f64;
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]

@@ -74,7 +74,7 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
         let began = Instant::now();
         let sent = produce(bed, options, &format!("{base}.events"));
         let cpu = (crate::report::cpu_seconds(&id) - before) / began.elapsed().as_secs_f64();
-        let freezes = f64::from(u32::try_from(sent.len()).unwrap());
+        let freezes = u64::try_from(sent.len()).unwrap();
         let until = Instant::now() + REST;
         while instance.metric("tidegate_commands_total", "freeze") < freezes
             && Instant::now() < until

@@ -1,6 +1,6 @@
 //! `tidegate run` as a process of its own, for tests from the outside.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -73,14 +73,14 @@ impl Instance {
         self.get("/readyz").0 == 200
     }
 
-    /// The sum of a metric over its labels, of those series that hold `label`.
-    pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
+    /// The sum of an integer metric over its labels, of those series that hold `label`.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> u64 {
         let (_, text) = self.get("/metrics");
         let series = text.lines().filter(|line| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with([' ', '{'])) && line.contains(label)
         });
-        series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        series.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     /// Ends it as `kill -9` does.
@@ -124,7 +124,8 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("{:#?}", self.log.0.lock().unwrap());
+            let log = self.log.0.lock().unwrap().join("\n");
+            std::io::stderr().write_all(log.as_bytes()).unwrap();
         }
         // Fails when it has ended already.
         let Ok(child) = self.child.get_mut() else { return };

@@ -34,15 +34,12 @@ fn parts_are_small_and_add_up_to_the_whole() {
     let mut sums: Vec<(String, Tally, Tally)> = Vec::new();
     for entry in parts.iter().flatten() {
         assert!(entry.of.values.len() <= 50);
-        match sums.iter_mut().find(|(key, ..)| key == entry.key) {
-            Some((_, of, to)) => {
-                of.add(&entry.of);
-                to.add(&entry.to);
-            }
-            None => {
-                let (of, to) = (entry.of.clone().into_owned(), entry.to.clone().into_owned());
-                sums.push((entry.key.to_owned(), of, to));
-            }
+        if let Some((_, of, to)) = sums.iter_mut().find(|(key, ..)| key == entry.key) {
+            of.add(&entry.of);
+            to.add(&entry.to);
+        } else {
+            let (of, to) = (entry.of.clone().into_owned(), entry.to.clone().into_owned());
+            sums.push((entry.key.to_owned(), of, to));
         }
     }
     let expected = whole
