@@ -251,6 +251,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
             }
             Err(failure) => return Err(failure),
         };
+        for part in &parts {
+            let labels = report::labels(part.place);
+            self.metrics.history_missing.with_label_values(&labels).set(0);
+        }
         for place in truncated {
             let origin = origin(place);
             tracing::warn!(topic = %origin.topic, partition = place.partition,

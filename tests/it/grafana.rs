@@ -90,6 +90,12 @@ fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
     dashboard["panels"].as_array().unwrap().iter()
 }
 
+/// The names of all series that `/metrics` must have.
+pub(crate) fn known() -> Vec<String> {
+    let plain = PLAIN.into_iter().map(str::to_owned);
+    plain.chain(HISTOGRAMS.into_iter().map(|name| format!("{name}_bucket"))).collect()
+}
+
 /// Every `PromQL` expression of dashboard and alerts, Grafana's variables filled in: what shows
 /// it and the expression.
 pub(crate) fn queries() -> Vec<(String, String)> {

@@ -14,6 +14,7 @@ mod notify_run;
 mod process;
 mod rules;
 mod run;
+mod scrape;
 mod shipped;
 mod sim;
 mod tidy;

@@ -31,13 +31,13 @@ rules:
 ";
 
 /// A folder with configuration, rules and a list, and the names of its topics.
-struct Setup {
+pub(crate) struct Setup {
     folder: TempDir,
     base: String,
 }
 
 impl Setup {
-    fn new(brokers: &str, name: &str, more: &str) -> Setup {
+    pub(crate) fn new(brokers: &str, name: &str, more: &str) -> Setup {
         let setup = Setup { folder: tempfile::tempdir().unwrap(), base: unique(name) };
         let base = &setup.base;
         let config = format!(
@@ -61,11 +61,11 @@ impl Setup {
         std::fs::rename(place.with_extension("new"), place).unwrap();
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn topic(&self, name: &str) -> String {
+    pub(crate) fn topic(&self, name: &str) -> String {
         format!("{}.{name}", self.base)
     }
 
@@ -78,7 +78,7 @@ impl Setup {
 }
 
 /// An event of the pipeline: (key, JSON).
-fn event(n: u64, user: &str, points: u64) -> (String, String) {
+pub(crate) fn event(n: u64, user: &str, points: u64) -> (String, String) {
     let value = json!({ "id": format!("e-{n}"), "ts": 1_763_780_000_000 + n * 20, "user": user,
         "kind": "issue", "points": points, "source": "signin" });
     (user.to_owned(), value.to_string())
