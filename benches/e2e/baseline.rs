@@ -11,7 +11,7 @@ use tidegate::stream::Polled;
 use tidegate::stream::kafka::Reader;
 
 use crate::bed::{Bed, Input};
-use crate::report::cpu_seconds;
+use crate::report::{cpu_seconds, memory_bytes};
 
 const MAX_BYTES: usize = 65_536;
 
@@ -46,6 +46,8 @@ impl Kind {
 pub(crate) struct Pass {
     pub(crate) events_per_second: f64,
     pub(crate) cpu_seconds_per_million: f64,
+    /// Most resident memory.
+    pub(crate) peak_bytes: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,7 +120,7 @@ pub(crate) fn consume(arguments: &Arguments) -> Pass {
     let took = began.unwrap().elapsed().as_secs_f64();
     let cpu = cpu_seconds("self") - cpu;
     assert_eq!(understood, total, "some records were not understood");
-    per_event(total, took, cpu)
+    Pass { peak_bytes: memory_bytes("self").peak, ..per_event(total, took, cpu) }
 }
 
 fn understands(kind: Kind, decoder: &Decoder, value: &[u8]) -> bool {
@@ -141,10 +143,12 @@ impl Wire<'_> {
     }
 }
 
+/// The memory is left to the caller.
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 pub(crate) fn per_event(events: u64, seconds: f64, cpu: f64) -> Pass {
     Pass {
         events_per_second: events as f64 / seconds,
         cpu_seconds_per_million: cpu * 1e6 / events as f64,
+        peak_bytes: 0,
     }
 }

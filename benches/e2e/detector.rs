@@ -61,8 +61,8 @@ impl Rules {
 pub(crate) struct Detected {
     #[serde(flatten)]
     pub(crate) pass: Pass,
-    /// Resident at the start, at the end, and at most.
-    pub(crate) rss_bytes: [u64; 3],
+    /// Resident at the start and at the end.
+    pub(crate) rss_bytes: [u64; 2],
     /// Growth of the resident memory by distinct user.
     pub(crate) rss_bytes_per_user: f64,
     /// State by its own account, by distinct user.
@@ -127,8 +127,12 @@ pub(crate) fn measure(bed: &Bed, input: &Input, rules: Rules, binary: &Path) -> 
     let per_user = |bytes: f64| bytes / input.users as f64;
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let detected = Detected {
-        pass: Pass { events_per_second: rest.events_per_second, ..whole },
-        rss_bytes: [memory.resident, memory_after.resident, memory_after.peak],
+        pass: Pass {
+            events_per_second: rest.events_per_second,
+            peak_bytes: memory_after.peak,
+            ..whole
+        },
+        rss_bytes: [memory.resident, memory_after.resident],
         rss_bytes_per_user: per_user(memory_after.resident.saturating_sub(memory.resident) as f64),
         state_bytes_per_user: per_user(metric("state_bytes", "")),
         decisions: metric("decisions_total", ""),

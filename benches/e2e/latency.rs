@@ -101,6 +101,9 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
 fn produce(bed: &Bed, options: &Options, topic: &str) -> Vec<Instant> {
     let mut config = bed.client();
     config.set("acks", "1").set("linger.ms", "0").set("partitioner", "murmur2_random");
+    // As the Java client has it. With librdkafka's million a slow broker gets a queue of requests
+    // of one record each, and that queue is all that is measured.
+    config.set("max.in.flight.requests.per.connection", "5");
     let producer: BaseProducer = config.create().unwrap();
     let every = (options.latency_rate / options.freezes.max(1)).max(1);
     let length = Duration::from_secs(options.latency_seconds) + WARM_UP;

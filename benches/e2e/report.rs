@@ -78,19 +78,22 @@ impl Report {
     }
 
     fn throughput(&self, text: &mut String) {
-        writeln!(text, "\n{:<34}{:>12}{:>12}{:>12}", "", "events/s", "CPU-s/M", "to (b)").unwrap();
+        let head = ["events/s", "CPU-s/M", "to (b)", "peak MiB"];
+        writeln!(text, "\n{:<34}{}", "", head.map(|name| format!("{name:>10}")).concat()).unwrap();
         let mut line = |title: &str, passes: &dyn Fn(&Run) -> Option<Pass>| {
             let of = |figure: &dyn Fn(&Run, Pass) -> Option<f64>| {
                 median(self.runs.iter().filter_map(|run| figure(run, passes(run)?)))
             };
             let rate = of(&|_, pass| Some(pass.events_per_second));
             let cost = of(&|_, pass| Some(pass.cpu_seconds_per_million));
+            let peak = of(&|_, pass| Some(mebibytes(pass.peak_bytes)));
             let ratio = of(&|run, pass| {
                 let parse = run.baselines.get(&Kind::Parse)?;
                 Some(pass.cpu_seconds_per_million / parse.cpu_seconds_per_million)
             });
             if !rate.is_nan() {
-                writeln!(text, "{title:<34}{rate:>12.0}{cost:>12.3}{ratio:>11.2}x").unwrap();
+                writeln!(text, "{title:<34}{rate:>10.0}{cost:>10.3}{ratio:>10.2}{peak:>10.0}")
+                    .unwrap();
             }
         };
         for kind in Kind::ALL {
@@ -109,18 +112,16 @@ impl Report {
             if of(&|run| run.decisions).is_nan() {
                 continue;
             }
-            #[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
-            let rss = |at: usize| of(&|run| run.rss_bytes[at] as f64) / f64::from(1 << 20);
+            let rss = |at: usize| of(&|run| mebibytes(run.rss_bytes[at]));
             writeln!(
                 text,
-                "\n{}\n  memory    RSS {:.0} MiB at the start, {:.0} at the end, {:.0} at most\n  \
+                "\n{}\n  memory    RSS {:.0} MiB at the start, {:.0} at the end\n  \
                  per user  {:.0} bytes of RSS growth, {:.0} of state by its own account\n  \
                  output    {:.0} decisions, {:.0} commands, {:.0} transactions; {:.0} events not \
                  accepted",
                 rules.title(),
                 rss(0),
                 rss(1),
-                rss(2),
                 of(&|run| run.rss_bytes_per_user),
                 of(&|run| run.state_bytes_per_user),
                 of(&|run| run.decisions),
@@ -161,6 +162,11 @@ impl Report {
         )
         .unwrap();
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// Not a number when there are none.
