@@ -27,6 +27,7 @@
 //!   baselines, firing, holds. A key that crosses partitions (device, address, source, global)
 //!   leaves as a record of [`engine::PartialsOutbox`] and is judged where it comes in again.
 //! - [`config`]: settings: file, environment and flags in, one checked value out.
+//! - [`control`]: rule files and lists from disk.
 //! - [`stream`]: [`stream::Worker`] over the narrow [`stream::Log`]; Kafka behind it in
 //!   [`stream::kafka`], whose `native` file holds all `unsafe` there is; the simulation's log is in
 //!   `tests/it/sim`.
@@ -78,6 +79,7 @@ pub mod rule;
 pub mod engine;
 
 pub mod config;
+pub mod control;
 
 pub mod backtest;
 pub mod cli;

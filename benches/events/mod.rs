@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tidegate::cli::rules::read_rules;
+use tidegate::control::read_rules;
 use tidegate::engine::{Input, Lists, Origin, Output, Plan, Settings, State, step};
 use tidegate::event::Decoder;
 use tidegate::rule::{Source, load};

@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::backtest::{self, Backtest};
 use crate::cli::Format;
-use crate::cli::rules::{LoadError, read_rules};
 use crate::config::{FoldConfig, read_fold};
+use crate::control::{LoadError, read_rules};
 use crate::engine::{Effect, Lists, Plan};
 
 #[derive(Debug, clap::Args)]

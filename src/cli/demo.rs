@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::cli::Format;
-use crate::cli::rules::LoadError;
 use crate::cli::run::{LogFormat, start_log};
+use crate::control::LoadError;
 use crate::demo::{self, Delivered, Options, Outcome, Tally};
 
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use crate::backtest::cases::{CaseResult, parse, run_case};
-use crate::cli::rules::{LoadError, read_rules};
+use crate::control::{LoadError, read_rules};
 use crate::engine::Lists;
 use crate::rule::{Check, RuleSet};
 

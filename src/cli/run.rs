@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::rules::LoadError;
 use crate::config::{Config, Sources};
+use crate::control::LoadError;
 use crate::service::{self, InstanceLock, RuleFiles};
 use crate::stream::kafka::prepare;
 

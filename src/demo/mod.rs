@@ -80,7 +80,7 @@ pub struct Outcome {
 /// Runs the demo to its end or to a signal.
 ///
 /// # Errors
-/// When it cannot start: rules with faults (as [`crate::cli::rules::LoadError`]), an address that
+/// When it cannot start: rules with faults (as [`crate::control::LoadError`]), an address that
 /// is taken, a folder that cannot be written.
 pub async fn run(options: &Options) -> Result<Outcome> {
     let mut show = Show::open(options).await?;

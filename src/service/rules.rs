@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::cli::rules::{LoadError, list_path, read_rules, rule_files};
 use crate::config::Config;
+use crate::control::{LoadError, list_path, read_rules, rule_files};
 use crate::engine::{Decision, Lists, Plan, Settings};
 use crate::event::EventTime;
 use crate::metrics::Metrics;

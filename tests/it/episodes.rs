@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidegate::backtest::Backtest;
-use tidegate::cli::rules::read_rules;
+use tidegate::control::read_rules;
 use tidegate::engine::{Effect, Lists, Plan, Settings};
 use tidegate::event::Decoder;
 use tidegate::generate::score::{Score, Table, Verdict};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tidegate::backtest::{Backtest, Summary, run};
-use tidegate::cli::rules::read_rules;
 use tidegate::config::{FoldConfig, read_fold};
+use tidegate::control::read_rules;
 use tidegate::engine::{Effect, Lists, Plan, Settings};
 
 const BASE: &str = "2025-11-22T00:00:00Z";

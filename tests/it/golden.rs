@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use tidegate::backtest::Backtest;
-use tidegate::cli::rules::read_rules;
+use tidegate::control::read_rules;
 use tidegate::engine::{Effect, Input, Lists, Origin, Output, Plan, Settings, State, step};
 use tidegate::event::Decoder;
 use tidegate::rule::{Source, load};

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
-use tidegate::cli::rules::{LoadError, check, read_rules};
+use tidegate::cli::rules::check;
+use tidegate::control::{LoadError, read_rules};
 use tidegate::event::EventTime;
 use tidegate::rule::{
     Check, Method, RuleSet, Side, Source, Window, load, parse_instant, parse_list, schema,
