@@ -39,7 +39,8 @@ pub(crate) struct Input {
 impl Bed {
     /// At `brokers`, or with a broker of its own.
     pub(crate) fn new(brokers: Option<&str>) -> Bed {
-        let broker = brokers.is_none().then(|| Broker::new(&[]));
+        // Java's own choice of compilers: the tests' quick start costs each request twice the time.
+        let broker = brokers.is_none().then(|| Broker::new(&[], &["-Xmx1g"]));
         let own = || broker.as_ref().map(|broker| broker.address().to_owned());
         Bed {
             address: brokers.map(str::to_owned).or_else(own).unwrap(),

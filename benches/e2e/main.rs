@@ -97,7 +97,7 @@ enum Child {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
     if let Some(Child::Baseline(arguments)) = cli.child {
         println!("{}", serde_json::to_string(&baseline::consume(&arguments)).unwrap());
         return ExitCode::SUCCESS;
@@ -110,6 +110,8 @@ fn main() -> ExitCode {
         eprintln!("e2e: needs java and mvn to start a Kafka, or one that runs: --brokers");
         return ExitCode::from(2);
     }
+    // It runs in a folder of its own.
+    cli.options.binary = std::path::absolute(&cli.options.binary).unwrap();
     measure(&cli.options);
     ExitCode::SUCCESS
 }

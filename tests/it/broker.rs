@@ -33,6 +33,9 @@ const VERSION: &str = "4.1.0";
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const STEP: Duration = Duration::from_millis(50);
 
+/// Java's flags for a broker that starts soon and does little.
+const QUICK: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>test</groupId><artifactId>broker</artifactId><version>1</version>
@@ -69,6 +72,7 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) struct Broker {
     folder: TempDir,
+    flags: &'static [&'static str],
     class_path: String,
     cluster: String,
     address: String,
@@ -84,12 +88,12 @@ struct Running {
 /// The broker of this test binary, started at first use; `None` where it is not wanted.
 pub(crate) fn shared() -> Option<&'static Broker> {
     static BROKER: OnceLock<Broker> = OnceLock::new();
-    wanted().then(|| BROKER.get_or_init(|| Broker::new(&[])))
+    wanted().then(|| BROKER.get_or_init(|| Broker::new(&[], &QUICK)))
 }
 
 /// A broker of one's own, with server properties beside the usual ones.
 pub(crate) fn private(properties: &[(&str, &str)]) -> Option<Broker> {
-    wanted().then(|| Broker::new(properties))
+    wanted().then(|| Broker::new(properties, &QUICK))
 }
 
 /// A name that no other test uses, in this run or another.
@@ -182,11 +186,12 @@ fn server_properties(data: &Path, ports: [u16; 2], more: &[(&str, &str)]) -> Str
 
 impl Broker {
     #[expect(clippy::panic, reason = "a test helper that cannot go on should stop the test")]
-    pub(crate) fn new(properties: &[(&str, &str)]) -> Broker {
+    pub(crate) fn new(properties: &[(&str, &str)], flags: &'static [&'static str]) -> Broker {
         let place =
             tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let mut broker = Broker {
             folder: place.unwrap(),
+            flags,
             class_path: class_path(),
             cluster: String::new(),
             address: String::new(),
@@ -412,7 +417,7 @@ impl Broker {
 
     fn java(&self) -> Command {
         let mut java = Command::new("java");
-        java.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        java.args(self.flags);
         java.args(["-Dorg.apache.logging.log4j.level=WARN", "-cp", &self.class_path]);
         java
     }
