@@ -9,7 +9,7 @@ use crate::stream::{Place, Produce, Record, Source};
 
 /// What all partitions of a worker share while records are applied.
 #[derive(Debug)]
-pub(crate) struct Bench {
+pub(crate) struct Workbench {
     pub(crate) plan: Arc<Plan>,
     pub(crate) decoder: Decoder,
     pub(crate) max_bytes: usize,
@@ -80,7 +80,7 @@ impl Part {
     }
 
     /// Folds one record in. Its outputs wait in `bench` and `output` until the next flush.
-    pub(crate) fn apply(&mut self, record: &Record<'_>, bench: &mut Bench, now_us: i64) {
+    pub(crate) fn apply(&mut self, record: &Record<'_>, bench: &mut Workbench, now_us: i64) {
         if record.offset < self.next {
             return;
         }
@@ -122,7 +122,7 @@ impl Part {
     }
 
     /// Steps over one record of the events topic; the reason when it belongs in quarantine.
-    fn event(&mut self, record: &Record<'_>, bench: &mut Bench, live: bool) -> Option<Reason> {
+    fn event(&mut self, record: &Record<'_>, bench: &mut Workbench, live: bool) -> Option<Reason> {
         let value = record.value.unwrap_or_default();
         match bench.decoder.decode(value, bench.max_bytes) {
             Ok(event) => {
@@ -165,7 +165,7 @@ impl Part {
     /// Moves what waits into the outbox of the next transaction.
     pub(crate) fn collect(
         &mut self,
-        bench: &mut Bench,
+        bench: &mut Workbench,
         partitions: u32,
         flush_us: i64,
         now_us: i64,
@@ -189,7 +189,7 @@ impl Part {
     /// even without events. `None` where nobody listens.
     pub(crate) fn heartbeat(
         &self,
-        bench: &Bench,
+        bench: &Workbench,
         flush_us: i64,
         now_us: i64,
     ) -> Option<(bool, bool)> {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use crate::engine::Origin;
 use crate::event::Decoder;
 use crate::metrics::Metrics;
-use crate::stream::part::{Bench, Part};
+use crate::stream::part::{Part, Workbench};
 use crate::stream::restore::{self, Restored};
 use crate::stream::shared::{PlanCell, Recent, WorkerView};
 use crate::stream::{Batch, Clock, Failure, Log, Place, Polled, Rebalance, Source};
@@ -58,7 +58,7 @@ pub struct Worker<L, C> {
     settings: WorkerSettings,
     plans: Arc<PlanCell>,
     plan_number: u64,
-    bench: Bench,
+    bench: Workbench,
     parts: BTreeMap<Place, Part>,
     /// States of partitions that were taken away and may come back.
     parked: BTreeMap<Place, Part>,
@@ -88,7 +88,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let (plan, plan_number) = plans.get();
         let (metrics, view, recent) = outside;
         let now_us = clock.now_us();
-        let bench = Bench {
+        let bench = Workbench {
             plan,
             decoder,
             max_bytes: settings.max_bytes,
@@ -363,7 +363,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 }
 
-impl Bench {
+impl Workbench {
     /// Forgets what was put out.
     fn clear(&mut self) {
         self.outbox.clear();
