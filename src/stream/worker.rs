@@ -123,7 +123,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// takes longer.
     ///
     /// # Errors
-    /// [`Failure::Fatal`]: build a new worker. [`Failure::Replaced`]: end the process.
+    /// [`Failure::Fatal`] and [`Failure::Replaced`]: build a new worker; after the latter again and
+    /// again, end the process.
     pub fn turn(&mut self) -> Result<(), Failure> {
         self.take_plan()?;
         self.poll()?;
@@ -151,11 +152,6 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let now_us = self.clock.now_us();
         self.report_now(now_us);
         Ok(self.log)
-    }
-
-    /// Ends at once, as a crash would; for simulations.
-    pub fn into_log(self) -> L {
-        self.log
     }
 
     fn poll(&mut self) -> Result<(), Failure> {

@@ -149,3 +149,22 @@ fn decisions_for_users_equal_those_of_a_backtest() {
         .sum();
     assert_eq!(consumed, 3_000);
 }
+
+#[test]
+fn more_workers_than_partitions_are_ready_with_nothing_to_do() {
+    let Some(broker) = broker::shared() else { return };
+    let settings = kafka(broker, &unique("crowd"));
+    let (fleet, metrics) = start(&settings, RULES, 6);
+    wait("each partition has its worker, and all six are ready", || {
+        let views = fleet.views();
+        let busy = views.iter().filter(|view| view.partitions.len() == 2).count();
+        let idle = views.iter().filter(|view| view.partitions.is_empty()).count();
+        readiness(&views, 0).is_ok() && (busy, idle) == (4, 2)
+    });
+    broker.produce(&settings.topics.events, &events(200));
+    wait("all events are committed", || {
+        broker.committed(&settings.group, &settings.topics.events).values().sum::<i64>() == 200
+    });
+    fleet.stop();
+    assert_eq!(metrics.worker_restarts.get(), 0);
+}
