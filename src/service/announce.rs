@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::engine::{Decision, account_key};
-use crate::stream::kafka::KafkaSettings;
+use crate::stream::kafka::{KafkaSettings, unusable};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -21,7 +21,7 @@ impl Announcer {
     pub(super) fn new(settings: &KafkaSettings) -> Result<Announcer, String> {
         let mut config = settings.client("tidegate-service");
         config.set("enable.idempotence", "true").set("partitioner", "murmur2_random");
-        let producer = config.create().map_err(|error| error.to_string())?;
+        let producer = config.create().map_err(|error| unusable(&error))?;
         Ok(Announcer { producer, topic: settings.topics.decisions.to_string() })
     }
 

@@ -45,7 +45,7 @@ pub enum ServiceError {
 }
 
 /// Everything stops within this (C7); a broker that is away must not hold a process back.
-const STOP: Duration = Duration::from_secs(8);
+const STOP: Duration = Duration::from_secs(6);
 /// Rule files and lists are looked at so often, and at once on SIGHUP (R17: within 5 s).
 const LOOK: Duration = Duration::from_secs(1);
 /// Pause between two tries to reach a broker.

@@ -113,6 +113,8 @@ pub struct Bounds {
 pub trait Log {
     /// Hands what has arrived to `visit`; waits at most `wait_ms` for a first record.
     fn poll(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure>;
+    /// Lets changes of assignment and faults come in, but no records; takes `wait_ms`.
+    fn serve(&mut self, wait_ms: u64) -> Result<(), Failure>;
     /// The changes of assignment since the last call, the oldest first.
     fn rebalances(&mut self) -> Vec<Rebalance>;
     /// Read exactly these partitions from these offsets on.

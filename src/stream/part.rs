@@ -31,7 +31,7 @@ pub(crate) struct Part {
     pub(crate) next: i64,
     /// Records before this offset were committed before: they rebuild state and emit nothing.
     pub(crate) emit_from: i64,
-    /// What the group has committed.
+    /// What the group has committed; -1 when nothing.
     pub(crate) committed: i64,
     pub(crate) at_end: bool,
     pub(crate) last_input_us: i64,
@@ -67,12 +67,15 @@ impl Part {
         }
     }
 
-    /// Owned anew: what lies before `committed` is rebuilt without output.
-    pub(crate) fn resume(&mut self, committed: i64, now_us: i64) {
-        self.emit_from = committed;
+    /// Owned anew: what lies before `from` is rebuilt without output. `committed` is what the
+    /// group has committed; nothing yet, and `from` is to be committed at once, so that it stays
+    /// the same for whoever comes next.
+    pub(crate) fn resume(&mut self, from: i64, committed: Option<i64>, now_us: i64) {
+        let committed = committed.unwrap_or(-1);
+        self.emit_from = from;
         self.committed = committed;
         self.at_end = false;
-        self.restored = self.next >= committed;
+        self.restored = self.next >= from;
         self.assigned_us = now_us;
         self.last_input_us = now_us;
         self.told_us = i64::MIN;
@@ -148,13 +151,19 @@ impl Part {
         }
     }
 
-    /// The partition is read to its end. A gap of transaction markers may lie before it.
-    pub(crate) fn ended(&mut self) {
+    /// The partition is read to its end, at this offset: transaction markers may lie before it.
+    pub(crate) fn ended(&mut self, at: i64) {
         self.at_end = true;
-        self.next = self.next.max(self.emit_from);
+        self.next = self.next.max(at).max(self.emit_from);
         if !self.restored {
             self.finish_restore();
         }
+    }
+
+    /// The offset that the next transaction should commit.
+    pub(crate) fn due_offset(&self) -> Option<i64> {
+        let due = if self.restored { self.next } else { self.emit_from };
+        (due > self.committed).then_some(due)
     }
 
     fn finish_restore(&mut self) {

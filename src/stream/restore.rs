@@ -32,39 +32,39 @@ pub(crate) fn parts(
     let mut plans = Vec::new();
     for (place, committed) in places.iter().zip(offsets) {
         let bounds = log.bounds(*place)?;
-        let committed = match (committed, start) {
+        let from = match (committed, start) {
             (Some(committed), _) => committed,
             (None, Start::Latest) if place.source == crate::stream::Source::Events => bounds.high,
             (None, _) => bounds.low,
         };
-        if committed < bounds.low {
+        if from < bounds.low {
             return Err(Failure::Fatal(format!(
-                "{}: records {committed} to {} were deleted before they were read; lengthen the \
+                "{}: records {from} to {} were deleted before they were read; lengthen the \
                  topic's retention, and to go on without them move the group's offset there",
                 name(origin, *place),
                 bounds.low
             )));
         }
-        if committed > bounds.high {
+        if from > bounds.high {
             return Err(Failure::Fatal(format!(
-                "{}: the group has committed offset {committed}, but the log ends at {}: was the \
+                "{}: the group has committed offset {from}, but the log ends at {}: was the \
                  topic made anew? delete the group's offsets to start over",
                 name(origin, *place),
                 bounds.high
             )));
         }
-        plans.push((*place, committed, bounds.low));
+        plans.push((*place, (from, committed), bounds.low));
     }
     let mut restored = Restored { parts: Vec::new(), truncated: Vec::new() };
-    for (place, committed, low) in plans {
-        let kept = parked.remove(&place).filter(|part| part.next <= committed && part.next >= low);
+    for (place, (from, committed), low) in plans {
+        let kept = parked.remove(&place).filter(|part| part.next <= from && part.next >= low);
         let mut part = kept.unwrap_or_else(|| {
             if low > 0 {
                 restored.truncated.push(place);
             }
             Part::new(place, origin(place), low)
         });
-        part.resume(committed, now_us);
+        part.resume(from, committed, now_us);
         restored.parts.push(part);
     }
     Ok(restored)

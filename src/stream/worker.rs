@@ -70,6 +70,9 @@ pub struct Worker<L, C> {
     recent: Arc<Recent>,
     last_commit_us: i64,
     not_before_us: i64,
+    /// Since when no commit has succeeded, and the last reason.
+    failing_since_us: Option<i64>,
+    failure: String,
     /// Everything that had been fetched is applied.
     drained: bool,
     contact_us: i64,
@@ -113,6 +116,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             recent,
             last_commit_us: now_us,
             not_before_us: i64::MIN,
+            failing_since_us: None,
+            failure: String::new(),
             drained: true,
             contact_us: now_us,
             reported_us: i64::MIN,
@@ -156,6 +161,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn poll(&mut self) -> Result<(), Failure> {
         let now_us = self.clock.now_us();
+        if self.failing_since_us.is_some() {
+            // Memory is bounded: no more comes in until what waits is committed.
+            return self.log.serve(POLL_MAX_MS);
+        }
         let (parts, bench) = (&mut self.parts, &mut self.bench);
         let mut seen = false;
         let waits = if bench.tipped.is_empty() { POLL_MAX_MS } else { 0 };
@@ -166,9 +175,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
                     part.apply(&record, bench, now_us);
                 }
             }
-            Polled::End(place, _) => {
+            Polled::End(place, at) => {
                 if let Some(part) = parts.get_mut(&place) {
-                    part.ended();
+                    part.ended(at);
                 }
             }
         };
@@ -185,7 +194,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// A new plan takes effect between two transactions.
     fn take_plan(&mut self) -> Result<(), Failure> {
-        if self.plans.number() == self.plan_number || !self.flush()? {
+        let waits = self.clock.now_us() < self.not_before_us;
+        if self.plans.number() == self.plan_number || waits || !self.flush()? {
             return Ok(());
         }
         let (plan, number) = self.plans.get();
@@ -220,6 +230,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 }
                 // A state that is ahead of the commit goes, and so does what it put out.
                 self.bench.clear();
+                self.failing_since_us = None;
                 self.log.unassign()?;
             }
         }
@@ -291,9 +302,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
         for part in self.parts.values_mut() {
             part.collect(&mut self.bench, self.settings.partitions, flush_us, now_us);
         }
-        let moved = |part: &&Part| part.restored && part.next > part.committed;
-        let offsets: Vec<(Place, i64)> =
-            self.parts.values().filter(moved).map(|part| (part.place, part.next)).collect();
+        let due = |part: &Part| Some((part.place, part.due_offset()?));
+        let offsets: Vec<(Place, i64)> = self.parts.values().filter_map(due).collect();
         if offsets.is_empty() && self.bench.outbox.is_empty() {
             return Ok(true);
         }
@@ -303,6 +313,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 let done_us = self.clock.now_us();
                 self.last_commit_us = done_us;
                 self.contact_us = done_us;
+                self.failing_since_us = None;
                 self.committed(&offsets, now_us, done_us);
                 return Ok(true);
             }
@@ -310,9 +321,14 @@ impl<L: Log, C: Clock> Worker<L, C> {
         };
         match failure {
             Failure::Retriable(reason) | Failure::Aborted(reason) => {
-                tracing::warn!(slot = %self.settings.slot, reason, "a commit will be tried again");
+                let told = self.failing_since_us.is_some();
+                if !told {
+                    tracing::warn!(slot = %self.settings.slot, reason, "a commit will be tried again");
+                }
                 self.metrics.transactions.with_label_values(&["aborted"]).inc();
                 self.not_before_us = now_us + RETRY_US;
+                self.failing_since_us.get_or_insert(now_us);
+                self.failure = reason;
                 Ok(false)
             }
             Failure::TooLarge(outputs) => {
@@ -324,25 +340,28 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
     }
 
-    /// The broker refused outputs for their size: the largest quarantine copy among them goes
-    /// without its value (E4).
+    /// The broker refused outputs for their size: the largest quarantine copies among them go
+    /// without their values (E4). A refused batch names small ones, too: they get another try.
     fn shrink(&mut self, refused: &[usize]) -> Result<(), Failure> {
         let size = |at: &usize| {
             let output = self.bench.outbox.get(*at)?;
             let copy = output.sink == crate::stream::Sink::Quarantine;
             output.value.as_ref().filter(|_| copy).map(Vec::len)
         };
-        let largest = refused.iter().copied().max_by_key(|at| size(at));
-        match largest.filter(|at| size(at).is_some()) {
-            Some(at) => {
-                self.bench.outbox[at].value = None;
-                Ok(())
-            }
-            None => Err(Failure::Fatal(
+        let sizes: Vec<(usize, usize)> =
+            refused.iter().filter_map(|at| Some((*at, size(at)?))).collect();
+        let Some(largest) = sizes.iter().map(|(_, size)| *size).max() else {
+            return Err(Failure::Fatal(
                 "an output is larger than its topic takes: raise the topic's max.message.bytes"
                     .to_owned(),
-            )),
+            ));
+        };
+        for (at, size) in sizes {
+            if size * 2 >= largest {
+                self.bench.outbox[at].value = None;
+            }
         }
+        Ok(())
     }
 
     fn keep_contact(&mut self, now_us: i64) -> Result<(), Failure> {
@@ -365,5 +384,6 @@ impl Workbench {
         self.outbox.clear();
         self.notes.clear();
         self.tipped.clear();
+        self.key_mismatches = 0;
     }
 }

@@ -339,3 +339,18 @@ fn of_two_machines_with_one_name_one_ends_and_says_why() {
     wait("the other goes on", || other.is_ready());
     assert!(other.stop().0.success());
 }
+
+#[test]
+fn a_property_that_kafka_does_not_know_ends_the_start_without_its_value() {
+    // No broker is needed.
+    let setup = Setup::new("127.0.0.1:9", "typo", "");
+    let config = std::fs::read_to_string(setup.path().join("tidegate.yaml")).unwrap();
+    let config = config.replace("kafka: {", "kafka: { properties: { sasl.passwrod: hunter2 },");
+    setup.write("tidegate.yaml", &config);
+    let mut run = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    run.args(["run", "--listen", "127.0.0.1:0"]).current_dir(setup.path());
+    let run = run.output().unwrap();
+    assert_eq!(run.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(said.contains("sasl.passwrod") && !said.contains("hunter2"), "{said}");
+}

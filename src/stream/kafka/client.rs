@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 
 use crate::stream::Sink;
 
@@ -50,6 +51,16 @@ pub struct KafkaSettings {
 impl std::fmt::Debug for KafkaSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KafkaSettings").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+/// Why a client cannot be made. The value of a setting may be a secret and is left out.
+pub(crate) fn unusable(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, _, key, _) => {
+            format!("kafka.properties.{key}: no such property, or a value it does not take")
+        }
+        other => other.to_string(),
     }
 }
 

@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
-use crate::stream::kafka::client::{KafkaSettings, TopicNames};
+use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::Complaints;
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
 use crate::stream::shared::lock;
@@ -27,6 +27,8 @@ const ASK: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_mins(1);
 /// `message.timeout.ms`, and some more.
 const SENT: Duration = Duration::from_secs(15);
+/// A little less than `transaction.timeout.ms`.
+const LONG: Duration = Duration::from_secs(9);
 /// Rebalances and errors are looked for so often.
 const SERVE: Duration = Duration::from_millis(10);
 
@@ -121,7 +123,7 @@ impl KafkaLog {
     /// # Errors
     /// Retriable when the broker does not answer, fatal when a setting cannot be used.
     pub fn open(settings: &KafkaSettings, slot: &str) -> Result<KafkaLog, Failure> {
-        let made = |error: KafkaError| Failure::Fatal(error.to_string());
+        let made = |error: KafkaError| Failure::Fatal(unusable(&error));
         let config = settings.producer(slot);
         let producer: BaseProducer<Reports> =
             BaseProducer::from_config_and_context(&config, Reports::default()).map_err(made)?;
@@ -279,7 +281,7 @@ impl Drop for KafkaLog {
 
 impl Log for KafkaLog {
     fn poll(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure> {
-        self.serve(visit)?;
+        KafkaLog::serve(self, visit)?;
         let names = &self.settings.topics;
         let mut fault = None;
         self.queue.take(wait_ms, &mut |item| match item {
@@ -299,11 +301,20 @@ impl Log for KafkaLog {
                 if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF {
                     visit(Polled::End(place, offset));
                 } else {
-                    fault = Some(KafkaError::MessageConsumption(code.into()));
+                    let lost = RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
+                    // Told once only: no other fault may hide it.
+                    if fault.is_none() || code == lost {
+                        fault = Some(KafkaError::MessageConsumption(code.into()));
+                    }
                 }
             }
         });
         fault.map_or(Ok(()), |error| self.consumer_failure(&error))
+    }
+
+    fn serve(&mut self, wait_ms: u64) -> Result<(), Failure> {
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        KafkaLog::serve(self, &mut |_| {})
     }
 
     fn rebalances(&mut self) -> Vec<Rebalance> {
@@ -360,8 +371,13 @@ impl Log for KafkaLog {
 
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
         lock(&self.producer.context().failed).clear();
+        let began = Instant::now();
         let failure = match self.transact(batch) {
             Ok(()) => return Ok(()),
+            // The broker ends a transaction that stays open too long as it fences a twin's.
+            Err(Failure::Replaced(reason)) if began.elapsed() >= LONG => {
+                return Err(Failure::Fatal(reason));
+            }
             Err(failure @ (Failure::Fatal(_) | Failure::Replaced(_))) => return Err(failure),
             Err(failure) => failure,
         };

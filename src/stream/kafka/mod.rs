@@ -9,6 +9,7 @@ mod reader;
 mod stand_in;
 mod topics;
 
+pub(crate) use client::unusable;
 pub use client::{KafkaSettings, TopicNames};
 pub use log::KafkaLog;
 pub use reader::Reader;

@@ -8,7 +8,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::stream::kafka::client::KafkaSettings;
+use crate::stream::kafka::client::{KafkaSettings, unusable};
 
 const ASK: Duration = Duration::from_secs(5);
 /// A topic just created is in every broker's metadata within so long.
@@ -28,6 +28,8 @@ pub enum TopicError {
         "the broker does not permit to create topic {topic}: {reason}; have it created with {partitions} partitions, or grant the right to create topics"
     )]
     NotPermitted { topic: String, partitions: i32, reason: String },
+    #[error("{0}")]
+    Settings(String),
     #[error("cannot create topic {topic}: {reason}")]
     Refused { topic: String, reason: String },
     #[error(
@@ -147,7 +149,7 @@ async fn make(settings: &KafkaSettings, missing: &[Wanted]) -> Result<(), TopicE
     }
     let unreachable = |error: KafkaError| TopicError::Unreachable(error.to_string());
     let admin: AdminClient<DefaultClientContext> =
-        settings.client("tidegate-topics").create().map_err(unreachable)?;
+        settings.client("tidegate-topics").create().map_err(unmade)?;
     let new: Vec<NewTopic<'_>> = missing
         .iter()
         .map(|topic| {
@@ -185,10 +187,15 @@ async fn make(settings: &KafkaSettings, missing: &[Wanted]) -> Result<(), TopicE
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn unmade(error: KafkaError) -> TopicError {
+    TopicError::Settings(unusable(&error))
+}
+
 /// Partitions of every topic of the cluster. Asks for all, so that asking creates none.
 fn counts(settings: &KafkaSettings) -> Result<BTreeMap<String, usize>, TopicError> {
     let unreachable = |error: KafkaError| TopicError::Unreachable(error.to_string());
-    let client: BaseConsumer = settings.client("tidegate-topics").create().map_err(unreachable)?;
+    let client: BaseConsumer = settings.client("tidegate-topics").create().map_err(unmade)?;
     let metadata = client.fetch_metadata(None, ASK).map_err(unreachable)?;
     let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
     Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())

@@ -9,6 +9,8 @@ use crate::stream::shared::{PartitionView, Phase, lock};
 use crate::stream::worker::Worker;
 use crate::stream::{Clock, Log, Place, Sink, Source};
 
+/// A worker whose commits fail for so long says so.
+const STUCK_US: i64 = 30_000_000;
 /// Gauges and the status page are brought up to date so often.
 const REPORT_US: i64 = 500_000;
 
@@ -72,8 +74,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         };
         let mut view = lock(&self.view);
         view.slot.clone_from(&self.settings.slot);
-        view.state = phase;
-        view.reason = None;
+        let failing = self.failing_since_us.filter(|since_us| now_us - since_us > STUCK_US);
+        view.state = if failing.is_some() { Phase::Stuck } else { phase };
+        view.reason = failing.map(|_| format!("no commit succeeds: {}", self.failure));
         view.contact_us = self.contact_us;
         view.partitions = partitions;
     }

@@ -251,7 +251,7 @@ impl SimLog {
 }
 
 impl Log for SimLog {
-    fn poll(&mut self, _: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure> {
+    fn serve(&mut self, _: u64) -> Result<(), Failure> {
         self.crash()?;
         self.advance(500);
         if !self.is_current() {
@@ -265,8 +265,13 @@ impl Log for SimLog {
         if rejoin {
             // Thrown out, and the loss has been told: the client joins again.
             self.epoch = self.broker.borrow_mut().join(&self.slot);
-            return Ok(());
+            self.positions.clear();
         }
+        Ok(())
+    }
+
+    fn poll(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure> {
+        self.serve(wait_ms)?;
         let broker = self.broker.clone();
         let broker = broker.borrow();
         let mut budget = self.rng.borrow_mut().random_range(0..40_usize);
