@@ -346,31 +346,18 @@ fn decision(plan: &Plan, rule: &Rule, key: &Map<String, Value>, firing: &Firing<
 fn exhausted(due: &Due<'_>, name: &str, budget: Budget) -> Decision {
     let whose = if name.is_empty() { "the shared budget" } else { "its budget" };
     let of = due.decision;
-    let mut key = Map::new();
-    key.insert("rule".to_owned(), due.rule.name.clone().into());
+    let rule = "tidegate.budget";
     Decision {
-        id: hex(&format!("tidegate.budget\u{1f}{name}\u{1f}{}", of.id)),
-        rule: "tidegate.budget".to_owned(),
-        level: 0,
-        severity: Severity::Critical,
+        id: hex(&format!("{rule}\u{1f}{name}\u{1f}{}", of.id)),
+        mode: of.mode.clone(),
+        trigger: of.trigger.clone(),
         summary: format!(
             "rule {}: {whose} of {} freezes per {} is exhausted, further freezes become reviews",
             due.rule.name,
             budget.freezes,
             crate::engine::calendar::duration_label(budget.per_ms),
         ),
-        key,
-        measure: None,
-        value: None,
-        bound: None,
-        zscore: None,
-        mean: None,
-        sd: None,
-        window: None,
-        alert: Some(Vec::new()),
-        description: None,
-        actions: Vec::new(),
-        ..of.clone()
+        ..Decision::about(rule, &due.rule.name, &of.ruleset, of.ts)
     }
 }
 

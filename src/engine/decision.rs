@@ -60,12 +60,22 @@ impl Decision {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
-        let mut key = Map::new();
-        key.insert("rule".to_owned(), "tidegate.rules".into());
+        let rule = "tidegate.rules";
         Decision {
-            id: crate::engine::act::hex(&format!("tidegate.rules\u{1f}{ruleset}\u{1f}{faults}")),
+            id: crate::engine::act::hex(&format!("{rule}\u{1f}{ruleset}\u{1f}{faults}")),
+            summary: format!("changed rules are faulty, {ruleset} stays in force: {first}{more}"),
+            ..Decision::about(rule, rule, ruleset, ts)
+        }
+    }
+
+    /// A critical decision of the rule `tidegate.*` about a rule; id and summary are still empty.
+    pub(crate) fn about(rule: &str, of: &str, ruleset: &str, ts: EventTime) -> Decision {
+        let mut key = Map::new();
+        key.insert("rule".to_owned(), of.into());
+        Decision {
+            id: String::new(),
             ts,
-            rule: "tidegate.rules".to_owned(),
+            rule: rule.to_owned(),
             level: 0,
             severity: Severity::Critical,
             mode: "live".to_owned(),
@@ -78,7 +88,7 @@ impl Decision {
             sd: None,
             window: None,
             trigger: None,
-            summary: format!("changed rules are faulty, {ruleset} stays in force: {first}{more}"),
+            summary: String::new(),
             ruleset: ruleset.to_owned(),
             alert: Some(Vec::new()),
             description: None,

@@ -36,6 +36,6 @@ pub use decision::*;
 pub use filter::Lists;
 pub use io::*;
 pub use outbox::hand_over;
-pub use partial::{PartialsOutbox, partition_of};
+pub use partial::PartialsOutbox;
 pub use plan::Plan;
 pub use state::{Output, State, step};

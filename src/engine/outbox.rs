@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
 use crate::engine::inputs::Told;
-use crate::engine::partial::{Entry, EntryMark, PartialsOutbox, Slot, Tally};
+use crate::engine::partial::{Entry, EntryMark, PartialsOutbox, Slot, Tally, owner_of};
 use crate::engine::plan::Plan;
 use crate::engine::state::{Output, State};
 
@@ -141,10 +141,9 @@ impl Pending {
 
     /// The entries as they go out, by partition of the partials topic, in order of coming.
     pub(crate) fn batches(&self, partitions: u32) -> BTreeMap<u32, Vec<Entry<'_>>> {
-        let partitions = u64::from(partitions.max(1));
         let mut batches: BTreeMap<u32, Vec<Entry<'_>>> = BTreeMap::new();
         for waiting in &self.entries {
-            let to = u32::try_from(waiting.key_hash % partitions).unwrap_or(0);
+            let to = owner_of(waiting.key_hash, partitions);
             batches.entry(to).or_default().push(self.entry(waiting));
         }
         batches

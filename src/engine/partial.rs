@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::engine::Origin;
 use crate::engine::inputs::Told;
 use crate::engine::outbox::Pending;
-use crate::engine::space::{Key, hash_of};
+use crate::engine::space::Key;
 use crate::event::EventTime;
 
 const VERSION: u8 = 1;
@@ -271,11 +271,10 @@ impl Slot<'_> {
     }
 }
 
-/// The partition of the partials topic that owns a key: by key text alone, so that all holds
-/// of a target live in one place.
-pub fn partition_of(key: &str, partitions: u32) -> u32 {
-    let partitions = u64::from(partitions.max(1));
-    u32::try_from(hash_of(key) % partitions).unwrap_or(0)
+/// The partition of the partials topic that owns a key, from the hash of its text: by the text
+/// alone, so that all holds of a target live in one place.
+pub(crate) fn owner_of(key_hash: u64, partitions: u32) -> u32 {
+    u32::try_from(key_hash % u64::from(partitions.max(1))).unwrap_or(0)
 }
 
 #[cfg(test)]

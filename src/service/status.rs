@@ -10,7 +10,7 @@ use crate::http::Readiness;
 use crate::metrics::Metrics;
 use crate::notify::NotifyMetrics;
 use crate::rule::Check;
-use crate::stream::{Clock, Fleet, PlanCell, Recent, SystemClock, WorkerView, readiness};
+use crate::stream::{Clock, Fleet, PlanCell, Recent, SystemClock, WorkerView, lock, readiness};
 
 /// Collected from the rooms when somebody asks.
 pub(super) struct Status {
@@ -158,8 +158,4 @@ fn sum(counters: &prometheus::IntCounterVec, only: Option<(&str, &str)>) -> u64 
     )]
     let total = wanted.map(|metric| metric.get_counter().get_value()).sum::<f64>() as u64;
     total
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
