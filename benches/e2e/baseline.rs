@@ -105,10 +105,12 @@ pub(crate) fn consume(arguments: &Arguments) -> Pass {
     let mut began: Option<Instant> = None;
     while records < total {
         let polled = reader.poll(10, &mut |polled| {
-            let Polled::Record(record) = polled else { return };
-            records += 1;
-            let value = record.value.unwrap_or_default();
-            understood += u64::from(understands(arguments.kind, &decoder, value));
+            for one in polled {
+                let Polled::Record(record) = one else { continue };
+                records += 1;
+                let value = record.value.unwrap_or_default();
+                understood += u64::from(understands(arguments.kind, &decoder, value));
+            }
         });
         if let Err(error) = polled {
             eprintln!("the reader goes on after: {error}");

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use smallvec::SmallVec;
 use tidegate::control::read_rules;
-use tidegate::engine::{Input, Lists, Origin, Output, Plan, Settings, State, step};
-use tidegate::event::Decoder;
+use tidegate::engine::{Input, LOOK_AHEAD, Lists, Origin, Output, Plan, Settings, State, step};
+use tidegate::event::{Decoder, Event};
 use tidegate::rule::{Source, load};
 
 /// How often each user acts.
@@ -139,21 +140,29 @@ impl Fold {
     }
 
     /// Decodes and folds in each line; returns the effects put out.
-    pub(crate) fn feed(&mut self, plan: &Plan, lines: &str) -> usize {
+    pub(crate) fn feed<'a>(&mut self, plan: &Plan, lines: &'a str) -> usize {
         let mut effects = 0;
-        for line in lines.lines() {
-            let event = self.decoder.decode(line.as_bytes(), 65_536).unwrap();
-            let input = Input::Event { event: &event, offset: self.offset, record_ts: None };
-            step(&mut self.events, plan, input, &mut self.out);
-            self.offset += 1;
-            if self.offset.unsigned_abs().is_multiple_of(FLUSH_EVERY as u64) {
-                self.flush(plan);
-                effects += self.out.effects.len() + self.shared_out.effects.len();
-                self.out.effects.clear();
-                self.shared_out.effects.clear();
+        let mut lines = lines.lines();
+        loop {
+            let some = lines.by_ref().take(LOOK_AHEAD);
+            let decode = |line: &'a str| self.decoder.decode(line.as_bytes(), 65_536).unwrap();
+            let decoded: SmallVec<[Event<'a>; LOOK_AHEAD]> = some.map(decode).collect();
+            if decoded.is_empty() {
+                return effects;
+            }
+            self.events.look_ahead(plan, (self.offset..).zip(&decoded));
+            for event in &decoded {
+                let input = Input::Event { event, offset: self.offset, record_ts: None };
+                step(&mut self.events, plan, input, &mut self.out);
+                self.offset += 1;
+                if self.offset.unsigned_abs().is_multiple_of(FLUSH_EVERY as u64) {
+                    self.flush(plan);
+                    effects += self.out.effects.len() + self.shared_out.effects.len();
+                    self.out.effects.clear();
+                    self.shared_out.effects.clear();
+                }
             }
         }
-        effects
     }
 
     fn flush(&mut self, plan: &Plan) {

@@ -9,8 +9,8 @@ use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::distinct::Distinct;
 use crate::engine::firing::{Fired, Measured};
-use crate::engine::partial::Tally;
 use crate::engine::rolling::{Entry, Join, NO_MAX, Rolling};
+use crate::engine::tally::Added;
 use crate::rule::Measure;
 
 /// All state of one rule and key but its cooldown.
@@ -63,19 +63,19 @@ impl Sum {
     }
 
     /// True when the sum saturated (R19).
-    pub(crate) fn add(&mut self, measure: &Measure, tally: &Tally) -> bool {
+    pub(crate) fn add(&mut self, measure: &Measure, added: &Added<'_>) -> bool {
         let mut saturated = false;
         match (self, measure) {
             (Sum::Number(number), Measure::MaxPoints) => {
-                *number = (*number).max(tally.max.unwrap_or(NO_MAX));
+                *number = (*number).max(added.max.unwrap_or(NO_MAX));
             }
             (Sum::Number(number), measure) => {
-                let by = if *measure == Measure::Count { tally.count } else { tally.sum };
+                let by = if *measure == Measure::Count { added.count } else { added.sum };
                 saturated = number.checked_add(by).is_none();
                 *number = number.saturating_add(by);
             }
             (Sum::Values(distinct), _) => {
-                tally.values.iter().for_each(|(hash, ts)| distinct.insert(*hash, *ts));
+                added.values.iter().for_each(|(hash, ts)| distinct.insert(hash, ts));
             }
         }
         saturated
@@ -131,20 +131,20 @@ impl Roll {
         &mut self,
         measure: &Measure,
         ts: i64,
-        tally: &Tally,
+        added: &Added<'_>,
         (step_ms, t): (i64, i64),
     ) -> bool {
         match self {
             Roll::Points(points) => {
                 let (value, join) = match measure {
-                    Measure::MaxPoints => (tally.max.unwrap_or(NO_MAX), Join::Max),
-                    Measure::SumPoints => (tally.sum, Join::Add),
-                    Measure::Count | Measure::Distinct(_) => (tally.count, Join::Add),
+                    Measure::MaxPoints => (added.max.unwrap_or(NO_MAX), Join::Max),
+                    Measure::SumPoints => (added.sum, Join::Add),
+                    Measure::Count | Measure::Distinct(_) => (added.count, Join::Add),
                 };
                 points.insert(Entry { ts, value }, join, step_ms, t)
             }
             Roll::Values(distinct) => {
-                tally.values.iter().for_each(|(hash, ts)| distinct.insert(*hash, *ts));
+                added.values.iter().for_each(|(hash, ts)| distinct.insert(hash, ts));
                 false
             }
         }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::engine::act::{Desk, Finding, Firing, Ledger, Seed};
 use crate::engine::cell::{Body, Cell, PeriodCell, Sum};
 use crate::engine::firing::{Cooldown, Cooldowns, Measured, Verdict, evaluate};
-use crate::engine::partial::Tally;
 use crate::engine::plan::Form;
 use crate::engine::space::Key;
 use crate::engine::table::{Cells, SLOT_MS};
-use crate::engine::view::{View, rolling_span, span, step_ms, window_span};
+use crate::engine::tally::Added;
+use crate::engine::view::{View, rolling_span, span, window_span};
 use crate::engine::{Counts, Effect, Plan, Trigger, WindowSpan};
 use crate::rule::{Check, Side, Window};
 
@@ -31,8 +31,8 @@ pub(crate) struct Keyed {
 pub(crate) struct Contribution<'a> {
     /// Event time at which it counts.
     pub(crate) ts: i64,
-    pub(crate) of: &'a Tally,
-    pub(crate) to: &'a Tally,
+    pub(crate) of: &'a Added<'a>,
+    pub(crate) to: &'a Added<'a>,
     pub(crate) reversal: bool,
 }
 
@@ -175,6 +175,9 @@ impl Keyed {
             return;
         }
         let of = period.of.value();
+        if period.fired == 0 && plan.info[rule].calm.is_some_and(|calm| calm.holds(of)) {
+            return;
+        }
         let Some(value) = view.value(of, period.to.as_ref().map(|sum| sum.value())) else { return };
         let Some(levels) = view.levels else { return };
         let length_ms = plan.rule(rule).cooldown_ms;
@@ -198,7 +201,7 @@ impl Keyed {
     ) {
         let plan = ctx.plan;
         let view = View::of(&plan.rule(rule).check);
-        let Window::Duration(window_ms) = view.window else { return };
+        let Window::Duration(window_ms) = plan.info[rule].window else { return };
         let at_watermark = plan.info[rule].form == Form::RollingBelow;
         let (cell, first) = self.cells.cell(rule, key, what.ts, plan);
         let id = cell.key;
@@ -210,7 +213,7 @@ impl Keyed {
             }
             body.t = what.ts;
         }
-        let step = step_ms(plan.info[rule].shared, window_ms);
+        let step = plan.info[rule].step_ms;
         let now = if at_watermark { body.t.max(ctx.watermark) } else { body.t };
         let counts = what.ts > now.saturating_sub(window_ms);
         let mut saturated = counts && body.of.add(view.of, what.ts, what.of, (step, now));
@@ -224,7 +227,9 @@ impl Keyed {
             to = Some(roll.value(measure, now, window_ms));
         }
         ctx.counts.saturated += u64::from(saturated);
-        if at_watermark {
+        if at_watermark
+            || body.fired == 0 && plan.info[rule].calm.is_some_and(|calm| calm.holds(of))
+        {
             return;
         }
         let Some(value) = view.value(of, to) else { return };

@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub(crate) mod act;
+mod ahead;
 pub(crate) mod baseline;
 pub(crate) mod calendar;
 pub(crate) mod cell;
@@ -29,9 +30,12 @@ pub(crate) mod shared;
 pub(crate) mod space;
 pub(crate) mod state;
 pub(crate) mod table;
+pub(crate) mod tally;
 pub(crate) mod turn;
 pub(crate) mod view;
+pub(crate) mod wire;
 
+pub use ahead::LOOK_AHEAD;
 pub use decision::*;
 pub use filter::Lists;
 pub use io::*;

@@ -3,16 +3,14 @@
 //! Texts stand in two long strings that are cleared at each flush, and the event behind an entry
 //! is noted by number: folding an event into an entry that waits allocates nothing.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
 use crate::engine::inputs::Told;
-use crate::engine::partial::{Entry, EntryMark, PartialsOutbox, Slot, Tally, owner_of};
+use crate::engine::partial::{Batch, Entry, EntryMark, PartialsOutbox, Slot};
 use crate::engine::plan::Plan;
 use crate::engine::state::{Output, State};
+use crate::engine::tally::{Added, Tally};
 
 /// Beyond so many distinct values an entry keeps an index of them.
 const VALUES_SCAN_MAX: usize = 16;
@@ -26,6 +24,8 @@ pub(crate) struct Pending {
     keys: String,
     ids: String,
     marks: Vec<Mark>,
+    /// Fingerprints, by place of the rule.
+    rules: Vec<u64>,
 }
 
 /// An entry as it waits.
@@ -33,9 +33,10 @@ pub(crate) struct Pending {
 struct Waiting {
     hash: u64,
     key_hash: u64,
-    rule: u64,
     step: i64,
     ts: i64,
+    /// Place of the rule in its set.
+    rule: u32,
     key: (u32, u32),
     mark: u32,
     reversal: bool,
@@ -46,7 +47,14 @@ struct Waiting {
 /// What few entries need: the other side of a ratio, and an index of many values.
 #[derive(Debug, Clone, Default)]
 struct More {
-    to: Tally,
+    to: Many,
+    known: HashTable<u32>,
+}
+
+/// One side of an entry: distinct values with an index of them, once they are many.
+#[derive(Debug, Clone, Default)]
+struct Many {
+    tally: Tally,
     known: HashTable<u32>,
 }
 
@@ -72,36 +80,44 @@ impl Pending {
         self.marks.clear();
     }
 
+    /// Fingerprints that entries point into.
+    pub(crate) fn rules(&self) -> &[u64] {
+        &self.rules
+    }
+
     /// Adds an entry, or folds it into the one of the same rule, key, step and direction.
     /// True when a sum saturated.
-    pub(crate) fn add(&mut self, slot: &Slot<'_>, ts: i64, (of, to): (&Tally, &Tally)) -> bool {
+    pub(crate) fn add(
+        &mut self,
+        slot: &Slot<'_>,
+        ts: i64,
+        (of, to): (&Added<'_>, &Added<'_>),
+    ) -> bool {
         let mark = self.mark(slot);
         let at = self.place(slot);
         let Some(entry) = self.entries.get_mut(at as usize) else {
             let key = append(&mut self.keys, slot.key.text);
-            let more = (*to != Tally::default())
-                .then(|| Box::new(More { to: to.clone(), known: HashTable::new() }));
+            let to = (!to.is_nothing()).then(|| Tally::new(to));
+            let more = to.map(|tally| {
+                Box::new(More { to: Many { tally, ..Many::default() }, ..More::default() })
+            });
             self.entries.push(Waiting {
                 hash: slot.hash(),
                 key_hash: slot.key.hash,
-                rule: slot.rule,
+                rule: number(slot.at),
                 step: slot.step,
                 ts,
                 key,
                 mark,
                 reversal: slot.reversal,
-                of: of.clone(),
+                of: Tally::new(of),
                 more,
             });
             return false;
         };
         entry.ts = entry.ts.max(ts);
         entry.mark = mark;
-        let mut saturated = entry.add(of);
-        if entry.more.is_some() || *to != Tally::default() {
-            saturated |= entry.more.get_or_insert_default().to.add(to);
-        }
-        saturated
+        entry.add(of, to)
     }
 
     /// The number of the slot's event.
@@ -118,6 +134,10 @@ impl Pending {
         if self.latest.len() <= slot.at {
             self.latest.resize(slot.at + 1, u32::MAX);
         }
+        if self.rules.len() <= slot.at {
+            self.rules.resize(slot.at + 1, 0);
+        }
+        self.rules[slot.at] = slot.rule;
         let hash = slot.hash();
         let (entries, keys) = (&self.entries, &self.keys);
         let same = |at: &u32| {
@@ -139,64 +159,66 @@ impl Pending {
         *latest
     }
 
-    /// The entries as they go out, by partition of the partials topic, in order of coming.
-    pub(crate) fn batches(&self, partitions: u32) -> BTreeMap<u32, Vec<Entry<'_>>> {
-        let mut batches: BTreeMap<u32, Vec<Entry<'_>>> = BTreeMap::new();
-        for waiting in &self.entries {
-            let to = owner_of(waiting.key_hash, partitions);
-            batches.entry(to).or_default().push(self.entry(waiting));
-        }
-        batches
-    }
-
-    /// All entries, in order of coming.
-    fn entries(&self) -> Vec<Entry<'_>> {
-        self.entries.iter().map(|waiting| self.entry(waiting)).collect()
+    /// All entries in order of coming, each with the hash of its key.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, Entry<'_>)> {
+        self.entries.iter().map(|waiting| (waiting.key_hash, self.entry(waiting)))
     }
 
     fn entry<'a>(&'a self, waiting: &'a Waiting) -> Entry<'a> {
         let mark = &self.marks[waiting.mark as usize];
-        let to = waiting.more.as_ref().map(|more| &more.to);
+        let to = waiting.more.as_ref().map(|more| more.to.tally.view());
         Entry {
             rule: waiting.rule,
             key: text(&self.keys, waiting.key),
             step: waiting.step,
             reversal: waiting.reversal,
             ts: waiting.ts,
-            of: Cow::Borrowed(&waiting.of),
-            to: to.map_or_else(|| Cow::Owned(Tally::default()), Cow::Borrowed),
+            of: waiting.of.view(),
+            to: to.unwrap_or_default(),
             mark: EntryMark { id: text(&self.ids, mark.id), ts: mark.ts, offset: mark.offset },
         }
     }
 }
 
 impl Waiting {
-    fn add(&mut self, of: &Tally) -> bool {
+    fn add(&mut self, of: &Added<'_>, to: &Added<'_>) -> bool {
+        let mut saturated = false;
         if self.of.values.len() + of.values.len() <= VALUES_SCAN_MAX {
-            return self.of.add(of);
+            saturated |= self.of.add(of);
+        } else {
+            let more = self.more.get_or_insert_default();
+            saturated |= add_many(&mut self.of, &mut more.known, of);
         }
-        let known = &mut self.more.get_or_insert_default().known;
-        let values = &mut self.of.values;
-        if known.is_empty() {
-            for (at, (hash, _)) in values.iter().enumerate() {
-                known.insert_unique(*hash, number(at), |at| values[*at as usize].0);
-            }
+        if !to.is_nothing() {
+            let Many { tally, known } = &mut self.more.get_or_insert_default().to;
+            saturated |= add_many(tally, known, to);
         }
-        for (hash, ts) in &of.values {
-            let same = |at: &u32| values[*at as usize].0 == *hash;
-            match known.entry(*hash, same, |at| values[*at as usize].0) {
-                Place::Occupied(at) => {
-                    let last = &mut values[*at.get() as usize].1;
-                    *last = (*last).max(*ts);
-                }
-                Place::Vacant(place) => {
-                    place.insert(number(values.len()));
-                    values.push((*hash, *ts));
-                }
-            }
-        }
-        self.of.add_numbers(of)
+        saturated
     }
+}
+
+/// Adds to a tally of many values by their index.
+fn add_many(tally: &mut Tally, known: &mut HashTable<u32>, added: &Added<'_>) -> bool {
+    let values = &mut tally.values;
+    if known.is_empty() {
+        for (at, (hash, _)) in values.iter().enumerate() {
+            known.insert_unique(*hash, number(at), |at| values[*at as usize].0);
+        }
+    }
+    for (hash, ts) in added.values.iter() {
+        let same = |at: &u32| values[*at as usize].0 == hash;
+        match known.entry(hash, same, |at| values[*at as usize].0) {
+            Place::Occupied(at) => {
+                let last = &mut values[*at.get() as usize].1;
+                *last = (*last).max(ts);
+            }
+            Place::Vacant(place) => {
+                place.insert(number(values.len()));
+                values.push((hash, ts));
+            }
+        }
+    }
+    tally.add_numbers(added)
 }
 
 /// Hands what waits to the owner of all keys in the same process: [`PartialsOutbox::drain`] to
@@ -215,7 +237,8 @@ pub fn hand_over(
         return false;
     }
     let told = Told { watermark: from.watermark, idle: false };
-    let batch = outbox.batch(&from.origin, 1, told, outbox.pending.entries());
+    let entries = outbox.pending.entries().map(|(_, entry)| entry).collect();
+    let batch = Batch { entries, ..outbox.batch(&from.origin, 1, told) };
     owner.prepare(plan);
     owner.merge_batch(plan, &batch, (offset, None), out);
     outbox.pending.clear();

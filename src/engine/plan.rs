@@ -7,10 +7,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::engine::Settings;
 use crate::engine::calendar::Calendar;
 use crate::engine::filter::Lists;
-use crate::engine::space::is_composite;
+use crate::engine::view::{View, step_ms};
 use crate::event::Kind;
 use crate::rule::{
-    Check, Condition, Field, Filter, Input, KeySpec, Kinds, Mode, Rule, RuleSet, Side, Window,
+    Check, Condition, Field, Filter, Input, KeySpec, Kinds, Mode, Number, Rule, RuleSet, Side,
+    Window,
 };
 
 /// Rules, lists and settings of a fold. Immutable; a change makes a new one.
@@ -21,6 +22,9 @@ pub struct Plan {
     pub(crate) settings: Settings,
     pub(crate) calendar: Calendar,
     pub(crate) spaces: Vec<KeySpec>,
+    pub(crate) key_forms: Vec<KeyForm>,
+    /// Changes with the number of key forms and rules.
+    pub(crate) shape: u64,
     /// Some key form is more than one text of the event.
     pub(crate) composes: bool,
     /// Rules of each space.
@@ -30,6 +34,9 @@ pub struct Plan {
     by_fingerprint: Vec<(u64, usize)>,
     /// Rules that may see an event of the kind, in rule order; by `Kind as usize`.
     pub(crate) by_kind: [Vec<usize>; 5],
+    /// The key form of one user, if some rule counts by it, and the rules that do so, by kind.
+    pub(crate) user_space: Option<usize>,
+    pub(crate) user_rules: [Vec<usize>; 5],
     /// Rules that net out a reversal of the kind (R10).
     pub(crate) by_reversed: [Vec<usize>; 5],
     /// Fields that some `new` condition looks at, with the longest `within`.
@@ -51,6 +58,66 @@ pub(crate) struct RuleInfo {
     /// R11, R13: how long after its end a window closes.
     pub(crate) close_after_ms: i64,
     pub(crate) form: Form,
+    pub(crate) window: Window,
+    /// R7, R8: the step in which a rolling window moves, milliseconds.
+    pub(crate) step_ms: i64,
+    /// Values at which no level of a threshold on an integer breaches.
+    pub(crate) calm: Option<Calm>,
+}
+
+/// Integers on the quiet side of every bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calm {
+    UpTo(i64),
+    From(i64),
+}
+
+impl Calm {
+    pub(crate) fn holds(self, value: i64) -> bool {
+        match self {
+            Calm::UpTo(most) => value <= most,
+            Calm::From(least) => value >= least,
+        }
+    }
+
+    /// `None` for ratios and z-scores, and for bounds that no integer states.
+    fn of(check: &Check) -> Option<Calm> {
+        let Check::Threshold { levels, .. } = check else { return None };
+        let bounds = levels.levels.iter().map(|level| match level.bound {
+            Number::Integer(bound) => Some(bound),
+            Number::Float(_) => None,
+        });
+        let bounds: Option<Vec<i64>> = bounds.collect();
+        match levels.side {
+            Side::Above => bounds?.into_iter().min().map(Calm::UpTo),
+            Side::Below => bounds?.into_iter().max().map(Calm::From),
+        }
+    }
+}
+
+/// Where a key form reads its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyForm {
+    Global,
+    User,
+    Device,
+    Ip,
+    Source,
+    /// Written from several fields, or from one that is no text.
+    Composite,
+}
+
+impl KeyForm {
+    fn of(spec: &KeySpec) -> KeyForm {
+        match spec.fields.as_slice() {
+            [] => KeyForm::Global,
+            [Field::User] => KeyForm::User,
+            [Field::Device] => KeyForm::Device,
+            [Field::Ip] => KeyForm::Ip,
+            [Field::Source] => KeyForm::Source,
+            _ => KeyForm::Composite,
+        }
+    }
 }
 
 /// How a rule's counters work.
@@ -76,11 +143,15 @@ impl Plan {
             lists,
             settings,
             spaces: Vec::new(),
+            key_forms: Vec::new(),
+            shape: 0,
             composes: false,
             widths: Vec::new(),
             by_fingerprint: Vec::new(),
             info: Vec::new(),
             by_kind: Default::default(),
+            user_space: None,
+            user_rules: Default::default(),
             by_reversed: Default::default(),
             new_fields: Vec::new(),
             silence: Vec::new(),
@@ -92,6 +163,8 @@ impl Plan {
         let fingerprints = plan.info.iter().enumerate().map(|(at, info)| (info.fingerprint, at));
         plan.by_fingerprint = fingerprints.collect();
         plan.by_fingerprint.sort_unstable();
+        let shape = format!("{:?} {} {}", plan.widths, plan.info.len(), plan.new_fields.len());
+        plan.shape = xxh3_64(shape.as_bytes());
         plan
     }
 
@@ -137,7 +210,11 @@ impl Plan {
     }
 
     /// The rule that partial aggregates name so.
-    pub(crate) fn named(&self, fingerprint: u64) -> Option<usize> {
+    /// `guess` is where it may be.
+    pub(crate) fn named(&self, fingerprint: u64, guess: usize) -> Option<usize> {
+        if self.info.get(guess).is_some_and(|info| info.fingerprint == fingerprint) {
+            return Some(guess);
+        }
         let at = self.by_fingerprint.partition_point(|(known, _)| *known < fingerprint);
         self.by_fingerprint.get(at).filter(|(known, _)| *known == fingerprint).map(|(_, at)| *at)
     }
@@ -148,7 +225,8 @@ impl Plan {
         } else {
             self.spaces.push(rule.per.clone());
             self.widths.push(0);
-            self.composes |= is_composite(&rule.per);
+            self.key_forms.push(KeyForm::of(&rule.per));
+            self.composes |= KeyForm::of(&rule.per) == KeyForm::Composite;
             self.spaces.len() - 1
         };
         let column = self.widths[space];
@@ -157,10 +235,19 @@ impl Plan {
             Check::ZScore(zscore) => zscore.close_after_ms,
             _ => None,
         };
+        let shared = !rule.per.has_user();
+        let window = View::of(&rule.check).window;
+        let step_ms = match window {
+            Window::Duration(window_ms) => step_ms(shared, window_ms),
+            Window::Calendar(_) => 1,
+        };
         self.info.push(RuleInfo {
             space,
             column,
-            shared: !rule.per.has_user(),
+            shared,
+            window,
+            step_ms,
+            calm: Calm::of(&rule.check),
             fingerprint: fingerprint(rule),
             close_after_ms: close_after_ms.unwrap_or(self.settings.allowed_lateness_ms),
             form: form(rule),
@@ -169,9 +256,16 @@ impl Plan {
             return;
         }
         let (on, inputs) = sees(&rule.check);
+        let of_user = rule.per.fields == [Field::User];
+        if of_user {
+            self.user_space = Some(space);
+        }
         for kind in Kind::ALL {
             if on.contains(kind) {
                 self.by_kind[kind as usize].push(at);
+                if of_user && form(rule) != Form::Match {
+                    self.user_rules[kind as usize].push(at);
+                }
             }
             let reverses = inputs
                 .iter()

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::engine::Origin;
 use crate::engine::act::Seed;
 use crate::engine::inputs::Told;
 use crate::engine::keyed::{At, Contribution, Ctx};
-use crate::engine::partial::{Batch, Entry, Mark};
+use crate::engine::partial::{Batch, Entry, EntryMark, Mark};
 use crate::engine::plan::{Form, Plan};
 use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
 use crate::engine::view::span;
+use crate::engine::{LOOK_AHEAD, Origin};
 use crate::rule::Check;
 
 impl State {
@@ -49,7 +49,7 @@ impl State {
         let place = self.origin.partition;
         let mut rest = Vec::new();
         for (at, entry) in batch.entries.iter().enumerate() {
-            let Some(rule) = plan.named(entry.rule) else { continue };
+            let Some(rule) = named(plan, batch, entry) else { continue };
             let seed = Seed::Place(place, offset, at);
             let mark = At {
                 ts: entry.mark.ts,
@@ -65,9 +65,9 @@ impl State {
                 rest.push((rule, entry, mark));
             }
         }
-        let mover = batch.mover.as_deref();
+        let mover = batch.mover;
         let seed = Seed::Place(place, offset, usize::MAX);
-        let (id, ts) = mover.map_or(("", watermark.unwrap_or(0)), |mark| (&*mark.id, mark.ts));
+        let (id, ts) = mover.map_or(("", watermark.unwrap_or(0)), |mark| (mark.id, mark.ts));
         let mark = At {
             ts,
             seed,
@@ -77,7 +77,7 @@ impl State {
             offset: mover.map_or(-1, |mark| mark.offset),
         };
         if let Some(mover) = mover {
-            self.note_mover(&from, mover);
+            self.note_mover(&from, &mover);
         }
         let moved = watermark != before;
         if let Some(watermark) = watermark.filter(|_| moved) {
@@ -88,8 +88,11 @@ impl State {
             self.settle(plan, watermark, out);
         }
         let now = watermark.unwrap_or(i64::MIN);
-        for (rule, entry, mark) in &rest {
-            self.merge(plan, *rule, entry, mark, now, out);
+        for some in rest.chunks(LOOK_AHEAD) {
+            self.look_at_entries(plan, some.iter().map(|(rule, entry, _)| (*rule, *entry)));
+            for (rule, entry, mark) in some {
+                self.merge(plan, *rule, entry, mark, now, out);
+            }
         }
         if watermark.is_some() && (moved || !batch.entries.is_empty()) {
             let quiet = self.only_reversed(plan, batch);
@@ -127,17 +130,18 @@ impl State {
             Some((known, _)) if *known.topic == *batch.topic => {
                 Origin { topic: known.topic.clone(), partition }
             }
-            _ => Origin { topic: Arc::from(&*batch.topic), partition },
+            _ => Origin { topic: Arc::from(batch.topic), partition },
         }
     }
 
-    fn note_mover(&mut self, from: &Origin, mover: &Mark) {
+    fn note_mover(&mut self, from: &Origin, mover: &EntryMark<'_>) {
         if let Some((origin, mark)) = &mut self.mover {
             origin.clone_from(from);
-            mark.id.clone_from(&mover.id);
+            mover.id.clone_into(&mut mark.id);
             (mark.ts, mark.offset) = (mover.ts, mover.offset);
         } else {
-            self.mover = Some((from.clone(), mover.clone()));
+            let EntryMark { id, ts, offset } = *mover;
+            self.mover = Some((from.clone(), Mark { id: id.to_owned(), ts, offset }));
         }
     }
 
@@ -149,7 +153,8 @@ impl State {
         }
         for &rule in &plan.silence {
             let info = &plan.info[rule];
-            for entry in batch.entries.iter().filter(|entry| entry.rule == info.fingerprint) {
+            let of_rule = |entry: &&Entry<'_>| named(plan, batch, entry) == Some(rule);
+            for entry in batch.entries.iter().filter(of_rule) {
                 let same = |other: &&Entry<'_>| other.rule == entry.rule && other.key == entry.key;
                 let alone = batch.entries.iter().filter(same).all(|entry| entry.reversal);
                 if let (true, Some(id)) =
@@ -161,6 +166,11 @@ impl State {
         }
         quiet
     }
+}
+
+/// The place of an entry's rule, as long as there is such a rule.
+fn named(plan: &Plan, batch: &Batch<'_>, entry: &Entry<'_>) -> Option<usize> {
+    plan.named(*batch.rules.get(entry.rule as usize)?, entry.rule as usize)
 }
 
 /// True when the entry's window has closed at the watermark.

@@ -50,7 +50,12 @@ enum Found {
 
 impl<'a> Key<'a> {
     pub(crate) fn new(text: &'a str) -> Key<'a> {
-        Key { text, hash: hash_of(text), id: Found::NotLooked }
+        Key::hashed(text, hash_of(text))
+    }
+
+    /// A key whose hash is known already.
+    pub(crate) fn hashed(text: &'a str, hash: u64) -> Key<'a> {
+        Key { text, hash, id: Found::NotLooked }
     }
 }
 
@@ -88,6 +93,17 @@ impl Space {
             Found::At(id) => Some(id),
             Found::NotLooked | Found::Nowhere => None,
         }
+    }
+
+    /// A key that seems to have this hash: what a look-up will read first.
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        self.index.find(spread(half(hash)), |_| true).copied()
+    }
+
+    /// Reads the row of a key.
+    pub(crate) fn touch(&self, id: u32) {
+        let hash = self.entries.get(id as usize).map(|entry| entry.hash);
+        std::hint::black_box((hash, self.place(id, 0)));
     }
 
     /// The id of a key, made when it is new. Keep it alive with [`Space::put`].
@@ -163,22 +179,6 @@ fn half(hash: u64) -> u32 {
 /// multiplication by the golden ratio fills both from 32 bits.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// True when a key is no single text of the event.
-pub(crate) fn is_composite(spec: &KeySpec) -> bool {
-    !matches!(
-        spec.fields.as_slice(),
-        [] | [Field::User | Field::Device | Field::Ip | Field::Source]
-    )
-}
-
-/// The key of `event` under a form that is not composite; `None` when the event lacks it.
-pub(crate) fn simple_key<'a>(spec: &KeySpec, event: &'a Event<'_>) -> Option<&'a str> {
-    match spec.fields.first() {
-        None => Some(""),
-        Some(field) => text_of(field, event),
-    }
 }
 
 /// A field's text, borrowed where it is one; `None` when the event lacks it.

@@ -1,8 +1,11 @@
 //! The state of one log, and the step that folds an input into it.
 
+use std::collections::VecDeque;
+
 use smallvec::SmallVec;
 
 use crate::engine::act::Seed;
+use crate::engine::ahead::Foreseen;
 use crate::engine::dedup::{Dedup, identity};
 use crate::engine::inputs::Inputs;
 use crate::engine::keyed::{At, Ctx, Keyed};
@@ -10,7 +13,7 @@ use crate::engine::partial::{Mark, PartialsOutbox};
 use crate::engine::plan::Plan;
 use crate::engine::seen::Seen;
 use crate::engine::space::field_of;
-use crate::engine::turn::{Composed, Keys, Turn, compose};
+use crate::engine::turn::{Composed, Keys, Known, Turn, compose};
 use crate::engine::{Counts, Effect, Input, Origin, Outcome};
 use crate::event::{Event, EventTime, Kind, Reason};
 
@@ -26,8 +29,12 @@ pub struct State {
     pub(crate) inputs: Inputs,
     /// The event that moved the watermark last, and its log (partials topic only).
     pub(crate) mover: Option<(Origin, Mark)>,
-    dedup: Dedup,
+    pub(crate) dedup: Dedup,
     seen: Vec<Seen>,
+    /// The plan's that tables have been made for.
+    shape: Option<u64>,
+    /// What is known of the next events; no part of the state.
+    pub(crate) foreseen: VecDeque<Foreseen>,
     /// Composite keys of the event at hand, by key form; no part of the state.
     composed: Vec<Composed>,
     text: String,
@@ -43,6 +50,8 @@ impl State {
             mover: None,
             dedup: Dedup::default(),
             seen: Vec::new(),
+            shape: None,
+            foreseen: VecDeque::new(),
             composed: Vec::new(),
             text: String::new(),
         }
@@ -146,6 +155,10 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
 impl State {
     /// Makes room for the rules of a plan.
     pub(crate) fn prepare(&mut self, plan: &Plan) {
+        if self.shape == Some(plan.shape) {
+            return;
+        }
+        self.shape = Some(plan.shape);
         self.keyed.cells.prepare(plan);
         if self.seen.len() != plan.new_fields.len() {
             self.seen.resize_with(plan.new_fields.len(), Seen::default);
@@ -168,8 +181,10 @@ impl State {
             return Outcome::Quarantined(Reason::TooFarAhead);
         }
         let watermark = self.watermark.map_or(ts, |watermark| watermark.max(ts));
+        let foreseen = self.foreseen(offset);
         if let Some(dedup_ms) = settings.dedup_ms {
-            let id = identity(&event.user, &event.id);
+            let id =
+                foreseen.map_or_else(|| identity(&event.user, &event.id), |known| known.identity);
             if !self.dedup.insert(id, watermark.saturating_add(dedup_ms)) {
                 return Outcome::Duplicate;
             }
@@ -195,7 +210,13 @@ impl State {
                 plan,
                 event,
                 at: &at,
-                keys: Keys { plan, event, composed: &composed, known: SmallVec::new() },
+                keys: Keys {
+                    plan,
+                    event,
+                    composed: &composed,
+                    user_hash: foreseen.map(|known| known.user_hash),
+                    known: SmallVec::from_elem(Known::NotAsked, plan.spaces.len()),
+                },
                 text: &mut text,
                 keyed: &mut self.keyed,
                 seen: &self.seen,
@@ -214,6 +235,14 @@ impl State {
         }
         (self.composed, self.text) = (composed, text);
         if late { Outcome::Late } else { Outcome::Accepted }
+    }
+
+    /// What a look ahead has found out about the event at this offset.
+    fn foreseen(&mut self, offset: i64) -> Option<Foreseen> {
+        while self.foreseen.front().is_some_and(|known| known.offset < offset) {
+            self.foreseen.pop_front();
+        }
+        self.foreseen.front().filter(|known| known.offset == offset).copied()
     }
 
     /// Moves the watermark: what is over closes and expires before the event counts.

@@ -7,13 +7,14 @@ use smallvec::SmallVec;
 
 use crate::engine::filter::{FilterCtx, holds};
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
-use crate::engine::partial::{PartialsOutbox, Slot, Tally};
-use crate::engine::plan::{Form, Plan};
+use crate::engine::partial::{PartialsOutbox, Slot};
+use crate::engine::plan::{Form, KeyForm, Plan};
 use crate::engine::seen::Seen;
-use crate::engine::space::{Key, field_of, hash_of, is_composite, simple_key, write_key};
-use crate::engine::view::{span, step_ms};
+use crate::engine::space::{Key, field_of, hash_of, write_key};
+use crate::engine::tally::{Added, NOTHING, Values};
+use crate::engine::view::span;
 use crate::event::{Event, EventTime, Kind};
-use crate::rule::{Check, Field, Filter, Input as Measured, Measure, Window, ZScore};
+use crate::rule::{Check, Field, Filter, Input as Measured, Measure};
 
 /// A composite key as the event at hand has it.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +29,8 @@ pub(crate) fn compose(plan: &Plan, event: &Event<'_>, composed: &mut Vec<Compose
         return;
     }
     composed.resize_with(plan.spaces.len(), Composed::default);
-    for (spec, key) in plan.spaces.iter().zip(composed) {
-        if is_composite(spec) {
+    for ((spec, form), key) in plan.spaces.iter().zip(&plan.key_forms).zip(composed) {
+        if *form == KeyForm::Composite {
             key.whole = write_key(spec, event, &mut key.text);
         }
     }
@@ -41,6 +42,8 @@ pub(crate) struct Keys<'a, 'e> {
     pub(crate) plan: &'a Plan,
     pub(crate) event: &'a Event<'e>,
     pub(crate) composed: &'a [Composed],
+    /// Of the user's name, where it is known.
+    pub(crate) user_hash: Option<u64>,
     pub(crate) known: SmallVec<[Known<'a>; 6]>,
 }
 
@@ -55,19 +58,22 @@ pub(crate) enum Known<'a> {
 impl<'a> Keys<'a, '_> {
     /// `None` when the event lacks a field of the key.
     fn get(&mut self, space: usize) -> Option<&mut Key<'a>> {
-        if self.known.len() <= space {
-            self.known.resize(space + 1, Known::NotAsked);
-        }
         let (plan, event, composed) = (self.plan, self.event, self.composed);
         let known = &mut self.known[space];
         if let Known::NotAsked = known {
-            let spec = &plan.spaces[space];
-            let text = if is_composite(spec) {
-                composed.get(space).filter(|key| key.whole).map(|key| key.text.as_str())
-            } else {
-                simple_key(spec, event)
+            let text = match plan.key_forms[space] {
+                KeyForm::Global => Some(""),
+                KeyForm::User => Some(&*event.user),
+                KeyForm::Device => event.device.as_deref(),
+                KeyForm::Ip => event.ip.as_deref(),
+                KeyForm::Source => event.source.as_deref(),
+                KeyForm::Composite => {
+                    composed.get(space).filter(|key| key.whole).map(|key| key.text.as_str())
+                }
             };
-            *known = text.map_or(Known::Lacking, |text| Known::Is(Key::new(text)));
+            let hash = self.user_hash.filter(|_| plan.key_forms[space] == KeyForm::User);
+            let key = |text| hash.map_or_else(|| Key::new(text), |hash| Key::hashed(text, hash));
+            *known = text.map_or(Known::Lacking, |text| Known::Is(key(text)));
         }
         match known {
             Known::Is(key) => Some(key),
@@ -94,26 +100,40 @@ pub(crate) struct Turn<'a, 'e, 'o> {
 impl Turn<'_, '_, '_> {
     pub(crate) fn rule(&mut self, rule: usize, late: bool) {
         let (kind, ts) = (self.event.kind, self.event.ts);
-        let none = Tally::default();
         let plan = self.plan;
-        let (of, to) = match &plan.rule(rule).check {
+        match &plan.rule(rule).check {
             Check::Match { on, filter, .. } => {
                 if on.contains(kind) && self.passes(filter, kind, ts) {
-                    let what = Contribution { ts: ts.0, of: &none, to: &none, reversal: false };
-                    self.contribute(rule, &what);
+                    let (of, to) = (&NOTHING, &NOTHING);
+                    self.contribute(rule, &Contribution { ts: ts.0, of, to, reversal: false });
                 }
-                return;
             }
-            _ if late => return,
-            Check::Threshold { input, .. } => (self.input(input), None),
-            Check::Ratio { of, to, .. } => (self.input(of), self.input(to)),
-            Check::ZScore(zscore) => (self.input(&zscore.input), None),
-        };
-        if of.is_none() && to.is_none() {
+            _ if late => {}
+            Check::Threshold { input, .. } => self.counts(rule, input),
+            Check::ZScore(zscore) => self.counts(rule, &zscore.input),
+            Check::Ratio { of, to, .. } => {
+                let sees = (self.sees(of), self.sees(to));
+                if sees == (false, false) {
+                    return;
+                }
+                let values = (self.value(of), self.value(to));
+                let of = if sees.0 { self.added(values.0.as_ref()) } else { NOTHING };
+                let to = if sees.1 { self.added(values.1.as_ref()) } else { NOTHING };
+                let what = Contribution { ts: ts.0, of: &of, to: &to, reversal: false };
+                self.contribute(rule, &what);
+            }
+        }
+    }
+
+    /// The event's part in a rule of one measure.
+    fn counts(&mut self, rule: usize, input: &Measured) {
+        if !self.sees(input) {
             return;
         }
-        let (of, to) = (of.as_ref().unwrap_or(&none), to.as_ref().unwrap_or(&none));
-        self.contribute(rule, &Contribution { ts: ts.0, of, to, reversal: false });
+        let value = self.value(input);
+        let of = self.added(value.as_ref());
+        let ts = self.event.ts.0;
+        self.contribute(rule, &Contribution { ts, of: &of, to: &NOTHING, reversal: false });
     }
 
     /// R10: takes a reversal's points from the windows in which the original counted.
@@ -121,10 +141,10 @@ impl Turn<'_, '_, '_> {
         let (plan, event) = (self.plan, self.event);
         let Some(reverses) = &event.reverses else { return };
         let ts = reverses.ts.unwrap_or(event.ts);
-        let taken = Tally {
+        let taken = Added {
             count: if reverses.partial { 0 } else { -1 },
             sum: event.points.saturating_neg(),
-            ..Tally::default()
+            ..Added::default()
         };
         for &rule in &plan.by_reversed[reverses.kind as usize] {
             let mut nets = |input: &Measured| {
@@ -141,31 +161,34 @@ impl Turn<'_, '_, '_> {
             if !of && !to {
                 continue;
             }
-            let none = Tally::default();
             let what = Contribution {
                 ts: ts.0,
-                of: if of { &taken } else { &none },
-                to: if to { &taken } else { &none },
+                of: if of { &taken } else { &NOTHING },
+                to: if to { &taken } else { &NOTHING },
                 reversal: true,
             };
             self.contribute(rule, &what);
         }
     }
 
-    /// What the event adds to a measure; `None` when the measure does not see it.
-    fn input(&mut self, input: &Measured) -> Option<Tally> {
-        let event = self.event;
-        if !input.on.contains(event.kind) || !self.passes(&input.filter, event.kind, event.ts) {
-            return None;
-        }
-        let mut tally =
-            Tally { count: 1, sum: event.points, max: Some(event.points), values: SmallVec::new() };
-        if let Measure::Distinct(field) = &input.measure
-            && let Some(value) = field_of(field, event, self.text)
-        {
-            tally.values.push((hash_of(value), event.ts.0));
-        }
-        Some(tally)
+    fn sees(&mut self, input: &Measured) -> bool {
+        input.on.contains(self.event.kind)
+            && self.passes(&input.filter, self.event.kind, self.event.ts)
+    }
+
+    /// The value that a distinct count looks at.
+    fn value(&mut self, input: &Measured) -> Option<(u64, i64)> {
+        let Measure::Distinct(field) = &input.measure else { return None };
+        let user = self.keys.user_hash.filter(|_| *field == Field::User);
+        let hash = user.or_else(|| Some(hash_of(field_of(field, self.event, self.text)?)));
+        hash.map(|hash| (hash, self.event.ts.0))
+    }
+
+    /// What the event adds to a measure that sees it.
+    fn added<'v>(&self, value: Option<&'v (u64, i64)>) -> Added<'v> {
+        let points = self.event.points;
+        let values = Values::Pairs(value.map_or(&[], std::slice::from_ref));
+        Added { count: 1, sum: points, max: Some(points), values }
     }
 
     fn passes(&mut self, filter: &Filter, kind: Kind, ts: EventTime) -> bool {
@@ -209,25 +232,18 @@ fn share(
 ) {
     let plan = ctx.plan;
     let info = &plan.info[rule];
-    let step = match &plan.rule(rule).check {
-        Check::Match { .. } => at.offset,
-        Check::Threshold { window, .. }
-        | Check::Ratio { window, .. }
-        | Check::ZScore(ZScore { window, .. }) => match window {
-            Window::Duration(ms) if info.form != Form::ZScore => {
-                let step = step_ms(true, *ms);
-                what.ts.div_euclid(step) * step
+    let step = match info.form {
+        Form::Match => at.offset,
+        Form::Rolling | Form::RollingBelow => what.ts.div_euclid(info.step_ms) * info.step_ms,
+        Form::Calendar | Form::CalendarBelow | Form::ZScore => {
+            let span = span(plan, info.window, what.ts);
+            let closes = info.form != Form::Calendar;
+            if closes && span.end.saturating_add(info.close_after_ms) <= ctx.watermark {
+                ctx.counts.closed_window += u64::from(!what.reversal);
+                return;
             }
-            window => {
-                let span = span(plan, *window, what.ts);
-                let closes = matches!(info.form, Form::ZScore | Form::CalendarBelow);
-                if closes && span.end.saturating_add(info.close_after_ms) <= ctx.watermark {
-                    ctx.counts.closed_window += u64::from(!what.reversal);
-                    return;
-                }
-                span.start
-            }
-        },
+            span.start
+        }
     };
     let slot = Slot {
         at: rule,

@@ -43,6 +43,19 @@ pub enum Polled<'a> {
     End(Place, i64),
 }
 
+impl Polled<'_> {
+    /// The partition it is about.
+    pub fn place(&self) -> Place {
+        match self {
+            Polled::Record(record) => record.place,
+            Polled::End(place, _) => *place,
+        }
+    }
+}
+
+/// Takes what a poll brings, some at a time: enough to look ahead, in order.
+pub type Visit<'a> = dyn FnMut(&[Polled<'_>]) + 'a;
+
 /// A change of assignment, to be acted on between two polls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rebalance {
@@ -111,8 +124,9 @@ pub struct Bounds {
 
 /// Input records, committed offsets and atomic commits of one worker.
 pub trait Log {
-    /// Hands what has arrived to `visit`; waits at most `wait_ms` for a first record.
-    fn poll(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure>;
+    /// Hands what has arrived to `visit`, some at a time; waits at most `wait_ms` for a first
+    /// record.
+    fn poll(&mut self, wait_ms: u64, visit: &mut Visit<'_>) -> Result<(), Failure>;
     /// Lets changes of assignment and faults come in, but no records; takes `wait_ms`.
     fn serve(&mut self, wait_ms: u64) -> Result<(), Failure>;
     /// The changes of assignment since the last call, the oldest first.

@@ -16,7 +16,7 @@ mod worker;
 pub use clock::{Clock, SystemClock};
 pub use log::{
     Batch, Bounds, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record, Sink,
-    Source,
+    Source, Visit,
 };
 pub use runner::{Fleet, RunnerSettings, readiness};
 pub(crate) use shared::lock;

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Counts, Effect, Input, Origin, Outcome, Output, Plan, State, step};
-use crate::event::{Decoder, EventTime, Reason};
+use smallvec::SmallVec;
+
+use crate::engine::{
+    Counts, Effect, Input, LOOK_AHEAD, Origin, Outcome, Output, Plan, State, step,
+};
+use crate::event::{Decoder, Event, EventTime, Reason};
 use crate::stream::emit::{Note, partial, quarantined, record};
-use crate::stream::{Place, Produce, Record, Source};
+use crate::stream::{Place, Polled, Produce, Record, Source};
 
 /// What all partitions of a worker share while records are applied.
 #[derive(Debug)]
@@ -19,6 +23,18 @@ pub(crate) struct Workbench {
     /// Record timestamps, in ms, of what tipped the commands that wait.
     pub(crate) tipped: Vec<i64>,
     pub(crate) key_mismatches: u64,
+}
+
+/// What a record of the events topic says; `None` for what is no such record.
+type Decoded<'a> = Option<Result<Event<'a>, Reason>>;
+
+fn event<'a, 'e>(
+    (polled, decoded): (&Polled<'_>, &'a Decoded<'e>),
+) -> Option<(i64, &'a Event<'e>)> {
+    match (polled, decoded) {
+        (Polled::Record(record), Some(Ok(event))) => Some((record.offset, event)),
+        _ => None,
+    }
 }
 
 /// State, place in the log and counts of one partition.
@@ -82,8 +98,44 @@ impl Part {
         self.reported = self.output.counts.clone();
     }
 
+    /// Folds in what came for this partition, in order: events are decoded and their keys looked
+    /// up ahead, some at a time.
+    pub(crate) fn take(&mut self, polled: &[Polled<'_>], bench: &mut Workbench, now_us: i64) {
+        for some in polled.chunks(LOOK_AHEAD) {
+            let decoded: SmallVec<[Decoded<'_>; LOOK_AHEAD]> =
+                some.iter().map(|one| self.decode(one, bench)).collect();
+            if self.place.source == Source::Events {
+                self.state.look_ahead(&bench.plan, some.iter().zip(&decoded).filter_map(event));
+            }
+            for (one, decoded) in some.iter().zip(decoded) {
+                match one {
+                    Polled::Record(record) => self.apply(record, decoded, bench, now_us),
+                    Polled::End(_, at) => self.ended(*at),
+                }
+            }
+        }
+    }
+
+    /// The event of a record that is new to this partition.
+    fn decode<'a>(&self, polled: &Polled<'a>, bench: &Workbench) -> Decoded<'a> {
+        match polled {
+            Polled::Record(record)
+                if self.place.source == Source::Events && record.offset >= self.next =>
+            {
+                Some(bench.decoder.decode(record.value.unwrap_or_default(), bench.max_bytes))
+            }
+            _ => None,
+        }
+    }
+
     /// Folds one record in. Its outputs wait in `bench` and `output` until the next flush.
-    pub(crate) fn apply(&mut self, record: &Record<'_>, bench: &mut Workbench, now_us: i64) {
+    fn apply(
+        &mut self,
+        record: &Record<'_>,
+        decoded: Decoded<'_>,
+        bench: &mut Workbench,
+        now_us: i64,
+    ) {
         if record.offset < self.next {
             return;
         }
@@ -92,18 +144,14 @@ impl Part {
             self.finish_restore();
         }
         let before = self.output.effects.len();
-        let rejected = match self.place.source {
-            Source::Events => self.event(record, bench, live),
-            Source::Partials => {
-                let payload = record.value.unwrap_or_default();
-                let input = Input::Partials {
-                    payload,
-                    offset: record.offset,
-                    record_ts: record.timestamp_ms,
-                };
-                step(&mut self.state, &bench.plan, input, &mut self.output);
-                None
-            }
+        let rejected = if let Some(decoded) = decoded {
+            self.event(record, decoded, bench, live)
+        } else {
+            let payload = record.value.unwrap_or_default();
+            let input =
+                Input::Partials { payload, offset: record.offset, record_ts: record.timestamp_ms };
+            step(&mut self.state, &bench.plan, input, &mut self.output);
+            None
         };
         self.next = record.offset + 1;
         self.last_input_us = now_us;
@@ -125,9 +173,14 @@ impl Part {
     }
 
     /// Steps over one record of the events topic; the reason when it belongs in quarantine.
-    fn event(&mut self, record: &Record<'_>, bench: &mut Workbench, live: bool) -> Option<Reason> {
-        let value = record.value.unwrap_or_default();
-        match bench.decoder.decode(value, bench.max_bytes) {
+    fn event(
+        &mut self,
+        record: &Record<'_>,
+        decoded: Result<Event<'_>, Reason>,
+        bench: &mut Workbench,
+        live: bool,
+    ) -> Option<Reason> {
+        match decoded {
             Ok(event) => {
                 if live && record.key != Some(event.user.as_bytes()) {
                     bench.key_mismatches += 1;
@@ -152,7 +205,7 @@ impl Part {
     }
 
     /// The partition is read to its end, at this offset: transaction markers may lie before it.
-    pub(crate) fn ended(&mut self, at: i64) {
+    fn ended(&mut self, at: i64) {
         self.at_end = true;
         self.next = self.next.max(at).max(self.emit_from);
         if !self.restored {

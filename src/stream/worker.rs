@@ -168,16 +168,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let (parts, bench) = (&mut self.parts, &mut self.bench);
         let mut seen = false;
         let waits = if bench.tipped.is_empty() { POLL_MAX_MS } else { 0 };
-        let mut visit = |polled: Polled<'_>| match polled {
-            Polled::Record(record) => {
-                seen = true;
-                if let Some(part) = parts.get_mut(&record.place) {
-                    part.apply(&record, bench, now_us);
-                }
-            }
-            Polled::End(place, at) => {
-                if let Some(part) = parts.get_mut(&place) {
-                    part.ended(at);
+        let mut visit = |polled: &[Polled<'_>]| {
+            seen |= polled.iter().any(|one| matches!(one, Polled::Record(_)));
+            for some in polled.chunk_by(|a, b| a.place() == b.place()) {
+                if let Some(part) = some.first().and_then(|one| parts.get_mut(&one.place())) {
+                    part.take(some, bench, now_us);
                 }
             }
         };

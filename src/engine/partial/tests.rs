@@ -1,49 +1,73 @@
 //! Records that would be too large are taken apart, and nothing is lost by it.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Entry, EntryMark, Tally, split};
+use super::*;
+use crate::engine::tally::{Tally, Values};
 
-fn entry(key: &str, count: i64, values: u64) -> Entry<'_> {
-    let values = (0..values).map(|value| (value, 7)).collect();
-    let of = Tally { count, sum: count * 10, max: Some(5), values };
-    Entry {
-        rule: 1,
-        key,
-        step: 0,
-        reversal: false,
-        ts: 7,
-        of: Cow::Owned(of),
-        to: Cow::Owned(Tally { count: 1, ..Tally::default() }),
-        mark: EntryMark { id: "e", ts: 7, offset: 3 },
+fn slot<'a>(key: &'a Key<'a>, id: &'a str) -> Slot<'a> {
+    Slot { at: 0, rule: 9, key, step: 0, reversal: false, id, event_ts: 7, offset: 3 }
+}
+
+fn outbox(keys: &[(&str, u64, u64)]) -> PartialsOutbox {
+    let mut outbox = PartialsOutbox::default();
+    for (name, of, to) in keys {
+        let side = |count: u64| (0..count).map(|value| (value, 7)).collect::<Vec<_>>();
+        let (of, to) = (side(*of), side(*to));
+        let added =
+            |values| Added { count: 2, sum: 20, max: Some(5), values: Values::Pairs(values) };
+        let key = Key::new(name);
+        outbox.pending.add(&slot(&key, "e"), 7, (&added(&of), &added(&to)));
     }
+    outbox
+}
+
+fn drain(outbox: &mut PartialsOutbox) -> Vec<(u32, Vec<u8>)> {
+    let from = Origin { topic: Arc::from("points.events"), partition: 1 };
+    outbox.drain(&from, Some(EventTime(7)), 1, false, false)
 }
 
 #[test]
-fn what_fits_stays_together() {
-    let parts = split(vec![entry("a", 1, 1), entry("b", 2, 0)], 1_000);
-    assert_eq!(parts, [vec![entry("a", 1, 1), entry("b", 2, 0)]]);
-    assert_eq!(split(Vec::new(), 1_000), [Vec::new()]);
+fn what_fits_is_one_record_with_the_watermark() {
+    let records = drain(&mut outbox(&[("a", 1, 0), ("b", 0, 0)]));
+    let [(0, record)] = &records[..] else { unreachable!("one destination") };
+    let batch = Batch::decode(record).unwrap();
+    assert_eq!(batch.watermark, Some(7));
+    assert_eq!(batch.entries.iter().map(|entry| entry.key).collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[test]
-fn parts_are_small_and_add_up_to_the_whole() {
-    let whole: Vec<Entry<'_>> = vec![entry("a", 9, 500), entry("b", 2, 3), entry("c", 1, 120)];
-    let parts = split(whole.clone(), 1_000);
-    assert!(parts.len() > 10);
-    let mut sums: Vec<(String, Tally, Tally)> = Vec::new();
-    for entry in parts.iter().flatten() {
-        assert!(entry.of.values.len() <= 50);
-        if let Some((_, of, to)) = sums.iter_mut().find(|(key, ..)| key == entry.key) {
-            of.add(&entry.of);
-            to.add(&entry.to);
-        } else {
-            let (of, to) = (entry.of.clone().into_owned(), entry.to.clone().into_owned());
-            sums.push((entry.key.to_owned(), of, to));
+fn nothing_to_say_is_no_record_until_the_watermark_moves() {
+    let mut outbox = outbox(&[]);
+    assert_eq!(drain(&mut outbox).len(), 1);
+    assert_eq!(drain(&mut outbox), []);
+}
+
+#[test]
+fn records_are_small_and_add_up_to_the_whole() {
+    let keys = [("a", 90_000, 3), ("b", 2, 70_000), ("c", 40_000, 40_000), ("d", 1, 0)];
+    let records = drain(&mut outbox(&keys));
+    assert!(records.len() > 10);
+    let mut sums: BTreeMap<String, (Tally, Tally)> = BTreeMap::new();
+    for (at, (_, record)) in records.iter().enumerate() {
+        assert!(record.len() <= RECORD_MAX + RECORD_MAX / 8, "{} bytes", record.len());
+        let batch = Batch::decode(record).unwrap();
+        // Only the last record moves the watermark.
+        assert_eq!(batch.watermark.is_some(), at + 1 == records.len());
+        for entry in &batch.entries {
+            let (of, to) = sums.entry(entry.key.to_owned()).or_default();
+            for (sum, side) in [(of, &entry.of), (to, &entry.to)] {
+                sum.values.extend(side.values.iter());
+                sum.add_numbers(side);
+            }
         }
     }
-    let expected = whole
-        .into_iter()
-        .map(|entry| (entry.key.to_owned(), entry.of.into_owned(), entry.to.into_owned()));
-    assert_eq!(sums, expected.collect::<Vec<_>>());
+    for (name, of, to) in keys {
+        let (of_sum, to_sum) = &sums[name];
+        assert_eq!(of_sum.values.len() as u64, of, "{name}");
+        assert_eq!(to_sum.values.len() as u64, to, "{name}");
+        assert_eq!((of_sum.count, of_sum.sum, of_sum.max), (2, 20, Some(5)), "{name}");
+        assert_eq!((to_sum.count, to_sum.sum), (2, 20), "{name}");
+    }
 }

@@ -12,13 +12,15 @@ use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
+use smallvec::SmallVec;
 
+use crate::engine::LOOK_AHEAD;
 use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::Complaints;
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
 use crate::stream::shared::lock;
 use crate::stream::{
-    Batch, Bounds, Failure, Header, Log, Place, Polled, Produce, Rebalance, Record, Source,
+    Batch, Bounds, Failure, Header, Log, Place, Polled, Produce, Rebalance, Record, Source, Visit,
 };
 
 /// One question to the broker.
@@ -146,7 +148,7 @@ impl KafkaLog {
     }
 
     /// Serves rebalances, errors and whatever lies in the consumer's own queue.
-    fn serve(&mut self, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure> {
+    fn serve(&mut self, visit: &mut Visit<'_>) -> Result<(), Failure> {
         if self.served_at.is_some_and(|at| at.elapsed() < SERVE) {
             return Ok(());
         }
@@ -165,7 +167,7 @@ impl KafkaLog {
                     value: message.payload(),
                     headers: &NoHeaders,
                 };
-                visit(Polled::Record(record));
+                visit(&[Polled::Record(record)]);
                 Ok(())
             }
             Err(KafkaError::PartitionEOF(_)) => Ok(()),
@@ -280,34 +282,14 @@ impl Drop for KafkaLog {
 }
 
 impl Log for KafkaLog {
-    fn poll(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure> {
+    fn poll(&mut self, wait_ms: u64, visit: &mut Visit<'_>) -> Result<(), Failure> {
         KafkaLog::serve(self, visit)?;
         let names = &self.settings.topics;
         let mut fault = None;
-        self.queue.take(wait_ms, &mut |item| match item {
-            Item::Message(message) => visit(Polled::Record(Record {
-                place: Place {
-                    source: source(Some(names), message.topic),
-                    partition: message.partition,
-                },
-                offset: message.offset,
-                timestamp_ms: message.timestamp_ms,
-                key: message.key,
-                value: message.value,
-                headers: &message.headers,
-            })),
-            Item::Error(code, topic, partition, offset) => {
-                let place = Place { source: source(Some(names), topic), partition };
-                if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF {
-                    visit(Polled::End(place, offset));
-                } else {
-                    let lost = RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
-                    // Told once only: no other fault may hide it.
-                    if fault.is_none() || code == lost {
-                        fault = Some(KafkaError::MessageConsumption(code.into()));
-                    }
-                }
-            }
+        self.queue.take(wait_ms, &mut |items| {
+            let place =
+                |topic: &[u8], partition| Place { source: source(Some(names), topic), partition };
+            visit(&polled(items, &place, &mut fault));
         });
         fault.map_or(Ok(()), |error| self.consumer_failure(&error))
     }
@@ -406,6 +388,36 @@ impl crate::stream::Headers for NoHeaders {
     fn read(&self) -> Vec<Header> {
         Vec::new()
     }
+}
+
+/// What items of the queue are to a worker; a fault of a partition is noted apart.
+pub(super) fn polled<'a>(
+    items: &'a [Item<'a>],
+    place: &dyn Fn(&[u8], i32) -> Place,
+    fault: &mut Option<KafkaError>,
+) -> SmallVec<[Polled<'a>; LOOK_AHEAD]> {
+    let lost = RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
+    let polled = items.iter().filter_map(|item| match item {
+        Item::Message(message) => Some(Polled::Record(Record {
+            place: place(message.topic, message.partition),
+            offset: message.offset,
+            timestamp_ms: message.timestamp_ms,
+            key: message.key,
+            value: message.value,
+            headers: &message.headers,
+        })),
+        Item::Error(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF, topic, partition, at) => {
+            Some(Polled::End(place(topic, *partition), *at))
+        }
+        Item::Error(code, ..) => {
+            // Told once only: no other fault may hide it.
+            if fault.is_none() || *code == lost {
+                *fault = Some(KafkaError::MessageConsumption((*code).into()));
+            }
+            None
+        }
+    });
+    polled.collect()
 }
 
 fn source(names: Option<&TopicNames>, topic: &[u8]) -> Source {

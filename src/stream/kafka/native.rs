@@ -15,7 +15,9 @@ use std::ptr;
 
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaRespErr;
+use smallvec::SmallVec;
 
+use crate::engine::LOOK_AHEAD;
 use crate::stream::{Header, Headers};
 
 /// Messages taken at once.
@@ -132,8 +134,9 @@ impl PrivateQueue {
         }
     }
 
-    /// Hands out what has arrived; waits at most `wait_ms` for a first one. Returns how many.
-    pub(super) fn take(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Item<'_>)) -> usize {
+    /// Hands out what has arrived, some at a time; waits at most `wait_ms` for a first one.
+    /// Returns how many.
+    pub(super) fn take(&mut self, wait_ms: u64, visit: &mut dyn FnMut(&[Item<'_>])) -> usize {
         let buffer = &mut self.taken.messages;
         // A batch call with a time-out waits until the batch is full, so wait for one message.
         // SAFETY: the buffer has room for BATCH pointers, of which the call says how many it set.
@@ -148,9 +151,13 @@ impl PrivateQueue {
                 }
             }
         }
-        for message in &self.taken.messages {
-            // SAFETY: the message stays until `taken` is emptied below, after the last visit.
-            visit(item(unsafe { &**message }));
+        for some in self.taken.messages.chunks(LOOK_AHEAD) {
+            let items: SmallVec<[Item<'_>; LOOK_AHEAD]> = some
+                .iter()
+                // SAFETY: the message stays until `taken` is emptied below, after the last visit.
+                .map(|message| item(unsafe { &**message }))
+                .collect();
+            visit(&items);
         }
         self.taken.destroy()
     }

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::fetching;
-use crate::stream::kafka::native::{Item, PrivateQueue};
-use crate::stream::{Place, Polled, Record, Source};
+use crate::stream::kafka::log::polled;
+use crate::stream::kafka::native::PrivateQueue;
+use crate::stream::{Place, Source, Visit};
 
 /// Errors are looked for so often.
 const SERVE: Duration = Duration::from_millis(10);
@@ -66,7 +66,7 @@ impl Reader {
     ///
     /// # Errors
     /// What the client reports; many faults pass, and the next call goes on.
-    pub fn poll(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Polled<'_>)) -> KafkaResult<()> {
+    pub fn poll(&mut self, wait_ms: u64, visit: &mut Visit<'_>) -> KafkaResult<()> {
         if self.served_at.is_none_or(|at| at.elapsed() >= SERVE) {
             self.served_at = Some(Instant::now());
             // Never a record: every partition was sent to our own queue before it was assigned.
@@ -75,20 +75,8 @@ impl Reader {
             }
         }
         let mut fault = None;
-        self.queue.take(wait_ms, &mut |item| match item {
-            Item::Message(message) => visit(Polled::Record(Record {
-                place: Place { source: Source::Events, partition: message.partition },
-                offset: message.offset,
-                timestamp_ms: message.timestamp_ms,
-                key: message.key,
-                value: message.value,
-                headers: &message.headers,
-            })),
-            Item::Error(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF, _, partition, at) => {
-                visit(Polled::End(Place { source: Source::Events, partition }, at));
-            }
-            Item::Error(code, ..) => fault = Some(KafkaError::MessageConsumption(code.into())),
-        });
+        let place = |_: &[u8], partition| Place { source: Source::Events, partition };
+        self.queue.take(wait_ms, &mut |items| visit(&polled(items, &place, &mut fault)));
         fault.map_or(Ok(()), Err)
     }
 }

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tidegate::stream::{
     Batch, Bounds, Clock, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record,
-    Sink, Source,
+    Sink, Source, Visit,
 };
 
 /// A larger output is refused, as by `max.message.bytes`.
@@ -270,32 +270,40 @@ impl Log for SimLog {
         Ok(())
     }
 
-    fn poll(&mut self, wait_ms: u64, visit: &mut dyn FnMut(Polled<'_>)) -> Result<(), Failure> {
+    fn poll(&mut self, wait_ms: u64, visit: &mut Visit<'_>) -> Result<(), Failure> {
         self.serve(wait_ms)?;
         let broker = self.broker.clone();
         let broker = broker.borrow();
         let mut budget = self.rng.borrow_mut().random_range(0..40_usize);
         for (place, next) in &mut self.positions {
             let log = &broker.inputs[place];
-            while budget > 0 && usize::try_from(*next).unwrap() < log.len() {
-                let at = usize::try_from(*next).unwrap();
-                if let Some(entry) = &log[at] {
-                    let headers = Kept(&entry.headers);
-                    visit(Polled::Record(Record {
-                        place: *place,
-                        offset: *next,
-                        timestamp_ms: Some(entry.timestamp_ms),
-                        key: entry.key.as_deref(),
-                        value: entry.value.as_deref(),
-                        headers: &headers,
-                    }));
-                    budget -= 1;
-                }
-                *next += 1;
+            let from = usize::try_from(*next).unwrap();
+            let to = log.len().min(from + budget);
+            budget -= to - from;
+            let records = log[from..to].iter().zip(*next..);
+            let records = records.filter_map(|(entry, offset)| Some((entry.as_ref()?, offset)));
+            let kept: Vec<Kept<'_>> =
+                records.clone().map(|(entry, _)| Kept(&entry.headers)).collect();
+            let mut polled = Vec::new();
+            for ((entry, offset), headers) in records.zip(&kept) {
+                polled.push(Polled::Record(Record {
+                    place: *place,
+                    offset,
+                    timestamp_ms: Some(entry.timestamp_ms),
+                    key: entry.key.as_deref(),
+                    value: entry.value.as_deref(),
+                    headers,
+                }));
+            }
+            if to > from {
                 self.ended.remove(place);
             }
-            if usize::try_from(*next).unwrap() == log.len() && self.ended.insert(*place) {
-                visit(Polled::End(*place, *next));
+            *next = i64::try_from(to).unwrap();
+            if to == log.len() && self.ended.insert(*place) {
+                polled.push(Polled::End(*place, *next));
+            }
+            if !polled.is_empty() {
+                visit(&polled);
             }
         }
         Ok(())

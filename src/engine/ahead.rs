@@ -1,0 +1,122 @@
+//! Looking ahead: touches the memory that steps over the next events will read, for all of them
+//! together, so that a processor waits once for many lines and not once for each.
+//!
+//! Nothing here is part of the state or changes it. A look goes in rounds, each of which reads one
+//! link of the chain from a key to its counters for all events before the next link is followed;
+//! the reads of a round do not depend on each other, so they are under way at the same time. (The
+//! idea is that of group prefetching for hash joins: Chen, Ailamaki, Gibbons and Mowry 2004,
+//! "Improving hash join performance through prefetching", with plain loads for prefetches.)
+
+use std::hint::black_box;
+
+use crate::engine::dedup::identity;
+use crate::engine::partial::Entry;
+use crate::engine::plan::Plan;
+use crate::engine::space::hash_of;
+use crate::engine::state::State;
+use crate::engine::table::Cells;
+use crate::event::{Event, Kind};
+
+/// Events of one look: enough to hide a wait, few enough for what they touch to stay near.
+pub const LOOK_AHEAD: usize = 32;
+
+/// What a look found out about an event, for its step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Foreseen {
+    pub(crate) offset: i64,
+    pub(crate) identity: u128,
+    pub(crate) user_hash: u64,
+}
+
+/// A key on its way to its cells.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    hash: u64,
+    space: usize,
+    id: Option<u32>,
+}
+
+impl State {
+    /// Brings near what steps over these events, at these offsets, will read. Optional: steps do
+    /// the same without it, only later.
+    pub fn look_ahead<'a, 'e: 'a>(
+        &mut self,
+        plan: &Plan,
+        events: impl Iterator<Item = (i64, &'a Event<'e>)> + Clone,
+    ) {
+        self.prepare(plan);
+        self.foreseen.clear();
+        let dedups = plan.settings.dedup_ms.is_some();
+        for (offset, event) in events.clone() {
+            let identity = if dedups { identity(&event.user, &event.id) } else { 0 };
+            self.foreseen.push_back(Foreseen { offset, identity, user_hash: hash_of(&event.user) });
+            if dedups {
+                self.dedup.touch(identity);
+            }
+        }
+        let Some(space) = plan.user_space else { return };
+        let mut looks: smallvec::SmallVec<[(Look, Kind); LOOK_AHEAD]> = self
+            .foreseen
+            .iter()
+            .zip(events)
+            .map(|(known, (_, event))| {
+                (Look { hash: known.user_hash, space, id: None }, event.kind)
+            })
+            .collect();
+        let cells = &self.keyed.cells;
+        for (look, _) in &mut looks {
+            look.find(cells);
+        }
+        for (look, _) in &looks {
+            look.touch_row(cells);
+        }
+        for (look, kind) in &looks {
+            for &rule in &plan.user_rules[*kind as usize] {
+                look.touch_cell(cells, plan, rule);
+            }
+        }
+    }
+
+    /// The same for entries of a record of partial aggregates, by place of their rule.
+    pub(crate) fn look_at_entries<'a>(
+        &self,
+        plan: &Plan,
+        entries: impl Iterator<Item = (usize, &'a Entry<'a>)>,
+    ) {
+        let cells = &self.keyed.cells;
+        let mut looks: smallvec::SmallVec<[(Look, usize); LOOK_AHEAD]> = entries
+            .map(|(rule, entry)| {
+                let space = plan.info[rule].space;
+                (Look { hash: hash_of(entry.key), space, id: None }, rule)
+            })
+            .collect();
+        for (look, _) in &mut looks {
+            look.find(cells);
+        }
+        for (look, _) in &looks {
+            look.touch_row(cells);
+        }
+        for (look, rule) in &looks {
+            look.touch_cell(cells, plan, *rule);
+        }
+    }
+}
+
+impl Look {
+    fn find(&mut self, cells: &Cells) {
+        self.id = cells.spaces[self.space].guess(self.hash);
+    }
+
+    fn touch_row(&self, cells: &Cells) {
+        if let Some(id) = self.id {
+            cells.spaces[self.space].touch(id);
+        }
+    }
+
+    fn touch_cell(&self, cells: &Cells, plan: &Plan, rule: usize) {
+        if let Some(id) = self.id {
+            let place = cells.spaces[self.space].place(id, plan.info[rule].column);
+            black_box(cells.tables[rule].get(place).map(|cell| cell.key));
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The codec of partial aggregates: a head, a table of the rules that occur, and entries whose
+//! numbers are told relative to the first one's.
+//!
+//! Integers are LEB128 varints, signed ones zigzag-coded; texts and lists have their length in
+//! front. Its own codec and not a library's, because a fifth of the detector's instructions went
+//! into a general one.
+
+use std::borrow::Cow;
+
+use crate::engine::partial::{Batch, Entry, EntryMark};
+use crate::engine::tally::{Added, PACKED, Values, pack};
+
+const VERSION: u8 = 2;
+
+const HAS_WATERMARK: u8 = 1;
+const IDLE: u8 = 2;
+const HAS_MOVER: u8 = 4;
+
+const REVERSAL: u8 = 1;
+const HAS_TO: u8 = 2;
+
+const COUNT: u8 = 1;
+const SUM: u8 = 2;
+const MAX: u8 = 4;
+const VALUES: u8 = 8;
+
+/// Entries on their way to one partition.
+#[derive(Debug, Default)]
+pub(crate) struct Letter {
+    body: Vec<u8>,
+    entries: u64,
+    /// Event time and offset of the first entry.
+    base: (i64, i64),
+    /// Rules in order of their coming, and by the sender's number the place in there.
+    rules: Vec<u64>,
+    places: Vec<u32>,
+}
+
+impl Letter {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Bytes so far, without the head.
+    pub(crate) fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Adds an entry. `rules` are the fingerprints that `entry.rule` points into.
+    pub(crate) fn push(&mut self, entry: &Entry<'_>, rules: &[u64]) {
+        if self.entries == 0 {
+            self.base = (entry.ts, entry.mark.offset);
+        }
+        self.entries += 1;
+        let rule = self.place(entry.rule, rules);
+        let (ts, offset) = self.base;
+        let body = &mut self.body;
+        let has_to = !entry.to.is_nothing();
+        put(body, u64::from(rule));
+        body.push(REVERSAL * u8::from(entry.reversal) + HAS_TO * u8::from(has_to));
+        put_text(body, entry.key);
+        put_signed(body, entry.step.wrapping_sub(ts));
+        put_signed(body, entry.ts.wrapping_sub(ts));
+        put_text(body, entry.mark.id);
+        put_signed(body, entry.mark.ts.wrapping_sub(ts));
+        put_signed(body, entry.mark.offset.wrapping_sub(offset));
+        put_added(body, &entry.of);
+        if has_to {
+            put_added(body, &entry.to);
+        }
+    }
+
+    fn place(&mut self, rule: u32, rules: &[u64]) -> u32 {
+        let at = rule as usize;
+        if self.places.len() <= at {
+            self.places.resize(at + 1, u32::MAX);
+        }
+        if self.places[at] == u32::MAX {
+            self.places[at] = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
+            self.rules.push(rules.get(at).copied().unwrap_or_default());
+        }
+        self.places[at]
+    }
+
+    /// The record: what `head` says, without its entries, and the entries of this letter, which
+    /// is empty after.
+    pub(crate) fn seal(&mut self, head: &Batch<'_>) -> Vec<u8> {
+        let mut record = Vec::with_capacity(self.body.len() + 128 + self.rules.len() * 8);
+        record.push(VERSION);
+        put_text(&mut record, head.topic);
+        put_signed(&mut record, i64::from(head.partition));
+        put(&mut record, u64::from(head.partitions));
+        record.push(
+            HAS_WATERMARK * u8::from(head.watermark.is_some())
+                + IDLE * u8::from(head.idle)
+                + HAS_MOVER * u8::from(head.mover.is_some()),
+        );
+        if let Some(watermark) = head.watermark {
+            put_signed(&mut record, watermark);
+        }
+        if let Some(mover) = &head.mover {
+            put_text(&mut record, mover.id);
+            put_signed(&mut record, mover.ts);
+            put_signed(&mut record, mover.offset);
+        }
+        put_signed(&mut record, self.base.0);
+        put_signed(&mut record, self.base.1);
+        put(&mut record, self.rules.len() as u64);
+        self.rules.iter().for_each(|rule| record.extend_from_slice(&rule.to_le_bytes()));
+        put(&mut record, self.entries);
+        record.extend_from_slice(&self.body);
+        self.body.clear();
+        self.rules.clear();
+        self.places.clear();
+        self.entries = 0;
+        record
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// `None` for a payload of another version or one that is damaged.
+    pub(crate) fn decode(payload: &'a [u8]) -> Option<Batch<'a>> {
+        let mut rest = Rest(payload);
+        if rest.byte()? != VERSION {
+            return None;
+        }
+        let topic = rest.text()?;
+        let partition = i32::try_from(rest.signed()?).ok()?;
+        let partitions = u32::try_from(rest.number()?).ok()?;
+        let flags = rest.byte()?;
+        let watermark = (flags & HAS_WATERMARK != 0).then(|| rest.signed());
+        let watermark = watermark.map_or(Some(None), |read| read.map(Some))?;
+        let mover = if flags & HAS_MOVER != 0 {
+            Some(EntryMark { id: rest.text()?, ts: rest.signed()?, offset: rest.signed()? })
+        } else {
+            None
+        };
+        let base = (rest.signed()?, rest.signed()?);
+        let rules = rest.list(8)?.as_chunks().0;
+        let rules: Vec<u64> = rules.iter().map(|rule| u64::from_le_bytes(*rule)).collect();
+        let count = usize::try_from(rest.number()?).ok()?;
+        // An entry takes more than eight bytes, so that a damaged count asks for no memory.
+        let mut entries = Vec::with_capacity(count.min(rest.0.len() / 8));
+        for _ in 0..count {
+            let entry = rest.entry(base)?;
+            if entry.rule as usize >= rules.len() {
+                return None;
+            }
+            entries.push(entry);
+        }
+        let idle = flags & IDLE != 0;
+        let rules = Cow::Owned(rules);
+        rest.0.is_empty().then_some(Batch {
+            topic,
+            partition,
+            partitions,
+            watermark,
+            idle,
+            mover,
+            rules,
+            entries,
+        })
+    }
+}
+
+/// What has not been read yet.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Some(u64::from(first));
+        }
+        let mut number = u64::from(first & 0x7f);
+        for shift in (7..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let number = self.number()?;
+        Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+    }
+
+    fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (first, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(first)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let len = usize::try_from(self.number()?).ok()?;
+        std::str::from_utf8(self.bytes(len)?).ok()
+    }
+
+    /// The bytes of a list of items of one size.
+    fn list(&mut self, size: usize) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.number()?).ok()?;
+        self.bytes(len.checked_mul(size)?)
+    }
+
+    fn added(&mut self) -> Option<Added<'a>> {
+        let flags = self.byte()?;
+        let mut added = Added::default();
+        if flags & COUNT != 0 {
+            added.count = self.signed()?;
+        }
+        if flags & SUM != 0 {
+            added.sum = self.signed()?;
+        }
+        if flags & MAX != 0 {
+            added.max = Some(self.signed()?);
+        }
+        if flags & VALUES != 0 {
+            added.values = Values::Packed(self.list(PACKED)?.as_chunks().0);
+        }
+        Some(added)
+    }
+
+    fn entry(&mut self, (ts, offset): (i64, i64)) -> Option<Entry<'a>> {
+        let rule = u32::try_from(self.number()?).ok()?;
+        let flags = self.byte()?;
+        Some(Entry {
+            rule,
+            reversal: flags & REVERSAL != 0,
+            key: self.text()?,
+            step: self.signed()?.wrapping_add(ts),
+            ts: self.signed()?.wrapping_add(ts),
+            mark: EntryMark {
+                id: self.text()?,
+                ts: self.signed()?.wrapping_add(ts),
+                offset: self.signed()?.wrapping_add(offset),
+            },
+            of: self.added()?,
+            to: if flags & HAS_TO != 0 { self.added()? } else { Added::default() },
+        })
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
+fn put(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn put_signed(bytes: &mut Vec<u8>, number: i64) {
+    put(bytes, ((number << 1) ^ (number >> 63)).cast_unsigned());
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    put(bytes, text.len() as u64);
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+fn put_added(bytes: &mut Vec<u8>, added: &Added<'_>) {
+    bytes.push(
+        COUNT * u8::from(added.count != 0)
+            + SUM * u8::from(added.sum != 0)
+            + MAX * u8::from(added.max.is_some())
+            + VALUES * u8::from(!added.values.is_empty()),
+    );
+    if added.count != 0 {
+        put_signed(bytes, added.count);
+    }
+    if added.sum != 0 {
+        put_signed(bytes, added.sum);
+    }
+    if let Some(max) = added.max {
+        put_signed(bytes, max);
+    }
+    if !added.values.is_empty() {
+        put(bytes, added.values.len() as u64);
+        added.values.iter().for_each(|(hash, ts)| bytes.extend_from_slice(&pack(hash, ts)));
+    }
+}
+
+#[cfg(test)]
+mod tests;
