@@ -6,7 +6,8 @@
 
 mod decode;
 mod encode;
-pub(crate) mod scan;
+mod scan;
+mod span;
 #[cfg(test)]
 mod tests;
 
