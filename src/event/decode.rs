@@ -389,8 +389,14 @@ fn attribute(scanner: Scanner<'_>, value: Span) -> Result<AttrValue<'_>, Reason>
     })
 }
 
+#[inline]
 fn integer(text: &str) -> Option<i64> {
-    text.parse().ok()
+    // Eighteen digits cannot overflow, so that no step needs a check.
+    if text.len() > 18 || text.starts_with('-') {
+        return text.parse().ok();
+    }
+    let digit = |sum: i64, byte: u8| sum.wrapping_mul(10).wrapping_add(i64::from(byte & 15));
+    Some(text.bytes().fold(0, digit))
 }
 
 fn number<'a>(text: &str) -> Option<AttrValue<'a>> {
