@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use crate::event::scan::{self, NotJson, Raw};
+use crate::event::scan::{NotJson, Scanner, word};
+use crate::event::span::{Sort, Span};
 use crate::event::{AttrValue, Attrs, Event, EventTime, Kind, Reason, Reverses};
 
 const POINTS_MAX: i64 = 1_000_000_000_000;
@@ -49,15 +50,21 @@ pub struct Decoder {
     kinds: BTreeMap<String, Kind>,
 }
 
-/// The members of a record that matter, as they stand.
-#[derive(Debug, Default)]
+/// The members of a record that matter, as they stand; `null` where there is none.
+#[derive(Debug)]
 struct Members<'a> {
-    values: [Option<Raw<'a>>; 10],
+    scanner: Scanner<'a>,
+    values: [Span; 10],
     /// `reverses.*` by mapping: id, ts, kind, partial.
-    reverses: [Option<Raw<'a>>; 4],
+    reverses: [Option<Span>; 4],
+    /// The members of `attrs`, if that is an object.
+    attrs: SmallVec<[(Span, Span); 4]>,
     /// `attrs.NAME` by mapping.
-    attrs: Vec<(Cow<'a, str>, Raw<'a>)>,
+    mapped: Vec<(String, Span)>,
 }
+
+/// Where [`FIELDS`] names `attrs`.
+const ATTRS: usize = 8;
 
 impl Decoder {
     /// `fields` maps our names to JSON pointers, `kinds` the pipeline's words to ours (E3).
@@ -101,43 +108,77 @@ impl Decoder {
             return Err(Reason::TooLarge);
         }
         let text = std::str::from_utf8(payload).map_err(|_| Reason::NotJson)?;
-        let mut members = Members::default();
-        let member = |name: Cow<'a, str>, value| {
-            if let Some(at) = place_of(&name) {
-                members.values[at] = Some(value);
-            }
+        let scanner = Scanner::new(text).map_err(|NotJson| Reason::TooLarge)?;
+        let mut members = Members {
+            scanner,
+            values: [Span::NULL; 10],
+            reverses: [None; 4],
+            attrs: SmallVec::new(),
+            mapped: Vec::new(),
         };
-        scan::object(text, member).map_err(|NotJson| Reason::NotJson)?;
-        for (name, pointer) in &self.fields {
-            let value = find(text, pointer);
-            if let Some(attr) = name.strip_prefix("attrs.") {
-                let value = value.unwrap_or(Raw::Null);
-                members.attrs.push((Cow::Owned(attr.to_owned()), value));
-            } else if let Some(at) = FIELDS.iter().position(|field| field == name) {
-                match at.checked_sub(10) {
-                    Some(at) => members.reverses[at] = value,
-                    None => members.values[at] = value,
+        let Members { values, attrs, .. } = &mut members;
+        let member = |name, at| {
+            let place = place_of(scanner.word(name));
+            let value = match place {
+                Some(ATTRS) => {
+                    scanner.value_with(at, 0, |name, value| attrs.push((name, value)))?
                 }
+                _ => scanner.value(at, 0)?,
+            };
+            if let Some(place) = place {
+                values[place] = value;
             }
+            Ok(value)
+        };
+        let record = scanner.whole(member).map_err(|NotJson| Reason::NotJson)?;
+        if !self.fields.is_empty() {
+            self.map(record, &mut members)?;
         }
         self.event(members)
     }
 
+    /// Puts what `input.fields` points at in the place of what stands under our names.
+    #[cold]
+    fn map(&self, record: Span, members: &mut Members<'_>) -> Result<(), Reason> {
+        let scanner = members.scanner;
+        for (name, pointer) in &self.fields {
+            let value = find(scanner, record, pointer);
+            if let Some(attr) = name.strip_prefix("attrs.") {
+                members.mapped.push((attr.to_owned(), value.unwrap_or(Span::NULL)));
+            } else if let Some(at) = FIELDS.iter().position(|field| field == name) {
+                match at.checked_sub(10) {
+                    Some(at) => members.reverses[at] = value,
+                    None => members.values[at] = value.unwrap_or(Span::NULL),
+                }
+            }
+            if name == FIELDS[ATTRS] {
+                members.attrs.clear();
+                if let Some(value) = value.filter(|value| value.sort() == Sort::Object) {
+                    let member = |name, value| members.attrs.push((name, value));
+                    scanner.members(value, member).map_err(|NotJson| Reason::NotJson)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn event<'a>(&self, members: Members<'a>) -> Result<Event<'a>, Reason> {
-        let [id, ts, user, kind, points, source, device, ip, attrs, reverses] = members.values;
-        let id = required(id, ID_BYTES_MAX, "id")?;
-        let ts = time(present(ts).ok_or(Reason::Bad("ts"))?).ok_or(Reason::Bad("ts"))?;
-        let user = required(user, ID_BYTES_MAX, "user")?;
-        let kind = self.kind(kind).ok_or(Reason::Bad("kind"))?;
+        let scanner = members.scanner;
+        let [id, ts, user, kind, points, source, device, ip, _, reverses] = members.values;
+        let id = required(scanner, id, ID_BYTES_MAX, "id")?;
+        let ts = time(scanner, ts).ok_or(Reason::Bad("ts"))?;
+        let user = required(scanner, user, ID_BYTES_MAX, "user")?;
+        let kind = self.kind(scanner, kind).ok_or(Reason::Bad("kind"))?;
         let reverses = match kind {
-            Kind::Reverse => self.reverses(reverses, members.reverses)?,
+            Kind::Reverse => self.reverses(scanner, reverses, members.reverses)?,
             _ => None,
         };
         let adjusts = kind == Kind::Adjust
             || reverses.as_ref().is_some_and(|reverses| reverses.kind == Kind::Adjust);
         let least = if adjusts { -POINTS_MAX } else { 0 };
-        let points = match points {
-            Some(Raw::Integer(text)) => text.parse::<i64>().ok(),
+        let points = match points.sort() {
+            Sort::Integer => integer(scanner.slice(points)),
             _ => None,
         };
         let points = points.filter(|points| (least..=POINTS_MAX).contains(points));
@@ -147,110 +188,123 @@ impl Decoder {
             user,
             kind,
             points: points.ok_or(Reason::Bad("points"))?,
-            source: optional(source, "source")?,
-            device: optional(device, "device")?,
-            ip: optional(ip, "ip")?,
+            source: optional(scanner, source, "source")?,
+            device: optional(scanner, device, "device")?,
+            ip: optional(scanner, ip, "ip")?,
             reverses,
-            attrs: attributes(attrs, members.attrs)?,
+            attrs: attributes(members)?,
         })
     }
 
-    fn kind(&self, value: Option<Raw<'_>>) -> Option<Kind> {
-        match value {
-            Some(Raw::Text(text)) => self.kinds.get(&*text).copied().or_else(|| Kind::parse(&text)),
-            _ => None,
+    #[inline]
+    fn kind(&self, scanner: Scanner<'_>, value: Span) -> Option<Kind> {
+        if !value.is_text() {
+            return None;
         }
+        if !self.kinds.is_empty()
+            && let Some(kind) = self.kinds.get(&*scanner.string(value))
+        {
+            return Some(*kind);
+        }
+        let said = scanner.word(value);
+        Kind::ALL.into_iter().find(|kind| word(kind.as_str().as_bytes()) == said)
     }
 
     fn reverses<'a>(
         &self,
-        value: Option<Raw<'a>>,
-        mapped: [Option<Raw<'a>>; 4],
+        scanner: Scanner<'a>,
+        value: Span,
+        mapped: [Option<Span>; 4],
     ) -> Result<Option<Reverses<'a>>, Reason> {
         const BAD: Reason = Reason::Bad("reverses");
         let mut parts = mapped;
-        match value.and_then(|value| present(Some(value))) {
-            None => {}
-            Some(Raw::Object(text)) => {
-                let member = |name: Cow<'a, str>, value| {
-                    let names = ["id", "ts", "kind", "partial"];
-                    if let Some(at) = names.iter().position(|known| *known == name) {
-                        parts[at].get_or_insert(value);
-                    }
-                };
-                scan::object(text, member).map_err(|NotJson| BAD)?;
-                if parts.iter().all(Option::is_none) {
-                    return Err(BAD);
-                }
+        if present(value) {
+            if value.sort() != Sort::Object {
+                return Err(BAD);
             }
-            Some(_) => return Err(BAD),
+            let member = |name, value| {
+                let name = scanner.string(name);
+                let names = ["id", "ts", "kind", "partial"];
+                if let Some(at) = names.iter().position(|known| *known == name) {
+                    parts[at].get_or_insert(value);
+                }
+            };
+            scanner.members(value, member).map_err(|NotJson| BAD)?;
+            if parts.iter().all(Option::is_none) {
+                return Err(BAD);
+            }
         }
-        let [id, ts, kind, partial] = parts.map(present);
-        if id.is_none() && ts.is_none() && kind.is_none() && partial.is_none() {
+        let [id, ts, kind, partial] = parts.map(|part| part.unwrap_or(Span::NULL));
+        if ![id, ts, kind, partial].into_iter().any(present) {
             return Ok(None);
         }
-        Ok(Some(Reverses {
-            id: required(id, ID_BYTES_MAX, "reverses")?,
-            ts: ts.map(|ts| time(ts).ok_or(BAD)).transpose()?,
-            kind: self.kind(kind).ok_or(BAD)?,
-            partial: match partial {
-                None => false,
-                Some(Raw::Bool(partial)) => partial,
-                Some(_) => return Err(BAD),
-            },
-        }))
+        let id = required(scanner, id, ID_BYTES_MAX, "reverses")?;
+        let ts = if present(ts) { Some(time(scanner, ts).ok_or(BAD)?) } else { None };
+        let kind = self.kind(scanner, kind).ok_or(BAD)?;
+        let partial = match partial.sort() {
+            Sort::True => true,
+            Sort::False => false,
+            _ if !present(partial) => false,
+            _ => return Err(BAD),
+        };
+        Ok(Some(Reverses { id, ts, kind, partial }))
     }
 }
 
 /// Where [`FIELDS`] names a field that stands at the top of a record.
-fn place_of(name: &str) -> Option<usize> {
-    Some(match name {
-        "id" => 0,
-        "ts" => 1,
-        "user" => 2,
-        "kind" => 3,
-        "points" => 4,
-        "source" => 5,
-        "device" => 6,
-        "ip" => 7,
-        "attrs" => 8,
-        "reverses" => 9,
-        _ => return None,
-    })
+#[inline]
+fn place_of(name: u64) -> Option<usize> {
+    const NAMES: [u64; 10] = {
+        let mut names = [0; 10];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = word(FIELDS[at].as_bytes());
+            at += 1;
+        }
+        names
+    };
+    NAMES.iter().position(|known| *known == name)
 }
 
 /// `null` and the empty string mean absent (E2).
-fn present(value: Option<Raw<'_>>) -> Option<Raw<'_>> {
-    value.filter(|value| !matches!(value, Raw::Null) && *value != Raw::Text(Cow::Borrowed("")))
+#[inline]
+fn present(value: Span) -> bool {
+    value.sort() != Sort::Null && !(value.is_text() && value.is_empty())
 }
 
+#[inline]
 fn required<'a>(
-    value: Option<Raw<'a>>,
+    scanner: Scanner<'a>,
+    value: Span,
     bytes_max: usize,
     field: &'static str,
 ) -> Result<Cow<'a, str>, Reason> {
-    match present(value) {
-        Some(Raw::Text(text)) if text.len() <= bytes_max => Ok(text),
-        _ => Err(Reason::Bad(field)),
+    if !value.is_text() || value.is_empty() {
+        return Err(Reason::Bad(field));
     }
+    let text = scanner.string(value);
+    if text.len() <= bytes_max { Ok(text) } else { Err(Reason::Bad(field)) }
 }
 
+#[inline]
 fn optional<'a>(
-    value: Option<Raw<'a>>,
+    scanner: Scanner<'a>,
+    value: Span,
     field: &'static str,
 ) -> Result<Option<Cow<'a, str>>, Reason> {
-    match present(value) {
-        None => Ok(None),
-        Some(Raw::Text(text)) if text.len() <= TEXT_BYTES_MAX => Ok(Some(text)),
-        Some(_) => Err(Reason::Bad(field)),
+    if present(value) {
+        required(scanner, value, TEXT_BYTES_MAX, field).map(Some)
+    } else {
+        Ok(None)
     }
 }
 
 /// Integer milliseconds, or RFC 3339 with fractions cut to milliseconds (E1).
-fn time(value: Raw<'_>) -> Option<EventTime> {
-    let ms = match value {
-        Raw::Integer(text) => text.parse().ok()?,
-        Raw::Text(text) => rfc_3339(&text)?,
+#[inline]
+fn time(scanner: Scanner<'_>, value: Span) -> Option<EventTime> {
+    let ms = match value.sort() {
+        Sort::Integer => integer(scanner.slice(value))?,
+        Sort::Text | Sort::Escaped => rfc_3339(&scanner.string(value))?,
         _ => return None,
     };
     let ts = EventTime(ms);
@@ -289,44 +343,60 @@ fn rfc_3339(text: &str) -> Option<i64> {
     Some(seconds.ok()?.as_second() * 1_000 + ms)
 }
 
-fn attributes<'a>(
-    value: Option<Raw<'a>>,
-    mapped: Vec<(Cow<'a, str>, Raw<'a>)>,
-) -> Result<Attrs<'a>, Reason> {
+#[inline]
+fn attributes<'a>(members: Members<'a>) -> Result<Attrs<'a>, Reason> {
     const BAD: Reason = Reason::Bad("attrs");
-    let mut members: SmallVec<[(Cow<'a, str>, Raw<'a>); 4]> = mapped.into_iter().collect();
-    let mapped = members.len();
-    match present(value) {
-        None => {}
-        Some(Raw::Object(text)) => {
-            let member = |name: Cow<'a, str>, value| {
-                if members.iter().take(mapped).all(|(known, _)| *known != name) {
-                    members.push((name, value));
-                }
-            };
-            scan::object(text, member).map_err(|NotJson| BAD)?;
-        }
-        Some(_) => return Err(BAD),
-    }
-    if members.len() > ATTRS_MAX {
+    let Members { scanner, values, attrs: own, mapped, .. } = members;
+    if present(values[ATTRS]) && values[ATTRS].sort() != Sort::Object {
         return Err(BAD);
     }
-    let mut attrs = SmallVec::new();
-    for (name, value) in members {
-        if name.len() > TEXT_BYTES_MAX {
+    let mut attrs = Attrs::new();
+    let mut count = 0;
+    let mut take = |name: Cow<'a, str>, value| {
+        count += 1;
+        if count > ATTRS_MAX || name.len() > TEXT_BYTES_MAX {
             return Err(BAD);
         }
-        let value = match value {
-            Raw::Null => continue,
-            Raw::Text(text) if text.is_empty() => continue,
-            Raw::Text(text) if text.len() <= TEXT_BYTES_MAX => AttrValue::Text(text),
-            Raw::Bool(value) => AttrValue::Bool(value),
-            Raw::Integer(text) | Raw::Decimal(text) => number(text).ok_or(BAD)?,
-            Raw::Text(_) | Raw::Object(_) | Raw::Array(_) => return Err(BAD),
-        };
-        attrs.push((name, value));
+        if present(value) {
+            attrs.push((name, attribute(scanner, value)?));
+        }
+        Ok(())
+    };
+    let is_mapped = |name: &str| mapped.iter().any(|(known, _)| known == name);
+    for (name, value) in &mapped {
+        take(Cow::Owned(name.clone()), *value)?;
+    }
+    for (name, value) in own {
+        let name = scanner.string(name);
+        if !is_mapped(&name) {
+            take(name, value)?;
+        }
     }
     Ok(attrs)
+}
+
+#[inline]
+fn attribute(scanner: Scanner<'_>, value: Span) -> Result<AttrValue<'_>, Reason> {
+    const BAD: Reason = Reason::Bad("attrs");
+    Ok(match value.sort() {
+        Sort::Text | Sort::Escaped => {
+            AttrValue::Text(required(scanner, value, TEXT_BYTES_MAX, "attrs")?)
+        }
+        Sort::True => AttrValue::Bool(true),
+        Sort::False => AttrValue::Bool(false),
+        Sort::Integer | Sort::Decimal => number(scanner.slice(value)).ok_or(BAD)?,
+        Sort::Null | Sort::Object | Sort::Array => return Err(BAD),
+    })
+}
+
+#[inline]
+fn integer(text: &str) -> Option<i64> {
+    // Eighteen digits cannot overflow, so that no step needs a check.
+    if text.len() > 18 || text.starts_with('-') {
+        return text.parse().ok();
+    }
+    let digit = |sum: i64, byte: u8| sum.wrapping_mul(10).wrapping_add(i64::from(byte & 15));
+    Some(text.bytes().fold(0, digit))
 }
 
 fn number<'a>(text: &str) -> Option<AttrValue<'a>> {
@@ -336,34 +406,33 @@ fn number<'a>(text: &str) -> Option<AttrValue<'a>> {
     text.parse().ok().filter(|float: &f64| float.is_finite()).map(AttrValue::Float)
 }
 
-/// What a JSON pointer (RFC 6901) leads to in a text that was checked before.
-fn find<'a>(text: &'a str, pointer: &[String]) -> Option<Raw<'a>> {
-    let (first, rest) = pointer.split_first()?;
+/// What a JSON pointer (RFC 6901) leads to within an object or array that was checked before.
+fn find(scanner: Scanner<'_>, within: Span, pointer: &[String]) -> Option<Span> {
+    let Some((first, rest)) = pointer.split_first() else { return Some(within) };
     let mut found = None;
-    let is_array = text.trim_start().starts_with('[');
-    if is_array {
-        // RFC 6901 has no signs and no leading zeros in an index.
-        let plain = first == "0" || first.starts_with(|c: char| ('1'..='9').contains(&c));
-        let wanted: usize = first.parse().ok().filter(|_| plain)?;
-        let mut at = 0;
-        let element = |value| {
-            if at == wanted {
-                found = Some(value);
-            }
-            at += 1;
-        };
-        scan::array(text, element).ok()?;
-    } else {
-        let member = |name: Cow<'a, str>, value| {
-            if name == *first {
-                found = Some(value);
-            }
-        };
-        scan::object(text, member).ok()?;
+    match within.sort() {
+        Sort::Object => {
+            let member = |name, value| {
+                if scanner.string(name) == *first {
+                    found = Some(value);
+                }
+            };
+            scanner.members(within, member).ok()?;
+        }
+        Sort::Array => {
+            // RFC 6901 has no signs and no leading zeros in an index.
+            let plain = first == "0" || first.starts_with(|c: char| ('1'..='9').contains(&c));
+            let wanted: usize = first.parse().ok().filter(|_| plain)?;
+            let mut at = 0;
+            let mut element = |value| {
+                if at == wanted {
+                    found = Some(value);
+                }
+                at += 1;
+            };
+            scanner.elements(within, &mut element).ok()?;
+        }
+        _ => return None,
     }
-    match (rest.is_empty(), found) {
-        (true, found) => found,
-        (false, Some(Raw::Object(inner) | Raw::Array(inner))) => find(inner, rest),
-        (false, _) => None,
-    }
+    find(scanner, found?, rest)
 }

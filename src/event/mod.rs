@@ -6,7 +6,8 @@
 
 mod decode;
 mod encode;
-pub(crate) mod scan;
+mod scan;
+mod span;
 #[cfg(test)]
 mod tests;
 
@@ -78,8 +79,9 @@ pub enum AttrValue<'a> {
     Bool(bool),
 }
 
-/// Attributes in the record's order.
-pub type Attrs<'a> = SmallVec<[(Cow<'a, str>, AttrValue<'a>); 4]>;
+/// Attributes in the record's order. An event is moved about with its inline ones, so there are
+/// few: most records have no more.
+pub type Attrs<'a> = SmallVec<[(Cow<'a, str>, AttrValue<'a>); 2]>;
 
 /// The original that a `reverse` takes back (E2).
 #[derive(Debug, Clone, PartialEq)]

@@ -1,9 +1,17 @@
 //! A JSON scanner that borrows: RFC 8259 to the letter, plus E1's two faults, duplicate keys
 //! and lone surrogates, wherever they stand.
+//!
+//! Positions go in and out by value and a [`Span`] fits one register: kept behind a reference,
+//! they would be stored and loaded at each step, which took half of the time.
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
+
+use crate::event::span::{PLACE_MAX, Sort, Span};
 
 /// Objects and arrays may nest so deep.
 const DEPTH_MAX: u32 = 64;
@@ -12,309 +20,413 @@ const DEPTH_MAX: u32 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotJson;
 
-/// A value as it stands; what nests is checked but kept as text.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Raw<'a> {
-    Null,
-    Bool(bool),
-    Integer(&'a str),
-    /// A number with a fraction or an exponent.
-    Decimal(&'a str),
-    Text(Cow<'a, str>),
-    Object(&'a str),
-    Array(&'a str),
-}
-
-/// Calls `member` for each member of the object that `text` is.
-pub(crate) fn object<'a>(
+/// A text that is to be scanned, of less than 1 GiB.
+/// Without `CHECKED`, keys are not looked at for duplicates: they were, or are by someone else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scanner<'a, const CHECKED: bool = true> {
     text: &'a str,
-    mut member: impl FnMut(Cow<'a, str>, Raw<'a>),
-) -> Result<(), NotJson> {
-    let mut scanner = Scanner { text, at: 0, unchecked: false };
-    scanner.space();
-    scanner.object(0, &mut member)?;
-    scanner.space();
-    if scanner.at == text.len() { Ok(()) } else { Err(NotJson) }
-}
-
-/// Calls `element` for each element of the array that `text` is.
-pub(crate) fn array<'a>(text: &'a str, mut element: impl FnMut(Raw<'a>)) -> Result<(), NotJson> {
-    let mut scanner = Scanner { text, at: 0, unchecked: false };
-    scanner.array(0, &mut element)
-}
-
-struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
-    /// Keys are not looked at for duplicates: they were, or are by someone else.
-    unchecked: bool,
 }
 
 impl<'a> Scanner<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    pub(crate) fn new(text: &'a str) -> Result<Self, NotJson> {
+        let short = u32::try_from(text.len()).is_ok_and(|size| size < PLACE_MAX);
+        if short { Ok(Scanner { text }) } else { Err(NotJson) }
+    }
+}
+
+impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
+    /// Holds the whole text to be one object, whose members go to `member`.
+    #[inline]
+    pub(crate) fn whole(
+        self,
+        member: impl FnMut(Span, u32) -> Result<Span, NotJson>,
+    ) -> Result<Span, NotJson> {
+        let object = self.object(self.space(0), 0, member)?;
+        let ends = self.space(object.end()) as usize == self.text.len();
+        if ends { Ok(object) } else { Err(NotJson) }
     }
 
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn eat(&mut self, byte: u8) -> Result<(), NotJson> {
-        if self.peek() == Some(byte) {
-            self.at += 1;
-            return Ok(());
-        }
-        Err(NotJson)
-    }
-
-    fn slice(&self, from: usize) -> Result<&'a str, NotJson> {
-        self.text.get(from..self.at).ok_or(NotJson)
-    }
-
-    fn object(
-        &mut self,
-        depth: u32,
-        member: &mut dyn FnMut(Cow<'a, str>, Raw<'a>),
+    /// Calls `member` for each member of an object that was read before.
+    pub(crate) fn members(
+        self,
+        object: Span,
+        mut member: impl FnMut(Span, Span),
     ) -> Result<(), NotJson> {
-        let from = self.at;
+        let read = |name, at| {
+            let value = self.value(at, 0)?;
+            member(name, value);
+            Ok(value)
+        };
+        self.object(object.begin(), 0, read)?;
+        Ok(())
+    }
+
+    /// Calls `element` for each element of an array that was read before.
+    pub(crate) fn elements(
+        self,
+        array: Span,
+        element: &mut dyn FnMut(Span),
+    ) -> Result<(), NotJson> {
+        self.array(array.begin(), 0, element)?;
+        Ok(())
+    }
+
+    /// The bytes of the value; for a string with escapes, these as they stand.
+    #[inline]
+    pub(crate) fn slice(self, span: Span) -> &'a str {
+        self.text.get(span.begin() as usize..span.last() as usize).unwrap_or_default()
+    }
+
+    /// What a string says; a copy only if it has an escape.
+    #[inline]
+    pub(crate) fn string(self, span: Span) -> Cow<'a, str> {
+        let raw = self.slice(span);
+        if span.sort() == Sort::Escaped { Cow::Owned(unescaped(raw)) } else { Cow::Borrowed(raw) }
+    }
+
+    /// A string of at most eight bytes as [`word`] has it, and something else for any other.
+    #[inline]
+    pub(crate) fn word(self, span: Span) -> u64 {
+        if span.sort() == Sort::Escaped {
+            return word(self.string(span).as_bytes());
+        }
+        let size = span.last() - span.begin();
+        let first = self.chunk(span.begin());
+        match size {
+            0 => 0,
+            1..=8 => first & (u64::MAX >> (64 - 8 * size)),
+            _ => NO_WORD,
+        }
+    }
+
+    #[inline]
+    fn peek(self, at: u32) -> u8 {
+        // JSON has no place for a zero byte, so it may stand for the end.
+        self.text.as_bytes().get(at as usize).copied().unwrap_or(0)
+    }
+
+    /// Where white space ends.
+    #[inline]
+    fn space(self, mut at: u32) -> u32 {
+        while matches!(self.peek(at), b' ' | b'\t' | b'\n' | b'\r') {
+            at += 1;
+        }
+        at
+    }
+
+    /// The object at `at`; `member` is given each key and where its value may begin, and reads it.
+    #[inline]
+    fn object(
+        self,
+        from: u32,
+        depth: u32,
+        mut member: impl FnMut(Span, u32) -> Result<Span, NotJson>,
+    ) -> Result<Span, NotJson> {
+        let mut at = self.open(from, b'{')?;
+        if self.peek(at) == b'}' {
+            return Ok(Span::new(Sort::Object, from, at + 1));
+        }
         let mut marks = 0u64;
         let mut suspect = false;
-        self.eat(b'{')?;
-        self.space();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
-        }
         loop {
-            self.space();
-            let key = self.string()?;
-            self.space();
-            self.eat(b':')?;
-            let value = self.value(depth)?;
-            let mark = mark_of(&key);
-            suspect |= marks & mark != 0;
+            let key = self.quoted(at)?;
+            at = self.open(self.space(key.end()), b':')?;
+            at = self.space(member(key, at)?.end());
+            let mark = self.mark(key);
+            // An escaped key may be another one in disguise.
+            suspect |= key.sort() == Sort::Escaped || marks & mark != 0;
             marks |= mark;
-            member(key, value);
-            self.space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => break,
+            match self.peek(at) {
+                b',' => at = self.space(at + 1),
+                b'}' => break,
                 _ => return Err(NotJson),
             }
         }
-        self.at += 1;
-        if suspect && !self.unchecked { self.unique(from, depth) } else { Ok(()) }
+        if suspect && CHECKED {
+            self.unique(from, depth)?;
+        }
+        Ok(Span::new(Sort::Object, from, at + 1))
     }
 
     /// Refuses the object that begins at `from` if it has a key twice. Sorting keeps a hostile
     /// object from costing n²; what nests in it is not looked at again, or depth would double
     /// the cost at each level.
-    fn unique(&self, from: usize, depth: u32) -> Result<(), NotJson> {
-        let mut again = Scanner { text: self.text, at: from, unchecked: true };
+    #[cold]
+    fn unique(self, from: u32, depth: u32) -> Result<(), NotJson> {
+        let again = Scanner::<false> { text: self.text };
         let mut keys: SmallVec<[Cow<'a, str>; 16]> = SmallVec::new();
-        again.object(depth, &mut |key, _| keys.push(key))?;
+        again.object(from, depth, |key, at| {
+            keys.push(self.string(key));
+            again.value(at, depth)
+        })?;
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) { Err(NotJson) } else { Ok(()) }
     }
 
-    fn array(&mut self, depth: u32, element: &mut dyn FnMut(Raw<'a>)) -> Result<(), NotJson> {
-        self.eat(b'[')?;
-        self.space();
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(());
+    /// The array at `from`.
+    fn array(self, from: u32, depth: u32, element: &mut dyn FnMut(Span)) -> Result<Span, NotJson> {
+        let mut at = self.open(from, b'[')?;
+        if self.peek(at) == b']' {
+            return Ok(Span::new(Sort::Array, from, at + 1));
         }
         loop {
-            element(self.value(depth)?);
-            self.space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => break,
+            let value = self.value(at, depth)?;
+            element(value);
+            at = self.space(value.end());
+            match self.peek(at) {
+                b',' => at += 1,
+                b']' => return Ok(Span::new(Sort::Array, from, at + 1)),
                 _ => return Err(NotJson),
             }
         }
-        self.at += 1;
-        Ok(())
     }
 
-    fn value(&mut self, depth: u32) -> Result<Raw<'a>, NotJson> {
-        self.space();
-        let from = self.at;
-        match self.peek() {
-            Some(b'"') => self.string().map(Raw::Text),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b'{' | b'[') if depth + 1 >= DEPTH_MAX => Err(NotJson),
-            Some(b'{') => {
-                self.object(depth + 1, &mut |_, _| {})?;
-                self.slice(from).map(Raw::Object)
-            }
-            Some(b'[') => {
-                self.array(depth + 1, &mut |_| {})?;
-                self.slice(from).map(Raw::Array)
-            }
-            Some(b't') => self.word("true", Raw::Bool(true)),
-            Some(b'f') => self.word("false", Raw::Bool(false)),
-            Some(b'n') => self.word("null", Raw::Null),
+    /// Where the text goes on after `byte` and white space.
+    #[inline]
+    fn open(self, at: u32, byte: u8) -> Result<u32, NotJson> {
+        if self.peek(at) == byte { Ok(self.space(at + 1)) } else { Err(NotJson) }
+    }
+
+    /// The value at `at`, which lies `depth` objects and arrays deep.
+    #[inline]
+    pub(crate) fn value(self, at: u32, depth: u32) -> Result<Span, NotJson> {
+        let from = self.space(at);
+        match self.peek(from) {
+            b'"' => self.quoted(from),
+            b'-' | b'0'..=b'9' => self.number(from),
+            _ => self.rare(from, depth),
+        }
+    }
+
+    /// The value at `at`; if it is an object, its members go to `member`.
+    #[inline]
+    pub(crate) fn value_with(
+        self,
+        at: u32,
+        depth: u32,
+        mut member: impl FnMut(Span, Span),
+    ) -> Result<Span, NotJson> {
+        let from = self.space(at);
+        if self.peek(from) != b'{' {
+            return self.value(from, depth);
+        }
+        self.object(from, depth + 1, |name, at| {
+            let value = self.value(at, depth + 1)?;
+            member(name, value);
+            Ok(value)
+        })
+    }
+
+    /// A value that is neither a string nor a number.
+    fn rare(self, from: u32, depth: u32) -> Result<Span, NotJson> {
+        match self.peek(from) {
+            b'{' | b'[' if depth + 1 >= DEPTH_MAX => Err(NotJson),
+            b'{' => self.object(from, depth + 1, |_, at| self.value(at, depth + 1)),
+            b'[' => self.array(from, depth + 1, &mut |_| {}),
+            b't' => self.literal(from, "true", Sort::True),
+            b'f' => self.literal(from, "false", Sort::False),
+            b'n' => self.literal(from, "null", Sort::Null),
             _ => Err(NotJson),
         }
     }
 
-    fn word(&mut self, word: &str, value: Raw<'a>) -> Result<Raw<'a>, NotJson> {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        if !rest.starts_with(word.as_bytes()) {
-            return Err(NotJson);
-        }
-        self.at += word.len();
-        Ok(value)
+    fn literal(self, from: u32, word: &str, sort: Sort) -> Result<Span, NotJson> {
+        let rest = self.text.as_bytes().get(from as usize..).unwrap_or_default();
+        let to = word.bytes().fold(from, |at, _| at + 1);
+        if rest.starts_with(word.as_bytes()) { Ok(Span::new(sort, from, to)) } else { Err(NotJson) }
     }
 
-    fn number(&mut self) -> Result<Raw<'a>, NotJson> {
-        let from = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
+    #[inline]
+    fn number(self, from: u32) -> Result<Span, NotJson> {
+        let mut to = from + u32::from(self.peek(from) == b'-');
+        to = match self.peek(to) {
+            b'0' => to + 1,
+            _ => self.digits(to)?,
+        };
+        if matches!(self.peek(to), b'.' | b'e' | b'E') {
+            return self.decimal(from, to);
         }
-        match self.peek() {
-            Some(b'0') => self.at += 1,
-            Some(b'1'..=b'9') => self.digits()?,
-            _ => return Err(NotJson),
+        Ok(Span::new(Sort::Integer, from, to))
+    }
+
+    /// The number from `from` whose whole part ends at `to`.
+    fn decimal(self, from: u32, mut to: u32) -> Result<Span, NotJson> {
+        if self.peek(to) == b'.' {
+            to = self.digits(to + 1)?;
         }
-        let mut whole = true;
-        if self.peek() == Some(b'.') {
-            whole = false;
-            self.at += 1;
-            self.digits()?;
+        if matches!(self.peek(to), b'e' | b'E') {
+            to += 1;
+            to += u32::from(matches!(self.peek(to), b'+' | b'-'));
+            to = self.digits(to)?;
         }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            whole = false;
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        let text = self.slice(from)?;
-        Ok(if whole { Raw::Integer(text) } else { Raw::Decimal(text) })
+        Ok(Span::new(Sort::Decimal, from, to))
     }
 
     /// At least one digit.
-    fn digits(&mut self) -> Result<(), NotJson> {
-        let from = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
+    #[inline]
+    fn digits(self, from: u32) -> Result<u32, NotJson> {
+        let mut at = from;
+        while self.peek(at).is_ascii_digit() {
+            at += 1;
         }
-        if self.at > from { Ok(()) } else { Err(NotJson) }
+        if at > from { Ok(at) } else { Err(NotJson) }
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, NotJson> {
-        self.eat(b'"')?;
-        let from = self.at;
+    /// The string whose opening quote is at `at`.
+    #[inline]
+    fn quoted(self, at: u32) -> Result<Span, NotJson> {
+        if self.peek(at) != b'"' {
+            return Err(NotJson);
+        }
+        let from = at + 1;
+        let to = self.plain(from);
+        match self.peek(to) {
+            b'"' => Ok(Span::new(Sort::Text, from, to)),
+            b'\\' => self.escaped(from, to),
+            _ => Err(NotJson),
+        }
+    }
+
+    /// The string from `from` whose first escape is at `at`.
+    #[cold]
+    fn escaped(self, from: u32, mut at: u32) -> Result<Span, NotJson> {
         loop {
-            self.plain();
-            match self.peek() {
-                Some(b'"') => {
-                    let text = self.slice(from)?;
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') => return self.escaped(from).map(Cow::Owned),
-                Some(0x20..) => self.at += 1,
+            match self.peek(at) {
+                b'"' => return Ok(Span::new(Sort::Escaped, from, at)),
+                b'\\' => at = self.plain(self.escape(at + 1)?.1),
                 _ => return Err(NotJson),
             }
         }
     }
 
-    /// Skips string bytes eight at a time, as long as eight are left.
-    fn plain(&mut self) {
-        let bytes = self.text.as_bytes();
-        while let Some(word) = bytes.get(self.at..).and_then(|rest| rest.first_chunk()) {
-            let special = special(u64::from_le_bytes(*word));
+    /// The next byte that a string cannot hold as it is.
+    #[inline]
+    fn plain(self, mut at: u32) -> u32 {
+        loop {
+            // Past the end there are zeros, which end any string.
+            let special = special(self.chunk(at));
             if special != 0 {
-                self.at += special.trailing_zeros() as usize / 8;
-                return;
+                return at + special.trailing_zeros() / 8;
             }
-            self.at += 8;
+            at += 8;
         }
     }
 
-    /// The rest of a string that has an escape, from its first one on.
-    fn escaped(&mut self, from: usize) -> Result<String, NotJson> {
-        let mut text = self.slice(from)?.to_owned();
-        let mut plain = self.at;
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    text.push_str(self.slice(plain)?);
-                    self.at += 1;
-                    return Ok(text);
-                }
-                Some(b'\\') => {
-                    text.push_str(self.slice(plain)?);
-                    self.at += 1;
-                    text.push(self.escape()?);
-                    plain = self.at;
-                }
-                Some(0x20..) => self.at += 1,
-                _ => return Err(NotJson),
-            }
+    /// The eight bytes from `at` on, the first of them lowest; zeros where the text has ended.
+    #[inline]
+    fn chunk(self, at: u32) -> u64 {
+        match self.text.as_bytes().get(at as usize..).and_then(|rest| rest.first_chunk()) {
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            None => self.tail(at as usize),
         }
     }
 
-    /// What follows a backslash.
-    fn escape(&mut self) -> Result<char, NotJson> {
-        let byte = self.peek().ok_or(NotJson)?;
-        self.at += 1;
-        Ok(match byte {
+    fn tail(self, at: usize) -> u64 {
+        let bytes = self.text.as_bytes();
+        let rest = bytes.get(at..).unwrap_or_default();
+        match bytes.last_chunk() {
+            Some(last) if !rest.is_empty() => u64::from_le_bytes(*last) >> (8 * (8 - rest.len())),
+            _ => rest.iter().rev().fold(0, |chunk, byte| chunk << 8 | u64::from(*byte)),
+        }
+    }
+
+    /// What follows a backslash, and where it ends.
+    fn escape(self, at: u32) -> Result<(char, u32), NotJson> {
+        let byte = self.peek(at);
+        let at = at + 1;
+        let said = match byte {
             b'"' | b'\\' | b'/' => char::from(byte),
             b'b' => '\u{8}',
             b'f' => '\u{c}',
             b'n' => '\n',
             b'r' => '\r',
             b't' => '\t',
-            b'u' => {
-                let high = self.hex4()?;
-                if !(0xd800..0xdc00).contains(&high) {
-                    return char::from_u32(high).ok_or(NotJson);
-                }
-                self.eat(b'\\')?;
-                self.eat(b'u')?;
-                let low = self.hex4()?;
-                if !(0xdc00..0xe000).contains(&low) {
-                    return Err(NotJson);
-                }
-                let code = 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-                return char::from_u32(code).ok_or(NotJson);
-            }
+            b'u' => return self.unicode(at),
             _ => return Err(NotJson),
-        })
+        };
+        Ok((said, at))
     }
 
-    fn hex4(&mut self) -> Result<u32, NotJson> {
-        let digits = self.text.get(self.at..self.at + 4).ok_or(NotJson)?;
+    /// The digits of `\u`, and those of a second one if the first is half a character.
+    fn unicode(self, at: u32) -> Result<(char, u32), NotJson> {
+        let (high, at) = self.hex4(at)?;
+        if !(0xd800..0xdc00).contains(&high) {
+            return Ok((char::from_u32(high).ok_or(NotJson)?, at));
+        }
+        if (self.peek(at), self.peek(at + 1)) != (b'\\', b'u') {
+            return Err(NotJson);
+        }
+        let (low, at) = self.hex4(at + 2)?;
+        if !(0xdc00..0xe000).contains(&low) {
+            return Err(NotJson);
+        }
+        let code = 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+        Ok((char::from_u32(code).ok_or(NotJson)?, at))
+    }
+
+    fn hex4(self, at: u32) -> Result<(u32, u32), NotJson> {
+        let digits = self.text.get(at as usize..at as usize + 4).ok_or(NotJson)?;
         if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(NotJson);
         }
-        self.at += 4;
-        u32::from_str_radix(digits, 16).map_err(|_| NotJson)
+        Ok((u32::from_str_radix(digits, 16).map_err(|_| NotJson)?, at + 4))
+    }
+
+    /// One bit of 64 for a key: keys with bits of their own differ. Those of E1 and E2 have.
+    #[inline]
+    fn mark(self, key: Span) -> u64 {
+        // The last byte of an empty key is its quote.
+        let (first, last) = (self.peek(key.begin()), self.peek(key.last().saturating_sub(1)));
+        let mixed = u64::from(first) * MIX.0
+            + u64::from(last) * MIX.1
+            + u64::from(key.last() - key.begin()) * MIX.2;
+        1 << (mixed % 64)
     }
 }
 
-/// One bit of 64 for a key: keys with bits of their own differ. Those of E1 and E2 have.
-fn mark_of(key: &str) -> u64 {
-    let bytes = key.as_bytes();
-    let (first, last) = (bytes.first().copied(), bytes.last().copied());
-    let mixed = u64::from(first.unwrap_or(0)) * MIX.0
-        + u64::from(last.unwrap_or(0)) * MIX.1
-        + bytes.len() as u64 * MIX.2;
-    1 << (mixed % 64)
+/// What a string says whose escapes were checked.
+#[cold]
+fn unescaped(raw: &str) -> String {
+    let scanner = Scanner::<false> { text: raw };
+    let mut text = String::with_capacity(raw.len());
+    let mut from = 0;
+    loop {
+        let to = scanner.plain(from);
+        text.push_str(scanner.slice(Span::new(Sort::Text, from, to)));
+        let Ok((said, after)) = scanner.escape(to + 1) else { return text };
+        text.push(said);
+        from = after;
+    }
 }
+
+/// Up to eight bytes as a number, so that names are compared at one blow: equal for equal
+/// strings only, but for those that are longer or hold a zero byte, which are all `NO_WORD`.
+#[inline]
+pub(crate) const fn word(bytes: &[u8]) -> u64 {
+    if bytes.len() > 8 {
+        return NO_WORD;
+    }
+    let mut word = 0;
+    let mut at = bytes.len();
+    while at > 0 {
+        at -= 1;
+        if bytes[at] == 0 {
+            return NO_WORD;
+        }
+        word = word << 8 | bytes[at] as u64;
+    }
+    word
+}
+
+/// The number of no string, since UTF-8 has no such byte.
+const NO_WORD: u64 = 0xff;
 
 /// Found by search.
 const MIX: (u64, u64, u64) = (1, 1, 6);
 
 /// The high bit of each byte that ends a run of plain string bytes: `"`, `\\` or a control
 /// byte. Above the lowest one set others may be wrong.
+#[inline]
 fn special(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;

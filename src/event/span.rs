@@ -1,0 +1,83 @@
+//! Where a value of a record stands, and of what sort it is; reads no text.
+
+use std::num::NonZeroU64;
+
+/// What a value is; what nests is checked but kept as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Null = 1,
+    True,
+    False,
+    Integer,
+    /// A number with a fraction or an exponent.
+    Decimal,
+    Text,
+    /// A text with escapes, which were checked.
+    Escaped,
+    Object,
+    Array,
+}
+
+/// Where a value stands in the text; of a string, what is between its quotes.
+/// Four bits of sort, thirty each of beginning and end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span(NonZeroU64);
+
+const PLACE_BITS: u32 = 30;
+pub(super) const PLACE_MAX: u32 = (1 << PLACE_BITS) - 1;
+
+impl Span {
+    pub(crate) const NULL: Span = Span(NonZeroU64::MIN);
+
+    #[inline]
+    pub(super) fn new(sort: Sort, from: u32, to: u32) -> Span {
+        let place = u64::from(from) << PLACE_BITS | u64::from(to);
+        let bits = (sort as u64) << (2 * PLACE_BITS) | place;
+        // No sort is zero.
+        NonZeroU64::new(bits).map_or(Span::NULL, Span)
+    }
+
+    #[inline]
+    pub(crate) fn sort(self) -> Sort {
+        match self.0.get() >> (2 * PLACE_BITS) {
+            2 => Sort::True,
+            3 => Sort::False,
+            4 => Sort::Integer,
+            5 => Sort::Decimal,
+            6 => Sort::Text,
+            7 => Sort::Escaped,
+            8 => Sort::Object,
+            9 => Sort::Array,
+            _ => Sort::Null,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self.sort(), Sort::Text | Sort::Escaped)
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.begin() == self.last()
+    }
+
+    /// Where the value begins, its opening bracket included.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "masked")]
+    pub(crate) fn begin(self) -> u32 {
+        (self.0.get() >> PLACE_BITS) as u32 & PLACE_MAX
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "masked")]
+    pub(super) fn last(self) -> u32 {
+        self.0.get() as u32 & PLACE_MAX
+    }
+
+    /// Where the text goes on after the value.
+    #[inline]
+    pub(super) fn end(self) -> u32 {
+        self.last() + u32::from(self.is_text())
+    }
+}
