@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use smallvec::SmallVec;
 use tidegate::control::read_rules;
 use tidegate::engine::{Input, LOOK_AHEAD, Lists, Origin, Output, Plan, Settings, State, step};
 use tidegate::event::{Decoder, Event};
@@ -146,7 +145,7 @@ impl Fold {
         loop {
             let some = lines.by_ref().take(LOOK_AHEAD);
             let decode = |line: &'a str| self.decoder.decode(line.as_bytes(), 65_536).unwrap();
-            let decoded: SmallVec<[Event<'a>; LOOK_AHEAD]> = some.map(decode).collect();
+            let decoded: Vec<Event<'a>> = some.map(decode).collect();
             if decoded.is_empty() {
                 return effects;
             }

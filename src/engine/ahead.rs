@@ -9,6 +9,7 @@
 
 use std::hint::black_box;
 
+use crate::engine::cell::Cell;
 use crate::engine::dedup::identity;
 use crate::engine::partial::Entry;
 use crate::engine::plan::Plan;
@@ -47,12 +48,15 @@ impl State {
         self.prepare(plan);
         self.foreseen.clear();
         let dedups = plan.settings.dedup_ms.is_some();
+        // Hashes first, apart: a round is as short as can be, so that many of its reads are under
+        // way together.
         for (offset, event) in events.clone() {
             let identity = if dedups { identity(&event.user, &event.id) } else { 0 };
-            self.foreseen.push_back(Foreseen { offset, identity, user_hash: hash_of(&event.user) });
-            if dedups {
-                self.dedup.touch(identity);
-            }
+            let user_hash = hash_of(&event.user);
+            self.foreseen.push_back(Foreseen { offset, identity, user_hash });
+        }
+        for known in self.foreseen.iter().filter(|_| dedups) {
+            self.dedup.touch(known.identity);
         }
         let Some(space) = plan.user_space else { return };
         let mut looks: smallvec::SmallVec<[(Look, Kind); LOOK_AHEAD]> = self
@@ -73,6 +77,11 @@ impl State {
         for (look, kind) in &looks {
             for &rule in &plan.user_rules[*kind as usize] {
                 look.touch_cell(cells, plan, rule);
+            }
+        }
+        for (look, kind) in &looks {
+            for &rule in &plan.user_rules[*kind as usize] {
+                look.touch_window(cells, plan, rule);
             }
         }
     }
@@ -99,6 +108,9 @@ impl State {
         for (look, rule) in &looks {
             look.touch_cell(cells, plan, *rule);
         }
+        for (look, rule) in &looks {
+            look.touch_window(cells, plan, *rule);
+        }
     }
 }
 
@@ -114,9 +126,20 @@ impl Look {
     }
 
     fn touch_cell(&self, cells: &Cells, plan: &Plan, rule: usize) {
-        if let Some(id) = self.id {
-            let place = cells.spaces[self.space].place(id, plan.info[rule].column);
-            black_box(cells.tables[rule].get(place).map(|cell| cell.key));
+        if let Some(cell) = self.cell(cells, plan, rule) {
+            black_box((cell.key, cell.body.t()));
         }
+    }
+
+    /// What a cell keeps on the heap.
+    fn touch_window(&self, cells: &Cells, plan: &Plan, rule: usize) {
+        if let Some(cell) = self.cell(cells, plan, rule) {
+            black_box(cell.body.last());
+        }
+    }
+
+    fn cell<'a>(&self, cells: &'a Cells, plan: &Plan, rule: usize) -> Option<&'a Cell> {
+        let place = cells.spaces[self.space].place(self.id?, plan.info[rule].column);
+        cells.tables[rule].get(place)
     }
 }

@@ -29,6 +29,27 @@ pub(crate) enum Body {
     ZScore(Box<ZCell>),
 }
 
+impl Body {
+    /// Event time of the key's latest event, where it is kept.
+    pub(crate) fn t(&self) -> i64 {
+        match self {
+            Body::Calendar(body) => body.t,
+            Body::Rolling(body) => body.t,
+            Body::Match | Body::ZScore(_) => 0,
+        }
+    }
+
+    /// The event time of its last entry, wherever it stands.
+    pub(crate) fn last(&self) -> Option<i64> {
+        match self {
+            Body::Calendar(body) => body.periods.last().map(|period| period.span.start),
+            Body::Rolling(RollingCell { of: Roll::Points(points), .. }) => points.last_ts(),
+            Body::Rolling(RollingCell { of: Roll::Values(values), .. }) => values.some_ts(),
+            Body::Match | Body::ZScore(_) => None,
+        }
+    }
+}
+
 /// Periods not yet beyond lateness, by start; most keys have one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CalendarCell {

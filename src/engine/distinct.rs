@@ -64,6 +64,14 @@ impl Distinct {
         }
     }
 
+    /// Event time of some value, as long as they are few.
+    pub(crate) fn some_ts(&self) -> Option<i64> {
+        match &self.form {
+            Form::Exact(values) => values.first().map(|(_, ts)| *ts),
+            Form::Sketch(_) => None,
+        }
+    }
+
     /// Forgets what was last seen at `up_to` or before.
     pub(crate) fn expire(&mut self, up_to: i64) {
         match &mut self.form {

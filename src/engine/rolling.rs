@@ -105,6 +105,11 @@ impl Rolling {
         max.filter(|max| *max != NO_MAX)
     }
 
+    /// Event time of the last entry.
+    pub(crate) fn last_ts(&self) -> Option<i64> {
+        self.entries().last().map(|entry| entry.ts)
+    }
+
     fn entries(&self) -> &[Entry] {
         match self {
             Rolling::Few(entries) => entries,

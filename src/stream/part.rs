@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::engine::{
     Counts, Effect, Input, LOOK_AHEAD, Origin, Outcome, Output, Plan, State, step,
 };
@@ -102,14 +100,15 @@ impl Part {
     /// up ahead, some at a time.
     pub(crate) fn take(&mut self, polled: &[Polled<'_>], bench: &mut Workbench, now_us: i64) {
         for some in polled.chunks(LOOK_AHEAD) {
-            let decoded: SmallVec<[Decoded<'_>; LOOK_AHEAD]> =
+            // On the heap, where events stay in place: they are large.
+            let decoded: Vec<Decoded<'_>> =
                 some.iter().map(|one| self.decode(one, bench)).collect();
             if self.place.source == Source::Events {
                 self.state.look_ahead(&bench.plan, some.iter().zip(&decoded).filter_map(event));
             }
-            for (one, decoded) in some.iter().zip(decoded) {
+            for (one, decoded) in some.iter().zip(&decoded) {
                 match one {
-                    Polled::Record(record) => self.apply(record, decoded, bench, now_us),
+                    Polled::Record(record) => self.apply(record, decoded.as_ref(), bench, now_us),
                     Polled::End(_, at) => self.ended(*at),
                 }
             }
@@ -132,7 +131,7 @@ impl Part {
     fn apply(
         &mut self,
         record: &Record<'_>,
-        decoded: Decoded<'_>,
+        decoded: Option<&Result<Event<'_>, Reason>>,
         bench: &mut Workbench,
         now_us: i64,
     ) {
@@ -176,7 +175,7 @@ impl Part {
     fn event(
         &mut self,
         record: &Record<'_>,
-        decoded: Result<Event<'_>, Reason>,
+        decoded: &Result<Event<'_>, Reason>,
         bench: &mut Workbench,
         live: bool,
     ) -> Option<Reason> {
@@ -186,14 +185,14 @@ impl Part {
                     bench.key_mismatches += 1;
                 }
                 let input = Input::Event {
-                    event: &event,
+                    event,
                     offset: record.offset,
                     record_ts: record.timestamp_ms.map(EventTime),
                 };
                 step(&mut self.state, &bench.plan, input, &mut self.output);
             }
             Err(reason) => {
-                let input = Input::Rejected { reason };
+                let input = Input::Rejected { reason: *reason };
                 step(&mut self.state, &bench.plan, input, &mut self.output);
             }
         }

@@ -12,9 +12,7 @@ use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
-use smallvec::SmallVec;
 
-use crate::engine::LOOK_AHEAD;
 use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::Complaints;
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
@@ -395,7 +393,7 @@ pub(super) fn polled<'a>(
     items: &'a [Item<'a>],
     place: &dyn Fn(&[u8], i32) -> Place,
     fault: &mut Option<KafkaError>,
-) -> SmallVec<[Polled<'a>; LOOK_AHEAD]> {
+) -> Vec<Polled<'a>> {
     let lost = RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
     let polled = items.iter().filter_map(|item| match item {
         Item::Message(message) => Some(Polled::Record(Record {

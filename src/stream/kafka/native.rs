@@ -15,7 +15,6 @@ use std::ptr;
 
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaRespErr;
-use smallvec::SmallVec;
 
 use crate::engine::LOOK_AHEAD;
 use crate::stream::{Header, Headers};
@@ -152,7 +151,7 @@ impl PrivateQueue {
             }
         }
         for some in self.taken.messages.chunks(LOOK_AHEAD) {
-            let items: SmallVec<[Item<'_>; LOOK_AHEAD]> = some
+            let items: Vec<Item<'_>> = some
                 .iter()
                 // SAFETY: the message stays until `taken` is emptied below, after the last visit.
                 .map(|message| item(unsafe { &**message }))
