@@ -10,6 +10,7 @@ mod grafana;
 mod kafka;
 mod model;
 mod model_ratio;
+mod model_silence;
 mod model_zscore;
 mod naive;
 mod notify;
