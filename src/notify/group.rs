@@ -142,7 +142,19 @@ pub(super) fn member(
         ("enable.auto.offset.store", "false"),
         ("auto.offset.reset", "earliest"),
     ];
-    settings(brokers, properties, &defaults, &fixed).create_with_context(Context::default())
+    let config = settings(brokers, properties, &defaults, &fixed);
+    config.create_with_context(Context::default()).map_err(hide_value)
+}
+
+/// The value of a setting that cannot be used may be a secret.
+pub(super) fn hide_value(error: KafkaError) -> KafkaError {
+    match error {
+        KafkaError::ClientConfig(result, _, key, _) => {
+            let why = "no such property, or a value it does not take:";
+            KafkaError::ClientConfig(result, why.to_owned(), key, String::new())
+        }
+        other => other,
+    }
 }
 
 /// Leaves the client behind within the time given. Being a static member it keeps its
@@ -157,3 +169,6 @@ pub(super) fn close(member: Arc<Member>, within: Duration) {
     });
     wait.recv_timeout(within).unwrap_or_default();
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,7 +152,7 @@ impl Writer {
 }
 
 fn producer(config: &ClientConfig) -> Result<FutureProducer<Quiet>, KafkaError> {
-    config.create_with_context(Quiet)
+    config.create_with_context(Quiet).map_err(group::hide_value)
 }
 
 /// Leaves the library's own messages to the debug log.

@@ -41,6 +41,8 @@ pub(crate) struct Part {
     pub(crate) place: Place,
     pub(crate) state: State,
     pub(crate) output: Output,
+    /// Offset at which the state was begun empty; beyond 0 the log had lost its beginning.
+    pub(crate) begun_at: i64,
     /// Offset of the next record to apply.
     pub(crate) next: i64,
     /// Records before this offset were committed before: they rebuild state and emit nothing.
@@ -68,6 +70,7 @@ impl Part {
             place,
             state: State::new(origin),
             output: Output::default(),
+            begun_at: start,
             next: start,
             emit_from: start,
             committed: start,

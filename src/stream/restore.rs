@@ -10,7 +10,7 @@ use crate::stream::{Failure, Log, Place, Start};
 /// The parts of an assignment, each with the offset to read from.
 pub(crate) struct Restored {
     pub(crate) parts: Vec<Part>,
-    /// Places whose log no longer holds its beginning.
+    /// Places begun anew whose log no longer holds its beginning.
     pub(crate) truncated: Vec<Place>,
 }
 

@@ -131,6 +131,17 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// [`Failure::Fatal`] and [`Failure::Replaced`]: build a new worker; after the latter again and
     /// again, end the process.
     pub fn turn(&mut self) -> Result<(), Failure> {
+        let result = self.round();
+        if result.is_err() {
+            // It has no partitions any more, and what it was going to have is not restored.
+            for place in self.parts.keys().chain(self.pending.iter().flatten()) {
+                report::forget(&self.metrics, *place);
+            }
+        }
+        result
+    }
+
+    fn round(&mut self) -> Result<(), Failure> {
         self.take_plan()?;
         self.poll()?;
         for rebalance in self.log.rebalances() {
@@ -255,13 +266,13 @@ impl<L: Log, C: Clock> Worker<L, C> {
         };
         for part in &parts {
             let labels = report::labels(part.place);
-            self.metrics.history_missing.with_label_values(&labels).set(0);
+            let missing = i64::from(part.begun_at > 0);
+            self.metrics.history_missing.with_label_values(&labels).set(missing);
         }
         for place in truncated {
             let origin = origin(place);
             tracing::warn!(topic = %origin.topic, partition = place.partition,
                 "the log no longer holds its beginning: windows that reach further back are short");
-            self.metrics.history_missing.with_label_values(&report::labels(place)).set(1);
         }
         let starts: Vec<(Place, i64)> = parts.iter().map(|part| (part.place, part.next)).collect();
         self.log.assign(&starts)?;

@@ -393,6 +393,19 @@ impl Broker {
             .collect()
     }
 
+    /// Deletes all records of a topic, as retention does with old ones.
+    pub(crate) fn empty(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let mut all = TopicPartitionList::new();
+        for (partition, _) in self.ends(topic) {
+            all.add_partition_offset(topic, partition, Offset::End).unwrap();
+        }
+        let options =
+            AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let done = block_on(admin.delete_records(&all, &options)).unwrap();
+        assert!(done.elements().iter().all(|at| at.error().is_ok()), "{done:?}");
+    }
+
     fn reader(&self, topic: &str) -> (BaseConsumer, BTreeSet<i32>) {
         let mut config = self.client();
         config.set("group.id", unique("reader")).set("enable.auto.commit", "false");

@@ -13,7 +13,7 @@ use tidegate::rule::{Source, load};
 use tidegate::stream::kafka::{KafkaSettings, TopicNames, prepare};
 use tidegate::stream::{Fleet, PlanCell, RunnerSettings, Start, readiness};
 
-use crate::broker::{self, Broker, Record, unique, wait};
+use crate::broker::{self, Broker, End, Record, unique, wait};
 
 const RULES: &str = "
 version: 1
@@ -23,6 +23,12 @@ rules:
       { above: 300, then: [alert] },
       { above: 900, severity: critical, then: [{ freeze: { scope: issue, for: window } }] } ] }
   - { name: burst, on: issue, per: user, measure: count, window: 10m, above: 5, then: [freeze] }
+  - { name: big, on: redeem, where: { points: { gt: 150 } }, then: [review] }
+";
+
+const MATCH_RULES: &str = "
+version: 1
+rules:
   - { name: big, on: redeem, where: { points: { gt: 150 } }, then: [review] }
 ";
 
@@ -167,4 +173,44 @@ fn more_workers_than_partitions_are_ready_with_nothing_to_do() {
     });
     fleet.stop();
     assert_eq!(metrics.worker_restarts.get(), 0);
+}
+
+#[test]
+fn a_quiet_partition_may_lose_its_whole_log_with_the_markers_at_its_end() {
+    let Some(broker) = broker::shared() else { return };
+    let settings = kafka(broker, &unique("emptied"));
+    let (fleet, metrics) = start(&settings, RULES, 1);
+    wait("it is ready", || readiness(&fleet.views(), 0).is_ok());
+    // Written in transactions: the last offsets of each partition are markers, one of them of
+    // records that nobody sees.
+    let topic = &settings.topics.events;
+    let events = events(900);
+    broker.transact(topic, &events[..300], End::Commit);
+    broker.transact(topic, &events[..40], End::Abort);
+    wait("the markers are committed, too", || caught_up(broker, &settings));
+    broker.empty(topic);
+    // Under a worker that goes on, ...
+    broker.transact(topic, &events[300..600], End::Commit);
+    wait("it goes on", || caught_up(broker, &settings));
+    assert_eq!(metrics.worker_restarts.get(), 0);
+    fleet.stop();
+    // ... and while nobody is there.
+    broker.empty(topic);
+    let (fleet, metrics) = start(&settings, RULES, 1);
+    wait("it is ready again", || readiness(&fleet.views(), 0).is_ok());
+    let missing = |p: i32| metrics.history_missing.with_label_values(&["events", &p.to_string()]);
+    assert_eq!((0..4).map(|p| missing(p).get()).sum::<i64>(), 4);
+    broker.transact(topic, &events[600..], End::Commit);
+    wait("the rest is committed", || caught_up(broker, &settings));
+    fleet.stop();
+    assert_eq!(metrics.worker_restarts.get(), 0);
+    let consumed =
+        (0..4).map(|p: i32| metrics.records_consumed.with_label_values(&[&p.to_string()]).get());
+    assert_eq!(consumed.sum::<u64>(), 300);
+    // Match rules remember nothing, so that they need no history.
+    let (decisions, _) = backtest(MATCH_RULES, &events);
+    let written = broker.read_all(&settings.topics.decisions);
+    let reviews: Vec<Record> =
+        written.into_iter().filter(|record| record.value.contains("\"big\"")).collect();
+    assert_eq!(ids(&reviews), decisions);
 }

@@ -1,18 +1,15 @@
 //! The engine against a naive model that scans the list of all accepted events.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use smallvec::SmallVec;
-use tidegate::engine::{
-    Decision, Effect, Input, Lists, Origin, Outcome, Output, Plan, Settings, State, step,
-};
+use tidegate::engine::Decision;
 use tidegate::event::{Event, EventTime, Kind};
-use tidegate::rule::{Source, load};
 
-const LATENESS: i64 = 600_000;
+use crate::naive::{By, Folded, LATENESS, fold};
+
 const ROLLING: i64 = 900_000;
 const BOUND: i64 = 4;
 
@@ -26,26 +23,14 @@ struct Row {
     points: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum By {
-    User,
-    Source,
-    Global,
-    UserSource,
-}
-
 const MEASURES: [&str; 4] = ["count", "sum(points)", "max(points)", "distinct(device)"];
-const KEYS: [(By, &str); 4] = [
-    (By::User, "user"),
-    (By::Source, "source"),
-    (By::Global, "global"),
-    (By::UserSource, "[user, source]"),
-];
+const KEYS: [By; 4] = [By::User, By::Source, By::Global, By::UserSource];
 
 fn rules(zone: &str) -> String {
     let mut text = format!("version: 1\ntimezone: {zone}\nrules:\n");
     for measure in MEASURES {
-        for (by, per) in KEYS {
+        for by in KEYS {
+            let per = by.per();
             for window in ["day", "15m"] {
                 let name = format!("{measure} {by:?} {window}").replace(['(', ')'], "-");
                 let rule = [
@@ -102,7 +87,7 @@ fn model(rows: &[Row], zone: &TimeZone) -> (Firings, u64) {
         watermark = watermark.max(row.ts);
         accepted.push(row);
         for measure in MEASURES {
-            for (by, _) in KEYS {
+            for by in KEYS {
                 let same = |other: &&&Row| key(by, other) == key(by, row);
                 let own: Vec<&Row> = accepted.iter().filter(same).copied().collect();
                 let name = format!("{measure} {by:?} day").replace(['(', ')'], "-");
@@ -146,57 +131,27 @@ fn note(
 }
 
 fn engine(rows: &[Row], zone: &str) -> (Firings, u64) {
-    let (decisions, late) = fold(rows, zone, 1);
+    let folded = engine_flushing(rows, zone, 1);
     let firing = |(line, decision): (usize, Decision)| {
         (line, decision.rule, decision.value.unwrap().as_i64().unwrap())
     };
-    (decisions.into_iter().map(firing).collect(), late)
+    (folded.decisions.into_iter().map(firing).collect(), folded.own.late)
 }
 
-/// The decisions of a fold that flushes its partial aggregates every so many events, each with
-/// the line after which it came.
-fn fold(rows: &[Row], zone: &str, flush_every: usize) -> (Vec<(usize, Decision)>, u64) {
-    let source = Source { path: "rules.yaml".into(), text: rules(zone) };
-    let set = load(&[source]).unwrap();
-    let settings = Settings { max_ahead_ms: None, ..Settings::default() };
-    let plan = Plan::new(Arc::new(set), Lists::default(), settings);
-    let origin = |topic: &str| Origin { topic: topic.into(), partition: 0 };
-    let (mut state, mut shared) = (State::new(origin("events")), State::new(origin("partials")));
-    let (mut out, mut shared_out) = (Output::default(), Output::default());
-    let mut decisions = Vec::new();
-    for (line, row) in rows.iter().enumerate() {
-        let event = Event {
-            id: format!("e{line}").into(),
-            ts: EventTime(row.ts),
-            user: format!("u{}", row.user).into(),
-            kind: Kind::Issue,
-            points: row.points,
-            source: Some(format!("s{}", row.source).into()),
-            device: row.device.map(|device| format!("d{device}").into()),
-            ip: None,
-            reverses: None,
-            attrs: SmallVec::new(),
-        };
-        let offset = i64::try_from(line).unwrap();
-        let input = Input::Event { event: &event, offset, record_ts: None };
-        step(&mut state, &plan, input, &mut out);
-        let from = origin("events");
-        let flush = (line + 1) % flush_every == 0 || line + 1 == rows.len();
-        let watermark = state.watermark();
-        let records = flush.then(|| out.partials.drain(&from, watermark, 1, false, false));
-        for (_, payload) in records.into_iter().flatten() {
-            let input = Input::Partials { payload: &payload, offset, record_ts: None };
-            step(&mut shared, &plan, input, &mut shared_out);
-        }
-        for effect in out.effects.drain(..).chain(shared_out.effects.drain(..)) {
-            if let Effect::Decision(decision) = effect {
-                decisions.push((line, *decision));
-            }
-        }
-        assert_ne!(out.outcome, Outcome::Duplicate);
-    }
-    assert_eq!(shared_out.counts.partials_unreadable, 0);
-    (decisions, out.counts.late)
+fn engine_flushing(rows: &[Row], zone: &str, flush_every: usize) -> Folded {
+    let event = |(line, row): (usize, &Row)| Event {
+        id: format!("e{line}").into(),
+        ts: EventTime(row.ts),
+        user: format!("u{}", row.user).into(),
+        kind: Kind::Issue,
+        points: row.points,
+        source: Some(format!("s{}", row.source).into()),
+        device: row.device.map(|device| format!("d{device}").into()),
+        ip: None,
+        reverses: None,
+        attrs: SmallVec::new(),
+    };
+    fold(&rules(zone), rows.iter().enumerate().map(event), flush_every)
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
@@ -235,8 +190,8 @@ proptest! {
     #[test]
     fn flushing_less_often_changes_no_breach_of_a_day(rows in rows(), flush_every in 2usize..40) {
         let breaches = |flush_every| -> BTreeSet<(String, String, String)> {
-            let (decisions, _) = fold(&rows, "Asia/Shanghai", flush_every);
-            let days = decisions.into_iter().filter(|(_, one)| one.rule.ends_with("day"));
+            let folded = engine_flushing(&rows, "Asia/Shanghai", flush_every);
+            let days = folded.decisions.into_iter().filter(|(_, one)| one.rule.ends_with("day"));
             days.map(|(_, one)| {
                 (one.rule, format!("{:?}", one.key), one.window.unwrap().label)
             })
@@ -247,6 +202,6 @@ proptest! {
 
     #[test]
     fn the_same_log_gives_the_same_decisions(rows in rows()) {
-        prop_assert_eq!(fold(&rows, "UTC", 1), fold(&rows, "UTC", 1));
+        prop_assert_eq!(engine_flushing(&rows, "UTC", 1), engine_flushing(&rows, "UTC", 1));
     }
 }

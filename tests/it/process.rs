@@ -73,6 +73,13 @@ impl Instance {
         self.get("/readyz").0 == 200
     }
 
+    /// How many partitions of its input topics its workers have.
+    pub(crate) fn partitions(&self) -> usize {
+        let status: Value = serde_json::from_str(&self.get("/api/v1/status").1).unwrap();
+        let workers = status["workers"].as_array().unwrap().iter();
+        workers.map(|worker| worker["partitions"].as_array().unwrap().len()).sum()
+    }
+
     /// The sum of an integer metric over its labels, of those series that hold `label`.
     pub(crate) fn metric(&self, name: &str, label: &str) -> u64 {
         let (_, text) = self.get("/metrics");

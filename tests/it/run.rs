@@ -144,17 +144,14 @@ fn killed_ten_times_every_effect_is_written_once() {
             instance = Instance::start(setup.path());
         }
     }
-    wait("all events are committed", || setup.caught_up(broker));
-    wait("the shared counter has caught up", || {
-        let topic = format!("{}.partials", setup.base);
-        // The last records may be markers of transactions.
-        let ends = broker.ends(&topic);
-        let done = broker.committed(&setup.base, &topic);
-        ends.iter().all(|(partition, end)| done.get(partition).is_some_and(|at| at + 2 >= *end))
-    });
+    wait_for_all(broker, &setup);
     assert!(instance.stop().0.success());
+    assert_once(broker, &setup, &events);
+}
 
-    let (decisions, commands) = backtest(&setup, &events);
+/// Decisions and commands are those of a backtest, each once.
+fn assert_once(broker: &Broker, setup: &Setup, events: &[(String, String)]) {
+    let (decisions, commands) = backtest(setup, events);
     assert!(commands.len() > 100, "the rules fire");
     let written = broker.read_all(&setup.topic("commands"));
     assert_eq!(ids(&written), of_users(&commands, "target"), "commands");
@@ -168,7 +165,61 @@ fn killed_ten_times_every_effect_is_written_once() {
         totals.iter().map(|total| total["level"].as_u64().unwrap()).collect();
     assert_eq!(levels.len(), totals.len(), "no level of the total fires twice");
     let highest = totals.iter().map(|total| total["value"].as_u64().unwrap()).max().unwrap();
+    let count = u64::try_from(events.len()).unwrap();
     assert!(highest <= count && levels.contains(&2), "the total reached {highest} of {count}");
+}
+
+/// Waits until the events are committed, and what their partitions told the shared counter.
+fn wait_for_all(broker: &Broker, setup: &Setup) {
+    wait("all events are committed", || setup.caught_up(broker));
+    wait("the shared counter has caught up", || {
+        let topic = format!("{}.partials", setup.base);
+        // The last records may be markers of transactions.
+        let ends = broker.ends(&topic);
+        let done = broker.committed(&setup.base, &topic);
+        ends.iter().all(|(partition, end)| done.get(partition).is_some_and(|at| at + 2 >= *end))
+    });
+}
+
+#[test]
+fn an_instance_that_sleeps_beyond_its_session_writes_nothing_once_it_wakes() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "zombie", "engine: { workers: 1 }");
+    let start = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.env("TIDEGATE_KAFKA__INSTANCE", name);
+        Instance::spawn(command, setup.path())
+    };
+    let (sleeper, other) = (start("host-a"), start("host-b"));
+    // Each has its half of the four partitions of both topics.
+    let shared = || [&sleeper, &other].iter().all(|one| one.is_ready() && one.partitions() == 4);
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let events: Vec<(String, String)> = (0..30_000)
+        .map(|n| event(n, &format!("u-{}", rng.random_range(0..1_500)), 31 * n % 200))
+        .collect();
+    let mut chunks = events.chunks(6_000);
+    let mut produce = || broker.produce(&setup.topic("events"), chunks.next().unwrap());
+    for _ in 0..2 {
+        wait("both are ready and share the partitions", shared);
+        let before: i64 = broker.committed(&setup.base, &setup.topic("events")).values().sum();
+        produce();
+        // In the middle of its work.
+        wait("it has come so far", || {
+            let done = broker.committed(&setup.base, &setup.topic("events"));
+            done.values().sum::<i64>() > before
+        });
+        sleeper.signal("STOP");
+        produce();
+        wait("the other has taken over", || other.partitions() == 8);
+        wait_for_all(broker, &setup);
+        sleeper.signal("CONT");
+    }
+    wait("both are ready and share the partitions", shared);
+    produce();
+    wait_for_all(broker, &setup);
+    assert!(sleeper.stop().0.success());
+    assert!(other.stop().0.success());
+    assert_once(broker, &setup, &events);
 }
 
 #[test]

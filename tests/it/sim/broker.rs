@@ -76,6 +76,14 @@ pub(super) struct Broker {
     pub(super) crashes: u64,
     pub(super) aborts: u64,
     pub(super) rebalances: u64,
+    /// Records of the events topic handed out so far.
+    pub(super) read: Cell<u64>,
+    /// No commit succeeds.
+    pub(super) refuses: bool,
+    /// Every client fails for good.
+    pub(super) is_dead: bool,
+    /// Records before this offset have been deleted.
+    pub(super) low: BTreeMap<Place, i64>,
 }
 
 impl Broker {
@@ -95,6 +103,10 @@ impl Broker {
             crashes: 0,
             aborts: 0,
             rebalances: 0,
+            read: Cell::new(0),
+            refuses: false,
+            is_dead: false,
+            low: BTreeMap::new(),
         }
     }
 
@@ -226,7 +238,7 @@ impl SimLog {
     }
 
     fn crash(&self) -> Result<(), Failure> {
-        if self.chance(self.faults.crash) {
+        if self.chance(self.faults.crash) || self.broker.borrow().is_dead {
             self.broker.borrow_mut().crashes += 1;
             return Err(Failure::Fatal("crash".to_owned()));
         }
@@ -295,6 +307,10 @@ impl Log for SimLog {
                     headers,
                 }));
             }
+            if place.source == Source::Events {
+                let count = u64::try_from(polled.len()).unwrap();
+                broker.read.set(broker.read.get() + count);
+            }
             if to > from {
                 self.ended.remove(place);
             }
@@ -350,8 +366,9 @@ impl Log for SimLog {
 
     fn bounds(&mut self, place: Place) -> Result<Bounds, Failure> {
         self.ask()?;
-        let high = i64::try_from(self.broker.borrow().inputs[&place].len()).unwrap();
-        Ok(Bounds { low: 0, high })
+        let broker = self.broker.borrow();
+        let high = i64::try_from(broker.inputs[&place].len()).unwrap();
+        Ok(Bounds { low: broker.low.get(&place).copied().unwrap_or(0), high })
     }
 
     fn lag(&self, place: Place, next: i64) -> Option<i64> {
@@ -373,7 +390,8 @@ impl Log for SimLog {
             let broker = self.broker.borrow();
             broker.members[&self.slot].generation != Some(self.generation)
         };
-        if stale || self.chance(self.faults.abort) {
+        let refused = self.broker.borrow().refuses;
+        if stale || refused || self.chance(self.faults.abort) {
             self.broker.borrow_mut().aborts += 1;
             return Err(Failure::Aborted("stale or refused".to_owned()));
         }

@@ -6,6 +6,7 @@
 
 mod broker;
 mod check;
+mod shell;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -78,6 +79,8 @@ struct World {
     plans: Arc<PlanCell>,
     metrics: Metrics,
     workers: BTreeMap<String, Worker<SimLog, SimClock>>,
+    views: BTreeMap<String, Arc<Mutex<WorkerView>>>,
+    begin: Start,
     slots: usize,
     made: u64,
 }
@@ -88,6 +91,10 @@ impl World {
         let mut odds = |most: u32| rng.random_range(0..=most);
         let faults = Faults { crash: odds(12), abort: odds(100), ask: odds(200), slow: odds(60) };
         let slots = rng.random_range(1..=3);
+        World::of(rng, faults, slots)
+    }
+
+    fn of(rng: ChaCha8Rng, faults: Faults, slots: usize) -> World {
         World {
             rng: Rc::new(RefCell::new(rng)),
             clock: SimClock(Rc::new(Cell::new(START_MS * 1000))),
@@ -96,6 +103,8 @@ impl World {
             plans: Arc::new(PlanCell::new(plan())),
             metrics: Metrics::new(&Registry::new()).unwrap(),
             workers: BTreeMap::new(),
+            views: BTreeMap::new(),
+            begin: Start::Oldest,
             slots,
             made: 0,
         }
@@ -114,9 +123,10 @@ impl World {
             partitions: u32::try_from(PARTITIONS).unwrap(),
             flush_interval_ms: 20,
             max_bytes: MAX_BYTES,
-            start: Start::Oldest,
+            start: self.begin,
         };
         let view = Arc::new(Mutex::new(WorkerView::default()));
+        self.views.insert(slot.to_owned(), view.clone());
         let outside = (self.metrics.clone(), view, Arc::new(Recent::default()));
         let (clock, plans) = (self.clock.clone(), self.plans.clone());
         let worker = Worker::new(log, clock, settings, Decoder::default(), plans, outside);

@@ -1,0 +1,178 @@
+//! Single situations of the worker over the broker in memory: commits that fail, a chosen start,
+//! a log that has lost its beginning, an end for good.
+
+use prometheus::core::Collector;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use tidegate::metrics::Metrics;
+use tidegate::stream::{Place, Sink, Source, Start, readiness};
+
+use super::broker::{Entry, Faults};
+use super::{PARTITIONS, World};
+
+const SLOT: &str = "w-0";
+const EVENTS: Place = Place { source: Source::Events, partition: 0 };
+
+impl World {
+    /// No faults and one worker.
+    fn calm() -> World {
+        let faults = Faults { crash: 0, abort: 0, ask: 0, slow: 0 };
+        World::of(ChaCha8Rng::seed_from_u64(1), faults, 1)
+    }
+
+    /// A redemption that is reviewed.
+    fn redeem(&mut self, partition: i32) {
+        self.made += 1;
+        let now_ms = self.clock.0.get() / 1000;
+        let value = json!({
+            "id": format!("r{}", self.made), "ts": now_ms, "user": "u1", "kind": "redeem",
+            "points": 500,
+        });
+        let value = Some(value.to_string().into_bytes());
+        let key = Some(b"u1".to_vec());
+        let entry = Entry { timestamp_ms: now_ms, key, value, headers: Vec::new() };
+        self.broker.borrow_mut().append(Place { source: Source::Events, partition }, entry);
+    }
+
+    /// Turns until `holds`.
+    fn turn_until(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
+        for _ in 0..2_000 {
+            if holds(self) {
+                return;
+            }
+            self.turn(SLOT);
+        }
+        unreachable!("never came: {what}");
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        readiness(&[self.views[SLOT].lock().unwrap().clone()], self.clock.0.get())
+    }
+
+    /// The worker gives its partitions back and gets them again.
+    fn give_and_take_back(&mut self) {
+        self.broker.borrow_mut().rebalance();
+        for _ in 0..10 {
+            self.turn(SLOT);
+        }
+    }
+
+    fn reviews(&self) -> usize {
+        self.broker.borrow().outputs.get(&Sink::Commands).map_or(0, Vec::len)
+    }
+
+    fn pass(&self, seconds: i64) {
+        self.clock.0.set(self.clock.0.get() + seconds * 1_000_000);
+    }
+
+    /// The gauge that says whether history is missing, of partition 0 of the events.
+    fn history_missing(&self) -> i64 {
+        self.metrics.history_missing.with_label_values(&["events", "0"]).get()
+    }
+}
+
+#[test]
+fn intake_stops_while_commits_fail_and_readiness_ends_after_30_s() {
+    let mut world = World::calm();
+    world.start(SLOT);
+    world.turn_until("it is ready", |world| world.readiness().is_ok());
+    world.broker.borrow_mut().refuses = true;
+    world.redeem(0);
+    world.turn_until("a commit has failed", |world| world.broker.borrow().aborts > 0);
+    let read = world.broker.borrow().read.get();
+    assert_eq!(read, 1);
+    for _ in 0..200 {
+        world.redeem(0);
+        world.turn(SLOT);
+    }
+    world.pass(29);
+    world.turn(SLOT);
+    assert_eq!(world.readiness(), Ok(()));
+    world.pass(2);
+    world.turn(SLOT);
+    let reason = world.readiness().unwrap_err();
+    assert!(reason.contains("no commit succeeds: stale or refused"), "{reason}");
+    assert_eq!(world.broker.borrow().read.get(), read, "something was read all the same");
+    assert_eq!(world.reviews(), 0);
+    world.broker.borrow_mut().refuses = false;
+    world.turn_until("everything is committed", |world| world.reviews() == 201);
+    world.turn_until("it is ready again", |world| world.readiness().is_ok());
+    assert_eq!(world.broker.borrow().committed[&EVENTS], 201);
+}
+
+#[test]
+fn the_chosen_start_is_committed_at_once_and_kept() {
+    let mut world = World::calm();
+    world.begin = Start::Latest;
+    for _ in 0..30 {
+        world.redeem(0);
+    }
+    world.start(SLOT);
+    let starts = |world: &World| {
+        let committed = &world.broker.borrow().committed;
+        let at = |partition| committed.get(&Place { source: Source::Events, partition }).copied();
+        (0..PARTITIONS).map(at).collect::<Vec<_>>()
+    };
+    world.turn_until("the start is committed", |world| starts(world)[0] == Some(30));
+    assert_eq!(starts(&world), [Some(30), Some(0), Some(0)]);
+    // Gone before any event; what comes meanwhile lies after the start.
+    world.workers.clear();
+    for _ in 0..5 {
+        world.redeem(0);
+        world.redeem(1);
+    }
+    world.start(SLOT);
+    world.turn_until("both are read", |world| starts(world)[..2] == [Some(35), Some(5)]);
+    assert_eq!(world.reviews(), 10);
+}
+
+#[test]
+fn a_partition_that_comes_back_still_says_that_history_is_missing() {
+    let mut world = World::calm();
+    for _ in 0..30 {
+        world.redeem(0);
+    }
+    world.broker.borrow_mut().low.insert(EVENTS, 10);
+    world.broker.borrow_mut().committed.insert(EVENTS, 20);
+    world.start(SLOT);
+    world.turn_until("the rest is reviewed", |world| world.reviews() == 10);
+    assert_eq!(world.history_missing(), 1);
+    // Given back and got again: the state is kept, and so is what it lacks.
+    world.give_and_take_back();
+    world.redeem(0);
+    world.turn_until("it goes on", |world| world.reviews() == 11);
+    assert_eq!(world.history_missing(), 1);
+    let read = world.broker.borrow().read.get();
+    assert_eq!(read, 21, "the state was not built anew");
+    // What is deleted behind it later is nothing that it lacks.
+    let other = Place { source: Source::Events, partition: 1 };
+    world.redeem(1);
+    world.turn_until("the other goes on", |world| world.reviews() == 12);
+    world.broker.borrow_mut().low.insert(other, 1);
+    world.give_and_take_back();
+    world.redeem(1);
+    world.turn_until("the other goes on", |world| world.reviews() == 13);
+    assert_eq!(world.metrics.history_missing.with_label_values(&["events", "1"]).get(), 0);
+}
+
+#[test]
+fn a_worker_that_fails_for_good_leaves_no_gauges_behind() {
+    let mut world = World::calm();
+    world.redeem(0);
+    world.start(SLOT);
+    world.turn_until("it is reviewed", |world| world.reviews() == 1);
+    world.pass(1);
+    world.turn(SLOT);
+    let series = |world: &World| -> usize {
+        let Metrics { consumer_lag, state_keys, state_bytes, history_missing, .. } = &world.metrics;
+        let all = [consumer_lag, state_keys, state_bytes, history_missing];
+        let own: usize = all.map(|gauges| gauges.collect()[0].get_metric().len()).iter().sum();
+        own + world.metrics.watermark_seconds.collect()[0].get_metric().len()
+    };
+    assert!(series(&world) > 12, "{}", series(&world));
+    world.broker.borrow_mut().is_dead = true;
+    world.turn(SLOT);
+    assert!(world.workers.is_empty());
+    assert_eq!(series(&world), 0);
+}
