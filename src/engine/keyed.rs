@@ -8,7 +8,7 @@ use crate::engine::cell::{Body, Cell, PeriodCell, Sum};
 use crate::engine::firing::{Cooldown, Cooldowns, Measured, Verdict, evaluate};
 use crate::engine::plan::Form;
 use crate::engine::space::Key;
-use crate::engine::table::{Cells, SLOT_MS};
+use crate::engine::table::Cells;
 use crate::engine::tally::Added;
 use crate::engine::view::{View, rolling_span, span, window_span};
 use crate::engine::{Counts, Effect, Plan, Trigger, WindowSpan};
@@ -310,11 +310,8 @@ impl Keyed {
 
     /// Forgets cells that no event not late can touch any more.
     pub(crate) fn expire(&mut self, plan: &Plan, watermark: i64) {
-        while let Some(entry) = self.cells.expiry.first_entry() {
-            if entry.key().saturating_mul(SLOT_MS) > watermark {
-                break;
-            }
-            for (rule, key) in entry.remove() {
+        while let Some(due) = self.cells.due(watermark) {
+            for (rule, key) in due {
                 let place = rule as usize;
                 let last = self.cooldowns.latest(place, key);
                 let Some(cell) = self.cells.at(place, key, plan) else { continue };

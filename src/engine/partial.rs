@@ -173,15 +173,16 @@ fn size(entry: &Entry<'_>) -> usize {
     numbers + entry.key.len() + entry.mark.id.len() + values * PACKED
 }
 
-/// The entry itself, or pieces with at most so many distinct values on each side; count and sum
-/// go with the first.
+/// The entry itself, or pieces with at most so many distinct values on each side, each with its
+/// share of both; count and sum go with the first.
 fn apart<'a>(entry: &Entry<'a>, values_max: usize) -> impl Iterator<Item = Entry<'a>> {
     let (of, to) = (entry.of, entry.to);
     let pieces = of.values.len().max(to.values.len()).div_ceil(values_max.max(1)).max(1);
     let entry = *entry;
     (0..pieces).map(move |piece| {
         let part = |side: Added<'a>| {
-            let values = side.values.part(piece * values_max, values_max);
+            let border = |piece: usize| side.values.len() * piece / pieces;
+            let values = side.values.part(border(piece)..border(piece + 1));
             if piece == 0 { Added { values, ..side } } else { Added { values, ..Added::default() } }
         };
         Entry { of: part(of), to: part(to), ..entry }

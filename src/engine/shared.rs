@@ -47,22 +47,14 @@ impl State {
         let watermark = self.watermark.max(all);
         let from = self.origin_of(batch);
         let place = self.origin.partition;
-        let mut rest = Vec::new();
+        let mut rest = Vec::with_capacity(batch.entries.len());
         for (at, entry) in batch.entries.iter().enumerate() {
             let Some(rule) = named(plan, batch, entry) else { continue };
-            let seed = Seed::Place(place, offset, at);
-            let mark = At {
-                ts: entry.mark.ts,
-                seed,
-                id: entry.mark.id,
-                topic: &from.topic,
-                partition: from.partition,
-                offset: entry.mark.offset,
-            };
             if closes(plan, rule, entry, watermark) {
+                let mark = mark_of((place, offset, at), entry, &from);
                 self.merge(plan, rule, entry, &mark, before.unwrap_or(i64::MIN), out);
             } else {
-                rest.push((rule, entry, mark));
+                rest.push((rule, at));
             }
         }
         let mover = batch.mover;
@@ -89,15 +81,18 @@ impl State {
         }
         let now = watermark.unwrap_or(i64::MIN);
         for some in rest.chunks(LOOK_AHEAD) {
-            self.look_at_entries(plan, some.iter().map(|(rule, entry, _)| (*rule, *entry)));
-            for (rule, entry, mark) in some {
-                self.merge(plan, *rule, entry, mark, now, out);
+            self.look_at_entries(plan, some.iter().map(|(rule, at)| (*rule, &batch.entries[*at])));
+            for (rule, at) in some {
+                let entry = &batch.entries[*at];
+                let mark = mark_of((place, offset, *at), entry, &from);
+                self.merge(plan, *rule, entry, &mark, now, out);
             }
         }
         if watermark.is_some() && (moved || !batch.entries.is_empty()) {
             let quiet = self.only_reversed(plan, batch);
-            let last = rest.last().map_or(mark, |(.., mark)| *mark);
-            let mark = if moved { mark } else { last };
+            let last = rest.last().map(|(_, at)| (*at, &batch.entries[*at]));
+            let last = last.map(|(at, entry)| mark_of((place, offset, at), entry, &from));
+            let mark = last.filter(|_| !moved).unwrap_or(mark);
             let mut ctx =
                 Ctx { plan, watermark: now, effects: &mut out.effects, counts: &mut out.counts };
             self.keyed.silence(&mark, &quiet, &mut ctx);
@@ -165,6 +160,22 @@ impl State {
             }
         }
         quiet
+    }
+}
+
+/// The event behind an entry, in this place: partition, offset and entry in the log of partials.
+fn mark_of<'a>(
+    (partition, offset, at): (i32, i64, usize),
+    entry: &Entry<'a>,
+    from: &'a Origin,
+) -> At<'a> {
+    At {
+        ts: entry.mark.ts,
+        seed: Seed::Place(partition, offset, at),
+        id: entry.mark.id,
+        topic: &from.topic,
+        partition: from.partition,
+        offset: entry.mark.offset,
     }
 }
 

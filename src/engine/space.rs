@@ -13,25 +13,33 @@ const PART: char = '\u{1f}';
 /// No place in a table.
 const NONE: u32 = u32::MAX;
 
+/// Rules whose cells a row places itself.
+const NEAR: usize = 9;
+
 /// The interned keys of one key form, each with the places of its cells.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Space {
-    index: HashTable<u32>,
-    entries: Vec<Entry>,
+    /// (hash, id), so that a table that grows does not read the rows.
+    index: HashTable<(u32, u32)>,
+    rows: Vec<Row>,
     free: Vec<u32>,
     /// Rules that count by this key form.
     rules: usize,
-    /// Place in its table by key id and rule of the space, row by row.
-    places: Vec<u32>,
+    /// Places in their tables of cells of the rules beyond [`NEAR`], row by row.
+    far: Vec<u32>,
 }
 
+/// A key and where its cells stand: one line of the cache.
 #[derive(Debug, Clone)]
-struct Entry {
+#[repr(align(64))]
+struct Row {
     /// Bytes of a text: most keys are short enough to stand inline.
     text: SmallVec<[u8; 16]>,
-    hash: u32,
     cells: u32,
+    near: [u32; NEAR],
 }
+
+const _: () = assert!(size_of::<Row>() == 64);
 
 /// A key to look for: hashed once, looked up once.
 #[derive(Debug, Clone, Copy)]
@@ -66,28 +74,27 @@ pub(crate) fn hash_of(text: &str) -> u64 {
 impl Space {
     /// Makes room for so many rules of this key form.
     pub(crate) fn widen(&mut self, rules: usize) {
-        if self.rules == rules {
+        let (old, new) = (beyond(self.rules), beyond(rules));
+        self.rules = rules;
+        if old == new {
             return;
         }
-        let rows = self.entries.len();
-        let mut places = vec![NONE; rows * rules];
-        for (row, old) in places.chunks_mut(rules.max(1)).zip(self.places.chunks(self.rules.max(1)))
-        {
+        let mut far = vec![NONE; self.rows.len() * new];
+        for (row, old) in far.chunks_mut(new.max(1)).zip(self.far.chunks(old.max(1))) {
             row.iter_mut().zip(old).for_each(|(place, old)| *place = *old);
         }
-        (self.rules, self.places) = (rules, places);
+        self.far = far;
     }
 
     /// The id of a key, if it is known.
     pub(crate) fn find(&self, key: &mut Key<'_>) -> Option<u32> {
         if key.id == Found::NotLooked {
-            let (hash, entries) = (half(key.hash), &self.entries);
-            let same = |id: &u32| {
-                let entry = &entries[*id as usize];
-                entry.hash == hash && *entry.text == *key.text.as_bytes()
+            let (hash, rows) = (half(key.hash), &self.rows);
+            let same = |(other, id): &(u32, u32)| {
+                *other == hash && *rows[*id as usize].text == *key.text.as_bytes()
             };
             let found = self.index.find(spread(hash), same);
-            key.id = found.map_or(Found::Nowhere, |id| Found::At(*id));
+            key.id = found.map_or(Found::Nowhere, |(_, id)| Found::At(*id));
         }
         match key.id {
             Found::At(id) => Some(id),
@@ -95,15 +102,16 @@ impl Space {
         }
     }
 
-    /// A key that seems to have this hash: what a look-up will read first.
+    /// A key that has this hash: most likely the one that a look-up will find.
     pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
-        self.index.find(spread(half(hash)), |_| true).copied()
+        let hash = half(hash);
+        self.index.find(spread(hash), |(other, _)| *other == hash).map(|(_, id)| *id)
     }
 
     /// Reads the row of a key.
     pub(crate) fn touch(&self, id: u32) {
-        let entry = self.entries.get(id as usize).map(|entry| (entry.hash, entry.text.first()));
-        std::hint::black_box((entry, self.place(id, 0)));
+        let row = self.rows.get(id as usize).map(|row| (row.cells, row.text.first()));
+        std::hint::black_box((row, self.place(id, self.rules.saturating_sub(1))));
     }
 
     /// The id of a key, made when it is new. Keep it alive with [`Space::put`].
@@ -111,47 +119,58 @@ impl Space {
         if let Some(id) = self.find(key) {
             return id;
         }
-        let hash = half(key.hash);
-        let entry = Entry { hash, text: SmallVec::from_slice(key.text.as_bytes()), cells: 0 };
+        let text = SmallVec::from_slice(key.text.as_bytes());
+        let row = Row { text, cells: 0, near: [NONE; NEAR] };
         let id = if let Some(id) = self.free.pop() {
-            self.entries[id as usize] = entry;
+            self.rows[id as usize] = row;
             id
         } else {
-            self.entries.push(entry);
-            self.places.resize(self.entries.len() * self.rules, NONE);
-            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+            self.rows.push(row);
+            self.far.resize(self.rows.len() * beyond(self.rules), NONE);
+            u32::try_from(self.rows.len() - 1).unwrap_or(u32::MAX)
         };
-        let entries = &self.entries;
-        self.index.insert_unique(spread(hash), id, |id| spread(entries[*id as usize].hash));
+        let hash = half(key.hash);
+        self.index.insert_unique(spread(hash), (hash, id), |(hash, _)| spread(*hash));
         key.id = Found::At(id);
         id
     }
 
     pub(crate) fn text(&self, id: u32) -> &str {
-        std::str::from_utf8(&self.entries[id as usize].text).unwrap_or_default()
+        std::str::from_utf8(&self.rows[id as usize].text).unwrap_or_default()
     }
 
     /// Where a key's cell of the space's n-th rule stands; beyond every table when it has none.
     pub(crate) fn place(&self, id: u32, n: usize) -> u32 {
-        self.places.get(id as usize * self.rules + n).copied().unwrap_or(NONE)
+        let near = || self.rows.get(id as usize)?.near.get(n);
+        let far = || self.far.get(id as usize * beyond(self.rules) + (n - NEAR));
+        (if n < NEAR { near() } else { far() }).copied().unwrap_or(NONE)
+    }
+
+    fn place_mut(&mut self, id: u32, n: usize) -> &mut u32 {
+        if n < NEAR {
+            &mut self.rows[id as usize].near[n]
+        } else {
+            &mut self.far[id as usize * beyond(self.rules) + (n - NEAR)]
+        }
     }
 
     /// Notes a key's new cell, which holds the key.
     pub(crate) fn put(&mut self, id: u32, n: usize, place: u32) {
-        self.places[id as usize * self.rules + n] = place;
-        self.entries[id as usize].cells += 1;
+        *self.place_mut(id, n) = place;
+        self.rows[id as usize].cells += 1;
     }
 
     /// Takes a cell's place back; a key that has no cell left is forgotten and its id used again.
     pub(crate) fn take(&mut self, id: u32, n: usize) -> u32 {
-        let place = std::mem::replace(&mut self.places[id as usize * self.rules + n], NONE);
-        let entry = &mut self.entries[id as usize];
-        entry.cells = entry.cells.saturating_sub(u32::from(place != NONE));
-        if entry.cells == 0 && place != NONE {
-            if let Ok(found) = self.index.find_entry(spread(entry.hash), |other| *other == id) {
+        let place = std::mem::replace(self.place_mut(id, n), NONE);
+        let row = &mut self.rows[id as usize];
+        row.cells = row.cells.saturating_sub(u32::from(place != NONE));
+        if row.cells == 0 && place != NONE {
+            let hash = half(xxh3_64(&row.text));
+            if let Ok(found) = self.index.find_entry(spread(hash), |(_, other)| *other == id) {
                 found.remove();
             }
-            entry.text = SmallVec::new();
+            row.text = SmallVec::new();
             self.free.push(id);
         }
         place
@@ -163,11 +182,16 @@ impl Space {
 
     /// Bytes on the heap, without texts too long to stand inline.
     pub(crate) fn bytes(&self) -> usize {
-        let words = self.free.capacity() + self.places.capacity();
+        let words = self.free.capacity() + self.far.capacity();
         self.index.allocation_size()
-            + self.entries.capacity() * size_of::<Entry>()
+            + self.rows.capacity() * size_of::<Row>()
             + words * size_of::<u32>()
     }
+}
+
+/// Of so many rules those that a row has no place for.
+fn beyond(rules: usize) -> usize {
+    rules.saturating_sub(NEAR)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "half a hash is a hash")]

@@ -14,7 +14,7 @@ use crate::engine::view::View;
 use crate::rule::Check;
 
 /// Width of an expiry slot.
-pub(crate) const SLOT_MS: i64 = 300_000;
+const SLOT_MS: i64 = 300_000;
 
 /// The cells of all rules, and the keys that they stand under.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +22,11 @@ pub(crate) struct Cells {
     pub(crate) spaces: Vec<Space>,
     pub(crate) tables: Vec<Table>,
     /// (rule, key) by the slot of event time in which they may be forgotten.
-    pub(crate) expiry: BTreeMap<i64, Vec<(u32, u32)>>,
+    expiry: BTreeMap<i64, Vec<(u32, u32)>>,
+    /// The slot that new cells go to, apart from the others: it is the same for minutes.
+    newest: (i64, Vec<(u32, u32)>),
+    /// The earliest slot.
+    first: Option<i64>,
 }
 
 impl Cells {
@@ -80,7 +84,12 @@ impl Cells {
             space.put(id, info.column, place);
             if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling) {
                 let slot = ts.div_euclid(SLOT_MS) + 1;
-                self.expiry.entry(slot).or_default().push((half(rule), id));
+                if self.newest.0 != slot {
+                    let (before, cells) = std::mem::replace(&mut self.newest, (slot, Vec::new()));
+                    self.expiry.entry(before).or_default().extend(cells);
+                }
+                self.newest.1.push((half(rule), id));
+                self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
             }
         }
         match table.get_mut(place) {
@@ -93,10 +102,25 @@ impl Cells {
     pub(crate) fn wait(&mut self, until: i64, rule: u32, key: u32) {
         let slot = until.div_euclid(SLOT_MS) + 1;
         self.expiry.entry(slot).or_default().push((rule, key));
+        self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
+    }
+
+    /// The (rule, key) of the earliest slot that the watermark has passed.
+    pub(crate) fn due(&mut self, watermark: i64) -> Option<Vec<(u32, u32)>> {
+        let first = self.first.filter(|first| first.saturating_mul(SLOT_MS) <= watermark)?;
+        let mut due = self.expiry.remove(&first).unwrap_or_default();
+        if self.newest.0 == first {
+            due.append(&mut self.newest.1);
+        }
+        let newest = (!self.newest.1.is_empty()).then_some(self.newest.0);
+        let next = self.expiry.first_key_value().map(|(slot, _)| *slot);
+        self.first = next.into_iter().chain(newest).min();
+        Some(due)
     }
 
     pub(crate) fn bytes(&self) -> usize {
         let waiting: usize = self.expiry.values().map(|slot| slot.capacity() * 8).sum();
+        let waiting = waiting + self.newest.1.capacity() * 8;
         self.spaces.iter().map(Space::bytes).sum::<usize>()
             + self.tables.iter().map(Table::bytes).sum::<usize>()
             + waiting

@@ -1,5 +1,7 @@
 //! What events add to a measure.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 /// What some events add to a measure, borrowed. Reversals take away: negative count and sum.
@@ -64,9 +66,8 @@ impl<'a> Values<'a> {
         self.len() == 0
     }
 
-    /// At most `len` values from `from` on.
-    pub(crate) fn part(self, from: usize, len: usize) -> Values<'a> {
-        let range = from.min(self.len())..from.saturating_add(len).min(self.len());
+    /// The values of a range, which must lie within.
+    pub(crate) fn part(self, range: Range<usize>) -> Values<'a> {
         match self {
             Values::Pairs(pairs) => Values::Pairs(&pairs[range]),
             Values::Packed(packed) => Values::Packed(&packed[range]),
