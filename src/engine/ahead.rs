@@ -134,7 +134,7 @@ impl Look {
     /// What a cell keeps on the heap.
     fn touch_window(&self, cells: &Cells, plan: &Plan, rule: usize) {
         if let Some(cell) = self.cell(cells, plan, rule) {
-            black_box(cell.body.last());
+            black_box(cell.body.ends());
         }
     }
 

@@ -39,12 +39,17 @@ impl Body {
         }
     }
 
-    /// The event time of its last entry, wherever it stands.
-    pub(crate) fn last(&self) -> Option<i64> {
+    /// Times at both ends of what it keeps, wherever that stands.
+    pub(crate) fn ends(&self) -> Option<(i64, i64)> {
         match self {
-            Body::Calendar(body) => body.periods.last().map(|period| period.span.start),
-            Body::Rolling(RollingCell { of: Roll::Points(points), .. }) => points.last_ts(),
-            Body::Rolling(RollingCell { of: Roll::Values(values), .. }) => values.some_ts(),
+            Body::Calendar(body) => {
+                let (first, last) = (body.periods.first()?, body.periods.last()?);
+                Some((first.span.start, last.span.start))
+            }
+            Body::Rolling(RollingCell { of: Roll::Points(points), .. }) => points.ends(),
+            Body::Rolling(RollingCell { of: Roll::Values(values), .. }) => {
+                values.some_ts().map(|ts| (ts, ts))
+            }
             Body::Match | Body::ZScore(_) => None,
         }
     }

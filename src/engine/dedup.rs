@@ -9,18 +9,19 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Slots of a bucket: one line of the cache, so that an event costs one access far away.
-const SLOTS: usize = 8;
+const SLOTS: usize = 10;
 const BUCKETS_MIN: usize = 64;
-/// Ids a bucket holds on average before there are twice as many buckets: at 5 of 8 slots, one
-/// id in 30 finds its bucket full.
-const LOAD_MAX: usize = 5;
+/// Ids a bucket holds on average before there are twice as many buckets: at 6 of 10 slots, one
+/// id in 50 finds its bucket full.
+const LOAD_MAX: usize = 6;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Dedup {
     /// Slots whose id has left the queue are free; nothing clears them.
     buckets: Vec<Bucket>,
-    /// Ids that found their bucket full.
+    /// Ids that found their bucket full, by place, and their places in order of coming.
     overflow: HashTable<u32>,
+    overflowed: VecDeque<u32>,
     /// 128 bits: at 10^8 remembered ids a false duplicate has odds below 10^-22 an event.
     queue: VecDeque<u128>,
     /// Ids that have left the queue, modulo 2^32.
@@ -33,7 +34,15 @@ pub(crate) struct Dedup {
 /// hash that did not choose the bucket. A place that the queue does not hold means free.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Bucket([(u32, u32); SLOTS]);
+struct Bucket {
+    places: [u32; SLOTS],
+    /// Place of the latest id that found no slot here: while the queue holds it, the overflow
+    /// must be asked.
+    missed: u32,
+    tags: [u16; SLOTS],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Dedup {
     /// True when the id is new; then it is remembered until the watermark is beyond `expiry`.
@@ -43,25 +52,25 @@ impl Dedup {
         }
         let (queue, gone, len) = (&self.queue, self.gone, number(self.queue.len()));
         let held = |place: u32| queue.get(place.wrapping_sub(gone) as usize).copied();
+        let is_free = |place: u32| place.wrapping_sub(gone) >= len;
         let at = bucket_of(id, self.buckets.len());
         let bucket = &mut self.buckets[at];
-        let mut free = None;
         let wanted = tag_of(id);
-        for (slot, &(place, tag)) in bucket.0.iter().enumerate() {
-            if place.wrapping_sub(gone) >= len {
-                free = Some(slot);
-            } else if tag == wanted && held(place) == Some(id) {
+        for (tag, place) in bucket.tags.iter().zip(bucket.places) {
+            if *tag == wanted && held(place) == Some(id) {
                 return false;
             }
         }
-        let next = gone.wrapping_add(len);
         let known = |place: &u32| held(*place) == Some(id);
-        if !self.overflow.is_empty() && self.overflow.find(low(id), known).is_some() {
+        if !is_free(bucket.missed) && self.overflow.find(low(id), known).is_some() {
             return false;
         }
-        if let Some(slot) = free {
-            bucket.0[slot] = (next, wanted);
+        let next = gone.wrapping_add(len);
+        if let Some(slot) = bucket.places.iter().position(|place| is_free(*place)) {
+            (bucket.places[slot], bucket.tags[slot]) = (next, wanted);
         } else {
+            bucket.missed = next;
+            self.overflowed.push_back(next);
             self.overflow.insert_unique(low(id), next, |place| held(*place).map_or(0, low));
         }
         self.queue.push_back(id);
@@ -75,7 +84,7 @@ impl Dedup {
     /// Reads where an id would stand.
     pub(crate) fn touch(&self, id: u128) {
         if !self.buckets.is_empty() {
-            std::hint::black_box(self.buckets[bucket_of(id, self.buckets.len())].0[0]);
+            std::hint::black_box(self.buckets[bucket_of(id, self.buckets.len())].missed);
         }
     }
 
@@ -90,9 +99,10 @@ impl Dedup {
                 let Some(id) = self.queue.pop_front() else { break };
                 let first = self.gone;
                 self.gone = first.wrapping_add(1);
-                if self.overflow.is_empty() {
+                if self.overflowed.front() != Some(&first) {
                     continue;
                 }
+                self.overflowed.pop_front();
                 if let Ok(entry) = self.overflow.find_entry(low(id), |place| *place == first) {
                     entry.remove();
                 }
@@ -108,6 +118,7 @@ impl Dedup {
     pub(crate) fn bytes(&self) -> usize {
         self.buckets.capacity() * size_of::<Bucket>()
             + self.overflow.allocation_size()
+            + self.overflowed.capacity() * size_of::<u32>()
             + self.queue.capacity() * size_of::<u128>()
             + self.expiries.capacity() * size_of::<(i64, u32)>()
     }
@@ -116,16 +127,21 @@ impl Dedup {
     fn grow(&mut self) {
         let count = (self.buckets.len() * 2).max(BUCKETS_MIN);
         // The place before the first one is held by no id.
-        self.buckets = vec![Bucket([(self.gone.wrapping_sub(1), 0); SLOTS]); count];
+        let none = self.gone.wrapping_sub(1);
+        let free = Bucket { places: [none; SLOTS], missed: none, tags: [0; SLOTS] };
+        self.buckets = vec![free; count];
         self.overflow.clear();
+        self.overflowed.clear();
         for (at, id) in self.queue.iter().enumerate() {
             let place = self.gone.wrapping_add(number(at));
             let bucket = &mut self.buckets[bucket_of(*id, count)];
             let held = |place: u32| (place.wrapping_sub(self.gone) as usize) < at;
-            if let Some(slot) = bucket.0.iter_mut().find(|(place, _)| !held(*place)) {
-                *slot = (place, tag_of(*id));
+            if let Some(slot) = bucket.places.iter().position(|place| !held(*place)) {
+                (bucket.places[slot], bucket.tags[slot]) = (place, tag_of(*id));
                 continue;
             }
+            bucket.missed = place;
+            self.overflowed.push_back(place);
             let hash = |place: &u32| {
                 let at = place.wrapping_sub(self.gone) as usize;
                 self.queue.get(at).map_or(0, |id| low(*id))
@@ -142,8 +158,8 @@ fn bucket_of(id: u128, count: usize) -> usize {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a part of a hash is a hash")]
-fn tag_of(id: u128) -> u32 {
-    (id >> 32) as u32
+fn tag_of(id: u128) -> u16 {
+    (id >> 48) as u16
 }
 
 fn number(place: usize) -> u32 {

@@ -105,9 +105,10 @@ impl Rolling {
         max.filter(|max| *max != NO_MAX)
     }
 
-    /// Event time of the last entry.
-    pub(crate) fn last_ts(&self) -> Option<i64> {
-        self.entries().last().map(|entry| entry.ts)
+    /// Event times of the first and the last entry.
+    pub(crate) fn ends(&self) -> Option<(i64, i64)> {
+        let entries = self.entries();
+        Some((entries.first()?.ts, entries.last()?.ts))
     }
 
     fn entries(&self) -> &[Entry] {
