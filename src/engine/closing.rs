@@ -1,5 +1,7 @@
 //! Windows that close as the watermark moves: z-scores (R11) and silence (R13).
 
+use std::collections::BTreeMap;
+
 use crate::engine::act::Seed;
 use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
@@ -10,6 +12,13 @@ use crate::engine::plan::Form;
 use crate::engine::score::{Score, zscore_of};
 use crate::engine::view::{View, next_span, rolling_span, window_span};
 use crate::rule::{Check, Window, ZScore};
+
+/// Whether an event touched a key, or reversals alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MayFire {
+    Yes,
+    No,
+}
 
 /// R13: a key without events for so long is forgotten, after it has been judged.
 const SILENT_MS: i64 = 7 * 86_400_000;
@@ -128,9 +137,16 @@ impl Keyed {
         self.verdict(verdict, &judged, &at, ctx);
     }
 
-    /// Judges every key of the rules that alarm on silence in a rolling window, with T = the
-    /// watermark. `quiet` are (rule, key) that only a reversal touched: they may not fire.
-    pub(crate) fn silence(&mut self, at: &At<'_>, quiet: &[(usize, u32)], ctx: &mut Ctx<'_>) {
+    /// Judges the keys of the rules that alarm on silence in a rolling window, with T = the
+    /// watermark: every key when that has `moved`, else those `seen`. May (rule, key) not fire,
+    /// only a reversal touched it.
+    pub(crate) fn silence(
+        &mut self,
+        at: &At<'_>,
+        moved: bool,
+        seen: &BTreeMap<(usize, u32), MayFire>,
+        ctx: &mut Ctx<'_>,
+    ) {
         let plan = ctx.plan;
         for &rule in &plan.silence {
             let view = View::of(&plan.rule(rule).check);
@@ -138,7 +154,11 @@ impl Keyed {
                 continue;
             };
             let space = &self.cells.spaces[plan.info[rule].space];
-            let mut keys = self.cells.tables[rule].keys();
+            let mut keys = if moved {
+                self.cells.tables[rule].keys()
+            } else {
+                seen.range((rule, 0)..=(rule, u32::MAX)).map(|((_, key), _)| *key).collect()
+            };
             keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
             for id in keys {
                 let now = ctx.watermark;
@@ -153,7 +173,7 @@ impl Keyed {
                 let length_ms = plan.rule(rule).cooldown_ms;
                 let all = &mut self.cooldowns;
                 let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
-                let may_fire = !quiet.contains(&(rule, id));
+                let may_fire = seen.get(&(rule, id)) != Some(&MayFire::No);
                 let verdict = evaluate(levels, value, &mut body.fired, may_fire, &mut cooldown);
                 let forgotten = now.saturating_sub(body.t) >= SILENT_MS.max(window_ms);
                 let key = self.cells.spaces[plan.info[rule].space].text(id).to_owned();

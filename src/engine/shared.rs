@@ -1,8 +1,10 @@
 //! Keys that cross partitions: the owner's side of partial aggregates (R8, architecture 5).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::act::Seed;
+use crate::engine::closing::MayFire;
 use crate::engine::inputs::Told;
 use crate::engine::keyed::{At, Contribution, Ctx};
 use crate::engine::partial::{Batch, Entry, EntryMark, Mark};
@@ -89,13 +91,13 @@ impl State {
             }
         }
         if watermark.is_some() && (moved || !batch.entries.is_empty()) {
-            let quiet = self.only_reversed(plan, batch);
+            let seen = self.seen_by_silence(plan, batch);
             let last = rest.last().map(|(_, at)| (*at, &batch.entries[*at]));
             let last = last.map(|(at, entry)| mark_of((place, offset, at), entry, &from));
             let mark = last.filter(|_| !moved).unwrap_or(mark);
             let mut ctx =
                 Ctx { plan, watermark: now, effects: &mut out.effects, counts: &mut out.counts };
-            self.keyed.silence(&mark, &quiet, &mut ctx);
+            self.keyed.silence(&mark, moved, &seen, &mut ctx);
         }
     }
 
@@ -140,26 +142,25 @@ impl State {
         }
     }
 
-    /// Keys of silence rules that this batch touched by reversals alone.
-    fn only_reversed(&self, plan: &Plan, batch: &Batch<'_>) -> Vec<(usize, u32)> {
-        let mut quiet = Vec::new();
-        if batch.entries.iter().all(|entry| !entry.reversal) {
-            return quiet;
+    /// Keys of silence rules that this batch touched, each once.
+    fn seen_by_silence(&self, plan: &Plan, batch: &Batch<'_>) -> BTreeMap<(usize, u32), MayFire> {
+        let mut seen = BTreeMap::new();
+        if plan.silence.is_empty() {
+            return seen;
         }
-        for &rule in &plan.silence {
-            let info = &plan.info[rule];
-            let of_rule = |entry: &&Entry<'_>| named(plan, batch, entry) == Some(rule);
-            for entry in batch.entries.iter().filter(of_rule) {
-                let same = |other: &&Entry<'_>| other.rule == entry.rule && other.key == entry.key;
-                let alone = batch.entries.iter().filter(same).all(|entry| entry.reversal);
-                if let (true, Some(id)) =
-                    (alone, self.keyed.cells.spaces[info.space].find(&mut Key::new(entry.key)))
-                {
-                    quiet.push((rule, id));
+        for entry in &batch.entries {
+            let Some(rule) = named(plan, batch, entry) else { continue };
+            let space = &self.keyed.cells.spaces[plan.info[rule].space];
+            if plan.silence.contains(&rule)
+                && let Some(id) = space.find(&mut Key::new(entry.key))
+            {
+                let may_fire = seen.entry((rule, id)).or_insert(MayFire::No);
+                if !entry.reversal {
+                    *may_fire = MayFire::Yes;
                 }
             }
         }
-        quiet
+        seen
     }
 }
 

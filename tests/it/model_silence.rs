@@ -247,9 +247,7 @@ fn model(rows: &[Row], zone: &TimeZone) -> (Firings, u64) {
         let quiet = row.reverses.is_some();
         all.retain(|slot, known| {
             let seen = seen.contains(slot);
-            // What moves no watermark and is not seen finds what the last evaluation found, but
-            // for an edge that a reversal left to the next event, of whatever key (R10).
-            let judged = !known.form.is_day() && (moved || row.counts_as() == Kind::Issue);
+            let judged = !known.form.is_day() && (moved || seen);
             let kept = !judged || model.judge(known, (line, row.ts), watermark, quiet && seen);
             kept || model.forget(slot)
         });
