@@ -7,18 +7,24 @@ use smallvec::SmallVec;
 
 use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
-use crate::engine::distinct::Distinct;
+use crate::engine::distinct::{Distinct, Exact, Sketch};
 use crate::engine::firing::{Fired, Measured};
 use crate::engine::rolling::{Entry, Join, NO_MAX, Rolling};
 use crate::engine::tally::Added;
+use crate::engine::view::View;
 use crate::rule::Measure;
 
-/// All state of one rule and key but its cooldown.
+/// All state of one rule and key but its cooldown: one line of the cache.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(crate) struct Cell {
     pub(crate) key: u32,
+    /// Of rolling windows; calendar periods have their own.
+    pub(crate) fired: Fired,
     pub(crate) body: Body,
 }
+
+const _: () = assert!(size_of::<Option<Cell>>() == 64);
 
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
@@ -44,13 +50,15 @@ impl Body {
         match self {
             Body::Calendar(body) => {
                 let (first, last) = (body.periods.first()?, body.periods.last()?);
-                Some((first.span.start, last.span.start))
+                Some((first.start, last.start))
             }
             Body::Rolling(RollingCell { of: Roll::Points(points), .. }) => points.ends(),
             Body::Rolling(RollingCell { of: Roll::Values(values), .. }) => {
                 values.some_ts().map(|ts| (ts, ts))
             }
-            Body::Match | Body::ZScore(_) => None,
+            Body::Match
+            | Body::Rolling(RollingCell { of: Roll::Sketch(_), .. })
+            | Body::ZScore(_) => None,
         }
     }
 }
@@ -63,12 +71,24 @@ pub(crate) struct CalendarCell {
     pub(crate) t: i64,
 }
 
+/// A calendar period. Periods begin and end at whole seconds.
 #[derive(Debug, Clone)]
 pub(crate) struct PeriodCell {
-    pub(crate) span: Span,
+    pub(crate) start: i64,
+    seconds: u32,
     pub(crate) fired: Fired,
     pub(crate) of: Sum,
-    pub(crate) to: Option<Box<Sum>>,
+}
+
+impl PeriodCell {
+    pub(crate) fn new(span: Span, of: Sum) -> PeriodCell {
+        let seconds = u32::try_from((span.end - span.start) / 1000).unwrap_or(u32::MAX);
+        PeriodCell { start: span.start, seconds, fired: 0, of }
+    }
+
+    pub(crate) fn end(&self) -> i64 {
+        self.start + i64::from(self.seconds) * 1000
+    }
 }
 
 /// A measure over one fixed window.
@@ -77,6 +97,8 @@ pub(crate) enum Sum {
     /// Of count, sum or maximum the one that is measured.
     Number(i64),
     Values(Box<Distinct>),
+    /// Both sides of a ratio (R12).
+    Sides(Box<(Sum, Sum)>),
 }
 
 impl Sum {
@@ -85,6 +107,32 @@ impl Sum {
             Measure::Count | Measure::SumPoints => Sum::Number(0),
             Measure::MaxPoints => Sum::Number(NO_MAX),
             Measure::Distinct(_) => Sum::Values(Box::default()),
+        }
+    }
+
+    pub(crate) fn of(view: &View<'_>) -> Sum {
+        match view.to {
+            Some(to) => Sum::Sides(Box::new((Sum::new(view.of), Sum::new(to)))),
+            None => Sum::new(view.of),
+        }
+    }
+
+    /// Adds to one side or to both; true when a sum saturated.
+    pub(crate) fn add_to(&mut self, view: &View<'_>, of: &Added<'_>, to: &Added<'_>) -> bool {
+        match (self, view.to) {
+            (Sum::Sides(sides), Some(measure)) => {
+                let saturated = sides.0.add(view.of, of);
+                sides.1.add(measure, to) || saturated
+            }
+            (sum, _) => sum.add(view.of, of),
+        }
+    }
+
+    /// The value of the other side of a ratio.
+    pub(crate) fn to_value(&self) -> Option<i64> {
+        match self {
+            Sum::Sides(sides) => Some(sides.1.value()),
+            Sum::Number(_) | Sum::Values(_) => None,
         }
     }
 
@@ -103,12 +151,14 @@ impl Sum {
             (Sum::Values(distinct), _) => {
                 added.values.iter().for_each(|(hash, ts)| distinct.insert(hash, ts));
             }
+            (Sum::Sides(sides), measure) => saturated = sides.0.add(measure, added),
         }
         saturated
     }
 
     pub(crate) fn value(&self) -> i64 {
         match self {
+            Sum::Sides(sides) => sides.0.value(),
             Sum::Number(NO_MAX) => 0,
             Sum::Number(number) => *number,
             Sum::Values(distinct) => {
@@ -123,7 +173,6 @@ impl Sum {
 pub(crate) struct RollingCell {
     /// Greatest event time seen for the key (R7).
     pub(crate) t: i64,
-    pub(crate) fired: Fired,
     pub(crate) of: Roll,
     pub(crate) more: Option<Box<More>>,
 }
@@ -141,13 +190,14 @@ pub(crate) struct More {
 #[derive(Debug, Clone)]
 pub(crate) enum Roll {
     Points(Rolling),
-    Values(Distinct),
+    Values(Exact),
+    Sketch(Box<Sketch>),
 }
 
 impl Roll {
     pub(crate) fn new(measure: &Measure) -> Roll {
         match measure {
-            Measure::Distinct(_) => Roll::Values(Distinct::default()),
+            Measure::Distinct(_) => Roll::Values(Exact::default()),
             _ => Roll::Points(Rolling::default()),
         }
     }
@@ -169,25 +219,46 @@ impl Roll {
                 };
                 points.insert(Entry { ts, value }, join, step_ms, t)
             }
-            Roll::Values(distinct) => {
-                added.values.iter().for_each(|(hash, ts)| distinct.insert(hash, ts));
+            Roll::Values(_) | Roll::Sketch(_) => {
+                added.values.iter().for_each(|(hash, ts)| self.insert(hash, ts));
                 false
             }
+        }
+    }
+
+    fn insert(&mut self, hash: u64, ts: i64) {
+        match self {
+            Roll::Points(_) => {}
+            Roll::Values(exact) => {
+                if let Some(sketch) = exact.insert(hash, ts) {
+                    *self = Roll::Sketch(Box::new(sketch));
+                }
+            }
+            Roll::Sketch(sketch) => sketch.insert(hash, ts),
         }
     }
 
     pub(crate) fn advance(&mut self, t: i64, window_ms: i64) {
         match self {
             Roll::Points(points) => points.advance(t, window_ms),
-            Roll::Values(distinct) => distinct.expire(t.saturating_sub(window_ms)),
+            Roll::Values(exact) => exact.expire(t.saturating_sub(window_ms)),
+            Roll::Sketch(sketch) => {
+                if sketch.expire(t.saturating_sub(window_ms)) {
+                    *self = Roll::Values(Exact::default());
+                }
+            }
         }
     }
 
     pub(crate) fn value(&self, measure: &Measure, t: i64, window_ms: i64) -> i64 {
         match (self, measure) {
-            (Roll::Values(distinct), _) => {
+            (Roll::Values(exact), _) => {
                 let from = t.saturating_sub(window_ms);
-                i64::try_from(distinct.count(from, t)).unwrap_or(i64::MAX)
+                i64::try_from(exact.count(from, t)).unwrap_or(i64::MAX)
+            }
+            (Roll::Sketch(sketch), _) => {
+                let from = t.saturating_sub(window_ms);
+                i64::try_from(sketch.count(from, t)).unwrap_or(i64::MAX)
             }
             (Roll::Points(points), Measure::MaxPoints) => points.max(t, window_ms).unwrap_or(0),
             (Roll::Points(points), _) => points.sum(t, window_ms),

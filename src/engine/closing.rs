@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::engine::act::Seed;
 use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
-use crate::engine::cell::{Body, ZCell};
+use crate::engine::cell::{Body, Cell, ZCell};
 use crate::engine::firing::{Cooldown, Measured, evaluate};
 use crate::engine::keyed::{At, Ctx, Judged, Keyed};
 use crate::engine::plan::Form;
@@ -113,9 +113,9 @@ impl Keyed {
         let span = crate::engine::view::span(plan, view.window, end - 1);
         let Some(cell) = self.cells.at(rule, id, plan) else { return };
         let Body::Calendar(body) = &mut cell.body else { return };
-        let period = body.periods.iter().find(|period| period.span == span);
+        let period = body.periods.iter().find(|period| period.start == span.start);
         let value = Measured::Integer(period.map_or(0, |period| period.of.value()));
-        body.periods.retain(|period| period.span.end > span.end);
+        body.periods.retain(|period| period.end() > span.end);
         let last_event = body.t;
         let length_ms = plan.rule(rule).cooldown_ms;
         let all = &mut self.cooldowns;
@@ -163,7 +163,7 @@ impl Keyed {
             for id in keys {
                 let now = ctx.watermark;
                 let Some(cell) = self.cells.at(rule, id, plan) else { continue };
-                let Body::Rolling(body) = &mut cell.body else { continue };
+                let Cell { fired, body: Body::Rolling(body), .. } = cell else { continue };
                 let first = body.more.as_ref().map_or(body.t, |more| more.first);
                 if now.saturating_sub(first) < window_ms {
                     continue;
@@ -174,7 +174,7 @@ impl Keyed {
                 let all = &mut self.cooldowns;
                 let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
                 let may_fire = seen.get(&(rule, id)) != Some(&MayFire::No);
-                let verdict = evaluate(levels, value, &mut body.fired, may_fire, &mut cooldown);
+                let verdict = evaluate(levels, value, fired, may_fire, &mut cooldown);
                 let forgotten = now.saturating_sub(body.t) >= SILENT_MS.max(window_ms);
                 let key = self.cells.spaces[plan.info[rule].space].text(id).to_owned();
                 if forgotten {

@@ -14,77 +14,99 @@ const REGISTERS: usize = 1 << REGISTER_BITS;
 /// Bits of a hash left for the rank.
 const RANK_BITS: u32 = 64 - REGISTER_BITS;
 
+/// Distinct values of either form.
 #[derive(Debug, Clone)]
-pub(crate) struct Distinct {
-    form: Form,
+pub(crate) enum Distinct {
+    Exact(Exact),
+    Sketch(Box<Sketch>),
 }
 
+/// Few values, sorted by hash: (hash, latest event time).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Exact(SmallVec<[(u64, i64); 1]>);
+
+/// Per register (event time, rank), times falling and ranks rising.
 #[derive(Debug, Clone)]
-enum Form {
-    /// Sorted by hash: (hash, latest event time).
-    Exact(SmallVec<[(u64, i64); 1]>),
-    /// Per register (event time, rank), times falling and ranks rising.
-    Sketch(Vec<Vec<(i64, u8)>>),
-}
+pub(crate) struct Sketch(Vec<Vec<(i64, u8)>>);
 
 impl Default for Distinct {
     fn default() -> Self {
-        Distinct { form: Form::Exact(SmallVec::new()) }
+        Distinct::Exact(Exact::default())
     }
 }
 
 impl Distinct {
     /// Notes a value (by its hash) seen at `ts`.
     pub(crate) fn insert(&mut self, hash: u64, ts: i64) {
-        match &mut self.form {
-            Form::Exact(values) => match values.binary_search_by_key(&hash, |(hash, _)| *hash) {
-                Ok(at) => values[at].1 = values[at].1.max(ts),
-                Err(_) if values.len() >= EXACT_MAX => {
-                    let mut registers = vec![Vec::new(); REGISTERS];
-                    for (hash, ts) in std::mem::take(values) {
-                        note(&mut registers, hash, ts);
-                    }
-                    note(&mut registers, hash, ts);
-                    self.form = Form::Sketch(registers);
+        match self {
+            Distinct::Exact(exact) => {
+                if let Some(sketch) = exact.insert(hash, ts) {
+                    *self = Distinct::Sketch(Box::new(sketch));
                 }
-                Err(at) => values.insert(at, (hash, ts)),
-            },
-            Form::Sketch(registers) => note(registers, hash, ts),
+            }
+            Distinct::Sketch(sketch) => sketch.insert(hash, ts),
         }
     }
 
     /// Values last seen in `(after, up_to]`.
     pub(crate) fn count(&self, after: i64, up_to: i64) -> u64 {
-        match &self.form {
-            Form::Exact(values) => {
-                let within = |(_, ts): &&(u64, i64)| after < *ts && *ts <= up_to;
-                values.iter().filter(within).count() as u64
-            }
-            Form::Sketch(registers) => estimate(registers, after, up_to),
+        match self {
+            Distinct::Exact(exact) => exact.count(after, up_to),
+            Distinct::Sketch(sketch) => sketch.count(after, up_to),
         }
     }
+}
 
-    /// Event time of some value, as long as they are few.
-    pub(crate) fn some_ts(&self) -> Option<i64> {
-        match &self.form {
-            Form::Exact(values) => values.first().map(|(_, ts)| *ts),
-            Form::Sketch(_) => None,
+impl Exact {
+    /// Notes a value; a sketch of all when they have become too many.
+    pub(crate) fn insert(&mut self, hash: u64, ts: i64) -> Option<Sketch> {
+        let Exact(values) = self;
+        match values.binary_search_by_key(&hash, |(hash, _)| *hash) {
+            Ok(at) => values[at].1 = values[at].1.max(ts),
+            Err(_) if values.len() >= EXACT_MAX => {
+                let mut sketch = Sketch(vec![Vec::new(); REGISTERS]);
+                for (hash, ts) in values.drain(..) {
+                    sketch.insert(hash, ts);
+                }
+                sketch.insert(hash, ts);
+                return Some(sketch);
+            }
+            Err(at) => values.insert(at, (hash, ts)),
         }
+        None
+    }
+
+    pub(crate) fn count(&self, after: i64, up_to: i64) -> u64 {
+        let within = |(_, ts): &&(u64, i64)| after < *ts && *ts <= up_to;
+        self.0.iter().filter(within).count() as u64
     }
 
     /// Forgets what was last seen at `up_to` or before.
     pub(crate) fn expire(&mut self, up_to: i64) {
-        match &mut self.form {
-            Form::Exact(values) => values.retain(|(_, ts)| *ts > up_to),
-            Form::Sketch(registers) => {
-                for register in registers.iter_mut() {
-                    register.retain(|(ts, _)| *ts > up_to);
-                }
-                if registers.iter().all(Vec::is_empty) {
-                    self.form = Form::Exact(SmallVec::new());
-                }
-            }
+        self.0.retain(|(_, ts)| *ts > up_to);
+    }
+
+    /// Event time of some value.
+    pub(crate) fn some_ts(&self) -> Option<i64> {
+        self.0.first().map(|(_, ts)| *ts)
+    }
+}
+
+impl Sketch {
+    pub(crate) fn insert(&mut self, hash: u64, ts: i64) {
+        note(&mut self.0, hash, ts);
+    }
+
+    pub(crate) fn count(&self, after: i64, up_to: i64) -> u64 {
+        estimate(&self.0, after, up_to)
+    }
+
+    /// Forgets what was last seen at `up_to` or before; true when nothing is left.
+    pub(crate) fn expire(&mut self, up_to: i64) -> bool {
+        for register in &mut self.0 {
+            register.retain(|(ts, _)| *ts > up_to);
         }
+        self.0.iter().all(Vec::is_empty)
     }
 }
 

@@ -145,28 +145,24 @@ impl Keyed {
         if !what.reversal {
             body.t = if first { what.ts } else { body.t.max(what.ts) };
         }
-        let alone = body.periods.len() == 1 && body.periods[0].span == span;
+        let alone = body.periods.len() == 1 && body.periods[0].start == span.start;
         if !below && !alone {
             let open = |period: &PeriodCell| {
-                period.span.end.saturating_add(lateness) > ctx.watermark || period.span == span
+                period.end().saturating_add(lateness) > ctx.watermark || period.start == span.start
             };
             body.periods.retain(|period| open(period));
         }
-        let found = body.periods.iter_mut().position(|period| period.span == span);
+        let found = body.periods.iter_mut().position(|period| period.start == span.start);
         let place = match found {
             Some(place) => place,
             None if what.reversal => return,
             None => {
-                let to = view.to.map(|to| Box::new(Sum::new(to)));
-                body.periods.push(PeriodCell { span, fired: 0, of: Sum::new(view.of), to });
+                body.periods.push(PeriodCell::new(span, Sum::of(&view)));
                 body.periods.len() - 1
             }
         };
         let period = &mut body.periods[place];
-        let mut saturated = period.of.add(view.of, what.of);
-        if let (Some(to), Some(measure)) = (&mut period.to, view.to) {
-            saturated |= to.add(measure, what.to);
-        }
+        let saturated = period.of.add_to(&view, what.of, what.to);
         ctx.counts.saturated += u64::from(saturated);
         if below {
             if found.is_none() {
@@ -178,7 +174,7 @@ impl Keyed {
         if period.fired == 0 && plan.info[rule].calm.is_some_and(|calm| calm.holds(of)) {
             return;
         }
-        let Some(value) = view.value(of, period.to.as_ref().map(|sum| sum.value())) else { return };
+        let Some(value) = view.value(of, period.of.to_value()) else { return };
         let Some(levels) = view.levels else { return };
         let length_ms = plan.rule(rule).cooldown_ms;
         let all = &mut self.cooldowns;
@@ -205,11 +201,11 @@ impl Keyed {
         let at_watermark = plan.info[rule].form == Form::RollingBelow;
         let (cell, first) = self.cells.cell(rule, key, what.ts, plan);
         let id = cell.key;
-        let Body::Rolling(body) = &mut cell.body else { return };
+        let Cell { fired, body: Body::Rolling(body), .. } = cell else { return };
         if !what.reversal && !first && what.ts > body.t {
             // R9: a window that emptied between two events is an evaluation without breach.
             if !at_watermark && what.ts - body.t >= window_ms {
-                body.fired = 0;
+                *fired = 0;
             }
             body.t = what.ts;
         }
@@ -227,9 +223,7 @@ impl Keyed {
             to = Some(roll.value(measure, now, window_ms));
         }
         ctx.counts.saturated += u64::from(saturated);
-        if at_watermark
-            || body.fired == 0 && plan.info[rule].calm.is_some_and(|calm| calm.holds(of))
-        {
+        if at_watermark || *fired == 0 && plan.info[rule].calm.is_some_and(|calm| calm.holds(of)) {
             return;
         }
         let Some(value) = view.value(of, to) else { return };
@@ -237,7 +231,7 @@ impl Keyed {
         let length_ms = plan.rule(rule).cooldown_ms;
         let all = &mut self.cooldowns;
         let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
-        let verdict = evaluate(levels, value, &mut body.fired, !what.reversal, &mut cooldown);
+        let verdict = evaluate(levels, value, fired, !what.reversal, &mut cooldown);
         if verdict != Verdict::Quiet {
             let window = rolling_span(now, window_ms);
             let key = key.text;
@@ -338,7 +332,7 @@ fn keep_until(cell: &Cell, last: Option<i64>, plan: &Plan, rule: usize) -> i64 {
     let body = match &cell.body {
         Body::Match => i64::MIN,
         Body::Calendar(body) => {
-            let end = body.periods.iter().map(|period| period.span.end).max();
+            let end = body.periods.iter().map(PeriodCell::end).max();
             end.unwrap_or(i64::MIN).saturating_add(lateness)
         }
         Body::Rolling(body) => match View::of(&plan.rule(rule).check).window {

@@ -80,7 +80,7 @@ impl Cells {
         let first = table.get_mut(place).is_none();
         if first {
             let body = new_body(&plan.rule(rule).check, info.form, ts);
-            place = table.insert(Cell { key: id, body });
+            place = table.insert(Cell { key: id, fired: 0, body });
             space.put(id, info.column, place);
             if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling) {
                 let slot = ts.div_euclid(SLOT_MS) + 1;
@@ -187,7 +187,6 @@ fn new_body(check: &Check, form: Form, ts: i64) -> Body {
         }
         Form::Rolling | Form::RollingBelow => Body::Rolling(RollingCell {
             t: ts,
-            fired: 0,
             of: Roll::new(view.of),
             more: (view.to.is_some() || form == Form::RollingBelow)
                 .then(|| Box::new(More { to: view.to.map(Roll::new), first: ts })),
