@@ -27,6 +27,7 @@ pub(crate) mod rolling;
 pub(crate) mod score;
 pub(crate) mod seen;
 pub(crate) mod shared;
+pub(crate) mod slab;
 pub(crate) mod space;
 pub(crate) mod state;
 pub(crate) mod table;

@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::engine::slab::Slab;
 use crate::event::{AttrValue, Event};
 use crate::rule::{Field, KeySpec};
 
@@ -21,7 +22,7 @@ const NEAR: usize = 9;
 pub(crate) struct Space {
     /// (hash, id), so that a table that grows does not read the rows.
     index: HashTable<(u32, u32)>,
-    rows: Vec<Row>,
+    rows: Slab<Row>,
     free: Vec<u32>,
     /// Rules that count by this key form.
     rules: usize,
@@ -125,9 +126,9 @@ impl Space {
             self.rows[id as usize] = row;
             id
         } else {
-            self.rows.push(row);
+            let id = self.rows.push(row);
             self.far.resize(self.rows.len() * beyond(self.rules), NONE);
-            u32::try_from(self.rows.len() - 1).unwrap_or(u32::MAX)
+            u32::try_from(id).unwrap_or(u32::MAX)
         };
         let hash = half(key.hash);
         self.index.insert_unique(spread(hash), (hash, id), |(hash, _)| spread(*hash));
@@ -183,9 +184,7 @@ impl Space {
     /// Bytes on the heap, without texts too long to stand inline.
     pub(crate) fn bytes(&self) -> usize {
         let words = self.free.capacity() + self.far.capacity();
-        self.index.allocation_size()
-            + self.rows.capacity() * size_of::<Row>()
-            + words * size_of::<u32>()
+        self.index.allocation_size() + self.rows.bytes() + words * size_of::<u32>()
     }
 }
 

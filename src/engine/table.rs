@@ -9,6 +9,7 @@ use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, CalendarCell, Cell, More, Roll, RollingCell, ZCell};
 use crate::engine::plan::Form;
+use crate::engine::slab::Slab;
 use crate::engine::space::{Key, Space};
 use crate::engine::view::View;
 use crate::rule::Check;
@@ -131,7 +132,7 @@ impl Cells {
 /// with the key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    cells: Vec<Option<Cell>>,
+    cells: Slab<Option<Cell>>,
     free: Vec<u32>,
 }
 
@@ -150,8 +151,7 @@ impl Table {
             self.cells[at as usize] = Some(cell);
             at
         } else {
-            self.cells.push(Some(cell));
-            u32::try_from(self.cells.len() - 1).unwrap_or(u32::MAX)
+            u32::try_from(self.cells.push(Some(cell))).unwrap_or(u32::MAX)
         }
     }
 
@@ -174,7 +174,7 @@ impl Table {
 
     /// Bytes on the heap, without what cells keep there.
     pub(crate) fn bytes(&self) -> usize {
-        self.cells.capacity() * size_of::<Option<Cell>>() + self.free.capacity() * size_of::<u32>()
+        self.cells.bytes() + self.free.capacity() * size_of::<u32>()
     }
 }
 

@@ -1,0 +1,78 @@
+//! A growing list in pages: nothing is moved or copied when it grows, and no more than a page is
+//! held in reserve.
+
+/// Items of a page, as a power of two.
+const PAGE_BITS: u32 = 10;
+const PAGE: usize = 1 << PAGE_BITS;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Slab<T> {
+    /// All full but the last.
+    pages: Vec<Vec<T>>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Slab { pages: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    pub(crate) fn len(&self) -> usize {
+        match self.pages.split_last() {
+            Some((last, full)) => full.len() * PAGE + last.len(),
+            None => 0,
+        }
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&T> {
+        self.pages.get(at >> PAGE_BITS)?.get(at & (PAGE - 1))
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.pages.get_mut(at >> PAGE_BITS)?.get_mut(at & (PAGE - 1))
+    }
+
+    /// Appends an item; returns its place.
+    pub(crate) fn push(&mut self, item: T) -> usize {
+        let at = self.len();
+        match self.pages.last_mut() {
+            Some(last) if last.len() < PAGE => last.push(item),
+            _ => {
+                // A list of few keys stays small; later pages are made whole.
+                let room = if self.pages.is_empty() { 4 } else { PAGE };
+                let mut page = Vec::with_capacity(room);
+                page.push(item);
+                self.pages.push(page);
+            }
+        }
+        at
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flatten()
+    }
+
+    /// Bytes on the heap, without what items keep there.
+    pub(crate) fn bytes(&self) -> usize {
+        let items: usize = self.pages.iter().map(Vec::capacity).sum();
+        items * size_of::<T>() + self.pages.capacity() * size_of::<Vec<T>>()
+    }
+}
+
+impl<T> std::ops::Index<usize> for Slab<T> {
+    type Output = T;
+
+    fn index(&self, at: usize) -> &T {
+        &self.pages[at >> PAGE_BITS][at & (PAGE - 1)]
+    }
+}
+
+impl<T> std::ops::IndexMut<usize> for Slab<T> {
+    fn index_mut(&mut self, at: usize) -> &mut T {
+        &mut self.pages[at >> PAGE_BITS][at & (PAGE - 1)]
+    }
+}
+
+#[cfg(test)]
+mod tests;
