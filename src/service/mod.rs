@@ -266,6 +266,15 @@ async fn topics(config: &Config, status: &Status) -> Result<u32, ServiceError> {
                 status.set_waiting(Some(format!("no broker answers: {reason}")));
                 tokio::time::sleep(PAUSE).await;
             }
+            Err(error @ TopicError::NotAdmitted(_)) => {
+                let now_us = SystemClock.now_us();
+                if now_us.saturating_sub(told_us) >= REMIND_US {
+                    told_us = now_us;
+                    tracing::error!(brokers = config.kafka.brokers, "{error}; trying on");
+                }
+                status.set_waiting(Some(error.to_string()));
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(error) => return Err(error.into()),
         }
     }
