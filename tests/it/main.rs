@@ -19,6 +19,7 @@ mod process;
 mod rules;
 mod run;
 mod scrape;
+mod secure;
 mod shipped;
 mod sim;
 mod tidy;
