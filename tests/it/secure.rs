@@ -194,3 +194,36 @@ fn a_reader_tells_no_value_that_it_cannot_use() {
         assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
     }
 }
+
+#[test]
+fn pages_that_others_could_reach_are_not_served_without_a_token() {
+    // No broker is needed.
+    let setup = Setup::new("127.0.0.1:9", "open", "");
+    let open = tidegate(&setup, &["run", "--listen", "0.0.0.0:0"], "");
+    assert_eq!(open.status.code(), Some(2));
+    let said = String::from_utf8(open.stderr).unwrap();
+    assert!(said.contains("http.listen") && said.contains("set `http.token`"), "{said}");
+
+    let setup = Setup::new("127.0.0.1:9", "token", "http: { token: '${KAFKA_PASSWORD}' }");
+    let token = "hunter2-0123456789abcdef";
+    let instance = start(&setup, token);
+    for path in ["/", "/metrics", "/api/v1/status"] {
+        let url = format!("http://{}{path}", instance.address);
+        let (status, text) = instance.get(path);
+        assert_eq!(status, 401);
+        assert_hidden(path, &text, token);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (status, text) = runtime.block_on(async {
+            let request = reqwest::Client::new().get(url).bearer_auth(token);
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        });
+        assert_eq!(status, 200, "{text}");
+        assert_hidden(path, &text, token);
+    }
+    assert_eq!([instance.get("/healthz").0, instance.get("/readyz").0], [200, 503]);
+    assert_hidden("the log", &instance.log(), token);
+    let printed = tidegate(&setup, &["run", "--print-config"], token);
+    assert_hidden("--print-config", &String::from_utf8(printed.stdout).unwrap(), token);
+    assert!(instance.stop().0.success());
+}
