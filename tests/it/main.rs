@@ -5,6 +5,7 @@ mod broker;
 mod demo;
 mod episodes;
 mod examples;
+mod fuzz;
 mod golden;
 mod grafana;
 mod kafka;
