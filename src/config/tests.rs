@@ -422,6 +422,8 @@ fn pages_that_others_can_reach_need_a_token() {
             }
         }
     }
+    // Not here either.
+    assert!(load("http: { token: '${TOKEN}' }", &[("TOKEN", "")]).is_err());
     // A variable that is empty is no way to switch it off.
     let text = "http: { listen: 0.0.0.0:1, token: '${TOKEN}' }";
     assert!(load(text, &[("TOKEN", "")]).is_err());

@@ -77,22 +77,37 @@ fn gate() -> Option<Gate> {
 }
 
 impl Gate {
-    /// As `docs/operations.md` says under "Securing the pipe".
+    /// A configuration as the guide gives it, with the test's own addresses and topics.
     fn setup(&self, name: &str, ca: &str, password: &str) -> Setup {
         let setup = Setup::new(self.broker.secure_address(), name, "");
         let ca = self.folder.path().join(ca).display().to_string();
-        let properties = format!(
-            "properties: {{ security.protocol: sasl_ssl, sasl.mechanism: SCRAM-SHA-512, \
-             sasl.username: tidegate, sasl.password: {password}, ssl.ca.location: '{ca}', \
-             debug: 'security,broker,conf' }}, "
-        );
+        let mut kafka = example();
+        for (theirs, ours) in [
+            ("kafka-1.example:9093,kafka-2.example:9093", self.broker.secure_address()),
+            ("/etc/tidegate/kafka-ca.pem", &ca),
+            ("\"${KAFKA_PASSWORD}\"", password),
+        ] {
+            assert!(kafka.contains(theirs), "{theirs}");
+            kafka = kafka.replace(theirs, ours);
+        }
         let config = std::fs::read_to_string(setup.path().join("tidegate.yaml")).unwrap();
-        setup.write(
-            "tidegate.yaml",
-            &config.replace("kafka: { ", &format!("kafka: {{ {properties}")),
-        );
+        let topics = config.lines().find(|line| line.starts_with("topics: ")).unwrap();
+        let topic = setup.topic("");
+        let group = topic.trim_end_matches('.');
+        // What the client itself logs must not tell either.
+        let more = format!("    debug: 'security,broker,conf'\n  group: {group}\n{topics}\n");
+        setup.write("tidegate.yaml", &(kafka + &more));
         setup
     }
+}
+
+/// The first example under "Securing the pipe" of the guide.
+fn example() -> String {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let (_, section) = guide.split_once("\n## Securing the pipe\n").unwrap();
+    let (_, example) = section.split_once("```yaml\n").unwrap();
+    example.split_once("```").unwrap().0.to_owned()
 }
 
 /// With everything logged, by the Kafka client too.
@@ -134,7 +149,7 @@ fn assert_all_hidden(setup: &Setup, instance: &Instance, password: &str) {
 fn over_sasl_and_tls_events_come_in_and_commands_go_out() {
     let Some(gate) = gate() else { return };
     let broker = &gate.broker;
-    let setup = gate.setup("secure", "ca.pem", "'${KAFKA_PASSWORD}'");
+    let setup = gate.setup("secure", "ca.pem", "\"${KAFKA_PASSWORD}\"");
     let made = tidegate(&setup, &["topics", "create"], PASSWORD);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     assert!(String::from_utf8_lossy(&made.stdout).contains(&setup.topic("events")));
