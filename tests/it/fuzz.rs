@@ -9,6 +9,7 @@
 //! No coverage leads the mutations: on stable Rust no fuzzer can measure it. The seeds are near
 //! to what is valid instead, so that most cases get past the first check.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -27,7 +28,7 @@ use tidegate::rule::{Fault, Source, load, parse_list};
 struct Target<'a> {
     name: &'a str,
     seeds: &'a [Vec<u8>],
-    words: &'a [&'a str],
+    words: &'a [Vec<u8>],
     /// Panics where it does not hold.
     holds: &'a dyn Fn(&[u8]),
 }
@@ -77,7 +78,9 @@ impl Target<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(case);
         let seed = rng.random_range(0..self.seeds.len());
         let mut input = self.seeds[seed].clone();
-        for _ in 0..rng.random_range(1..6) {
+        // Half of them are one step away, where most of a binary record is still read.
+        let steps = if rng.random() { 1 } else { rng.random_range(2..6) };
+        for _ in 0..steps {
             self.mutate(&mut input, &mut rng);
         }
         input
@@ -86,7 +89,7 @@ impl Target<'_> {
     fn mutate(&self, input: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
         let at = rng.random_range(0..=input.len());
         let end = (at + rng.random_range(1..40)).min(input.len());
-        match rng.random_range(0..9) {
+        match rng.random_range(0..11) {
             0 if at < input.len() => input[at] ^= 1 << rng.random_range(0..8),
             1 if at < input.len() => input[at] = rng.random(),
             2 => drop(input.drain(at..end)),
@@ -114,9 +117,10 @@ impl Target<'_> {
                 input.splice(from..from + len, number.bytes());
             }
             _ => {
-                let word = self.words[rng.random_range(0..self.words.len())];
-                let end = if rng.random() { at } else { end };
-                input.splice(at..end, word.bytes());
+                let word = &self.words[rng.random_range(0..self.words.len())];
+                // In the place of a byte, which may have been a number, or put between.
+                let end = (at + rng.random_range(0..2)).min(input.len());
+                input.splice(at..end, word.iter().copied());
             }
         }
     }
@@ -188,7 +192,7 @@ fn event() {
     let target = Target {
         name: "event",
         seeds: &owned(&EVENTS),
-        words: &JSON_WORDS,
+        words: &owned(&JSON_WORDS),
         holds: &|input| judged_alike(input),
     };
     target.run();
@@ -398,7 +402,7 @@ fn rules() {
             Err(faults) => placed(&faults, "r.yaml", &text),
         }
     };
-    Target { name: "rules", seeds: &seeds, words: &YAML_WORDS, holds: &holds }.run();
+    Target { name: "rules", seeds: &seeds, words: &owned(&YAML_WORDS), holds: &holds }.run();
 }
 
 /// Each fault stands somewhere in the text, and says something.
@@ -450,7 +454,7 @@ fn lists() {
         "-9999-01-01",
         "\0",
     ];
-    Target { name: "lists", seeds: &seeds, words: &words, holds: &holds }.run();
+    Target { name: "lists", seeds: &seeds, words: &owned(&words), holds: &holds }.run();
 }
 
 /// Records of partial aggregates, as a worker writes them for [`EVERY_RULE`].
@@ -489,6 +493,7 @@ fn partial_aggregates() {
     let plan = Plan::new(set, Lists::new(1), Settings::default());
     let seeds = partials(&plan);
     assert!(seeds.len() >= 5 && seeds.iter().any(|seed| seed.len() > 200));
+    let (tried, read) = (Cell::new(0_u64), Cell::new(0_u64));
     let holds = |input: &[u8]| {
         let origin = Origin { topic: "partials".into(), partition: 0 };
         let (mut state, mut out) = (State::new(origin), Output::default());
@@ -497,9 +502,26 @@ fn partial_aggregates() {
             let record_ts = Some(1_763_779_200_000 + offset);
             step(&mut state, &plan, Input::Partials { payload, offset, record_ts }, &mut out);
         }
+        tried.set(tried.get() + 1);
+        read.set(read.get() + u64::from(out.counts.partials_unreadable == 0));
         step(&mut state, &plan, Input::End, &mut out);
     };
-    let words = ["\u{7f}", "\0", "\u{1}", "\u{2}", "d-0", "u-1", "\u{10ffff}"];
+    let words: [&[u8]; 9] = [
+        b"\0",
+        b"\x01",
+        b"\x02",
+        b"\x7f",
+        b"d-0",
+        // The greatest and the least number, in full and of 32 bits, and small ones.
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\xff\xff\xff\xff\x0f",
+        b"\x80\x01",
+    ];
+    let words = words.map(<[u8]>::to_vec);
     let target = Target { name: "partial_aggregates", seeds: &seeds, words: &words, holds: &holds };
     target.run();
+    // Else it would be the decoder alone that is tried.
+    let (tried, read) = (tried.get(), read.get());
+    assert!(read * 20 > tried, "{read} of {tried} were read");
 }
