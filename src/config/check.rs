@@ -56,6 +56,17 @@ pub(super) fn faults(config: &Config, connects: bool) -> Vec<Fault> {
     let names = "must be made of letters, digits, `.`, `_` and `-`, at most 200 of them";
     need(is_name(&kafka.group, 200), "kafka.group", names);
     need(is_name(&kafka.instance, 200), "kafka.instance", names);
+    let http = &config.http;
+    need(
+        http.token.is_some() || http.listen.ip().to_canonical().is_loopback(),
+        "http.listen",
+        "is not on the loopback, so others could read what the pages show: set `http.token`, such as `${TIDEGATE_TOKEN}` or `file:http-token`, made with `openssl rand -hex 32`",
+    );
+    need(
+        http.token.as_ref().is_none_or(|token| is_token(token.expose())),
+        "http.token",
+        "must be 16 to 256 ASCII letters, digits or `-._~+/=`; `openssl rand -hex 32` makes one",
+    );
     if let Err(error) = config.fold() {
         let key = format!("input.{}", error.section);
         faults.push(Fault::of(&key, format!("`{}` {}", error.entry, error.problem)));
@@ -86,6 +97,12 @@ fn topics(config: &Config) -> Vec<Fault> {
         seen.push((key, topic));
     }
     faults
+}
+
+/// What may stand in an `Authorization` header (RFC 6750), and is too long to be guessed.
+fn is_token(token: &str) -> bool {
+    (16..=256).contains(&token.len())
+        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
 }
 
 fn is_name(name: &str, bytes_max: usize) -> bool {

@@ -1,7 +1,7 @@
 //! Settings: file, environment and flags in, one checked [`Config`] or all faults out (C8, K).
 //!
 //! Opens nothing but the configuration file and the files that it refers to. Of the rooms that
-//! act it knows one type, [`crate::notify::NotifySettings`], which is plain data; none of them
+//! act it knows [`crate::notify::NotifySettings`] and its kind of secret, plain data; none of them
 //! is needed to read a configuration.
 
 mod check;

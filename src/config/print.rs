@@ -128,7 +128,7 @@ impl Config {
 
 fn is_secret(path: &[&str]) -> bool {
     let name = path.iter().rev().find(|name| name.parse::<usize>().is_err());
-    let settings = matches!(path, ["kafka", ..] | ["notify", "receivers", ..]);
+    let settings = matches!(path, ["kafka" | "http", ..] | ["notify", "receivers", ..]);
     settings
         && name.is_some_and(|name| {
             let name = name.to_lowercase();

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::print::Shown;
 use super::span;
-use crate::notify::NotifySettings;
+use crate::notify::{NotifySettings, Secret};
 
 /// The whole configuration: every key has its value, every reference is resolved.
 #[derive(Clone, Deserialize, Serialize)]
@@ -261,11 +261,13 @@ impl Default for StateConfig {
 pub struct HttpConfig {
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
+    /// What a request has to bring; required unless `listen` is on the loopback.
+    pub token: Option<Secret>,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+        HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), token: None }
     }
 }
 

@@ -380,6 +380,9 @@ state: { snapshots: 's3://KEY:HUNTER2@bucket/prefix?secret=HUNTER2' }
     for (path, expected) in rows {
         assert_eq!(shown(&config, path), expected, "{path}");
     }
+    let served = load("http: { token: HUNTER2-HUNTER2-HUNTER2 }", &[]).unwrap();
+    assert_eq!(shown(&served, "http.token"), "***");
+    assert!(!format!("{}{served:?}{:?}", served.print(), served.http).contains("HUNTER2"));
     // Nor by the faults of values that do not fit.
     let fault = faults(
         "engine: { workers: '${HIDE}', flush_interval: '${HIDE}' }
@@ -390,6 +393,42 @@ notify: { receivers: { a: { webhook: 'https://u:HUNTER2@h' } }, give_up: '${HIDE
         &[("HIDE", "HUNTER2")],
     );
     assert!(fault.len() >= 6 && !fault.join("\n").contains("HUNTER2"), "{fault:#?}");
+}
+
+#[test]
+fn pages_that_others_can_reach_need_a_token() {
+    let rows = [
+        ("listen: 127.0.0.1:1", "", ""),
+        ("listen: 127.9.9.9:1", "", ""),
+        ("listen: '[::1]:1'", "", ""),
+        ("listen: '[::ffff:127.0.0.1]:1'", "", ""),
+        ("listen: 0.0.0.0:1", "", "http.listen"),
+        ("listen: '[::]:1'", "", "http.listen"),
+        ("listen: 10.0.0.1:1", "", "http.listen"),
+        ("listen: 10.0.0.1:1", "0123456789abcdef", ""),
+        ("listen: 10.0.0.1:1", "0123456789abcde", "http.token"),
+        ("listen: 127.0.0.1:1", "with spaces in between", "http.token"),
+        ("listen: 127.0.0.1:1", "0123456789abcdéf", "http.token"),
+    ];
+    for (listen, token, fault) in rows {
+        let token = if token.is_empty() { String::new() } else { format!(", token: '{token}'") };
+        let text = format!("http: {{ {listen}{token} }}");
+        match load(&text, &[]) {
+            Ok(_) => assert_eq!(fault, "", "{text}"),
+            Err(error) => {
+                let told = error.to_string();
+                assert!(!fault.is_empty() && told.contains(fault), "{text}: {told}");
+                assert!(told.contains("openssl rand -hex 32"), "{text}: {told}");
+            }
+        }
+    }
+    // Not here either.
+    assert!(load("http: { token: '${TOKEN}' }", &[("TOKEN", "")]).is_err());
+    // A variable that is empty is no way to switch it off.
+    let text = "http: { listen: 0.0.0.0:1, token: '${TOKEN}' }";
+    assert!(load(text, &[("TOKEN", "")]).is_err());
+    assert!(load(text, &[]).is_err());
+    assert!(load(text, &[("TOKEN", "0123456789abcdef")]).is_ok());
 }
 
 #[test]

@@ -68,6 +68,17 @@ pub(crate) struct Batch<'a> {
     pub(crate) entries: Vec<Entry<'a>>,
 }
 
+impl Batch<'_> {
+    /// Whether its times may be times of events: windows reckon with them, and a record that is
+    /// damaged or that somebody else has written must not end the worker, again and again.
+    pub(crate) fn is_sound(&self) -> bool {
+        let may = |ts: i64| (0..=EventTime::MAX.0).contains(&ts);
+        self.watermark.is_none_or(may)
+            && self.mover.is_none_or(|mark| may(mark.ts))
+            && self.entries.iter().all(|entry| may(entry.ts) && may(entry.mark.ts))
+    }
+}
+
 /// Partial aggregates of one partition that wait for the next flush, combined by rule, key
 /// and step.
 #[derive(Debug, Clone, Default)]

@@ -26,7 +26,7 @@ impl State {
         record_ts: Option<i64>,
         out: &mut Output,
     ) {
-        let Some(batch) = Batch::decode(payload) else {
+        let Some(batch) = Batch::decode(payload).filter(Batch::is_sound) else {
             out.counts.partials_unreadable += 1;
             return;
         };

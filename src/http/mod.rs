@@ -3,8 +3,11 @@
 //! Answers from what it is handed and changes nothing: it knows neither Kafka nor the engine's
 //! state, and a slow reader of it delays no event.
 
+mod admission;
 mod page;
 mod status;
+
+pub use admission::Admission;
 
 use std::fmt;
 use std::io;
@@ -33,6 +36,8 @@ pub struct App {
     /// The status object; its shape is told in `docs/http.md`. Keys of the decisions in `recent`
     /// are masked here (N5) unless the object says `"reveal": true`.
     pub status: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// What all but health and readiness ask for; `None` asks for nothing.
+    pub admission: Option<Admission>,
 }
 
 impl fmt::Debug for App {
@@ -85,6 +90,8 @@ fn router(app: App) -> Router {
         .method_not_allowed_fallback(async |uri: Uri| {
             refusal(&uri, StatusCode::METHOD_NOT_ALLOWED, "no such method here")
         })
+        .layer(middleware::from_fn_with_state(app.clone(), admission::admit))
+        // The last one is the outermost: a refusal has these headers too.
         .layer(middleware::from_fn(guarded))
         .with_state(app)
 }

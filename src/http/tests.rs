@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{App, Readiness, serve};
+use super::{Admission, App, Readiness, serve};
 
 struct Served {
     base: String,
@@ -20,6 +20,10 @@ struct Served {
 }
 
 async fn served(status: Value) -> Served {
+    served_to(status, None).await
+}
+
+async fn served_to(status: Value, token: Option<&str>) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let registry = Registry::new();
@@ -36,6 +40,7 @@ async fn served(status: Value) -> Served {
             Readiness { ready, reason: reason.to_owned() }
         }),
         status: Arc::new(move || status.clone()),
+        admission: token.map(Admission::new),
     };
     let (stop, stopped) = oneshot::channel();
     let server = tokio::spawn(serve(listener, app, async { drop(stopped.await) }));
@@ -151,4 +156,67 @@ async fn stops_with_an_idle_connection_open() {
     served.stop.send(()).unwrap();
     served.server.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn all_but_the_probes_ask_for_the_token() {
+    const TOKEN: &str = "0123456789abcdef-._~+/=";
+    let served = served_to(json!({ "ready": true }), Some(TOKEN)).await;
+    let basic = |pair: &str| {
+        use base64::Engine;
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+    };
+    let wrong = [
+        String::new(),
+        "Bearer".to_owned(),
+        "Bearer ".to_owned(),
+        TOKEN.to_owned(),
+        format!("Bearer {TOKEN}0"),
+        format!("Bearer {}", TOKEN.trim_end_matches('=')),
+        format!("Bearer {}", TOKEN.to_uppercase()),
+        format!("Token {TOKEN}"),
+        "Basic ???".to_owned(),
+        basic(TOKEN),
+        basic("tidegate:"),
+        basic(&format!("{TOKEN}:")),
+    ];
+    let right = [
+        format!("Bearer {TOKEN}"),
+        format!("bearer  {TOKEN}"),
+        basic(&format!("anybody:{TOKEN}")),
+        basic(&format!(":{TOKEN}")),
+    ];
+    let ask = async |method: &str, path: &str, given: &str| {
+        let url = format!("{}{path}", served.base);
+        let request = Client::new().request(method.parse().unwrap(), url);
+        let request =
+            if given.is_empty() { request } else { request.header("authorization", given) };
+        request.send().await.unwrap()
+    };
+    for path in ["/", "/metrics", "/api/v1/status", "/nothing", "/api/v1/nothing", "/healthz/"] {
+        for given in &wrong {
+            let refused = ask("GET", path, given).await;
+            assert_eq!(refused.status().as_u16(), 401, "{path} {given}");
+            let asked: Vec<_> = refused.headers().get_all("www-authenticate").iter().collect();
+            assert_eq!(asked, ["Bearer realm=\"tidegate\"", "Basic realm=\"tidegate\""]);
+            assert_eq!(header(&refused, "cache-control"), "no-store");
+            let text = refused.text().await.unwrap();
+            assert!(text.contains("http.token") && !text.contains(TOKEN), "{text}");
+            assert_eq!(text.starts_with("{\"error\""), path.starts_with("/api"), "{text}");
+        }
+        for given in &right {
+            let status = ask("GET", path, given).await.status().as_u16();
+            let expected = if path.contains("nothing") || path == "/healthz/" { 404 } else { 200 };
+            assert_eq!(status, expected, "{path} {given}");
+        }
+    }
+    // A browser sends Basic along on behalf of other sites.
+    assert_eq!(ask("POST", "/api/v1/status", &right[2]).await.status().as_u16(), 401);
+    assert_eq!(ask("POST", "/api/v1/status", &right[0]).await.status().as_u16(), 405);
+    assert_eq!(ask("POST", "/api/v1/status", "").await.status().as_u16(), 401);
+    for (path, status) in [("/healthz", 200), ("/readyz", 503)] {
+        for given in ["", "Bearer wrong", &right[0]] {
+            assert_eq!(ask("GET", path, given).await.status().as_u16(), status, "{path} {given}");
+        }
+    }
 }

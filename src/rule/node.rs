@@ -106,8 +106,8 @@ impl Node {
 /// Reads the one document of a file. Syntax errors end the reading; `None` is an empty file.
 pub(super) fn parse(file: &str, text: &str, faults: &mut Vec<Fault>) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut tree =
-        Tree { file, text, faults, open: Vec::new(), anchors: BTreeMap::new(), nodes: 0 };
+    let (open, anchors, end) = (Vec::new(), BTreeMap::new(), end(text));
+    let mut tree = Tree { file, text, faults, open, anchors, nodes: 0, end };
     let mut root = None;
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
@@ -140,6 +140,13 @@ pub(super) fn parse(file: &str, text: &str, faults: &mut Vec<Fault>) -> Option<N
     root
 }
 
+/// The last line of a text, and the column behind its last character; both from 1.
+fn end(text: &str) -> (usize, usize) {
+    let breaks = text.matches('\n').count() + text.matches('\r').count();
+    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
+    (breaks - text.matches("\r\n").count() + 1, last.chars().count() + 1)
+}
+
 /// The file passed a limit; the fault is noted.
 struct TooMuch;
 
@@ -158,10 +165,17 @@ struct Tree<'a> {
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
+    end: (usize, usize),
 }
 
 impl Tree<'_> {
+    /// The parser may look for more behind the end of the file.
+    fn within(&self, line: usize, column: usize) -> (usize, usize) {
+        if line > self.end.0 { self.end } else { (line, column) }
+    }
+
     fn fault(&mut self, line: usize, column: usize, text: Option<String>, message: String) {
+        let (line, column) = self.within(line, column);
         let text = text.unwrap_or_else(|| {
             shorten(self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim())
         });
@@ -171,7 +185,7 @@ impl Tree<'_> {
 
     /// Returns the root when it is whole.
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Node>, TooMuch> {
-        let (line, column) = (span.start.line(), span.start.col() + 1);
+        let (line, column) = self.within(span.start.line(), span.start.col() + 1);
         let start = |data| Node { line, column, data };
         match event {
             Event::Scalar(text, style, anchor, tag) => {

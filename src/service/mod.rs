@@ -22,9 +22,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::http::{self, App, Readiness};
+use crate::http::{self, Admission, App, Readiness};
 use crate::metrics::Metrics;
-use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun};
+use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun, Secret};
 use crate::stream::kafka::{TopicError, prepare};
 use crate::stream::{Clock, Fleet, PlanCell, RunnerSettings, SystemClock, WorkerView};
 
@@ -132,7 +132,11 @@ impl Service {
             Arc::new(Status::new(config, plans.clone(), metrics.clone(), notify_metrics.clone()));
         let address = listener.local_addr().map_err(start)?;
         let (stop, stopped) = watch::channel(false);
-        let pages = tokio::spawn(http::serve(listener, app(&registry, &status), until(stopped)));
+        let pages = tokio::spawn(http::serve(
+            listener,
+            app(&registry, &status, config.http.token.as_ref()),
+            until(stopped),
+        ));
         let config = config.clone();
         let work = None;
         Ok(Service {
@@ -266,6 +270,15 @@ async fn topics(config: &Config, status: &Status) -> Result<u32, ServiceError> {
                 status.set_waiting(Some(format!("no broker answers: {reason}")));
                 tokio::time::sleep(PAUSE).await;
             }
+            Err(error @ TopicError::NotAdmitted(_)) => {
+                let now_us = SystemClock.now_us();
+                if now_us.saturating_sub(told_us) >= REMIND_US {
+                    told_us = now_us;
+                    tracing::error!(brokers = config.kafka.brokers, "{error}; trying on");
+                }
+                status.set_waiting(Some(error.to_string()));
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -307,12 +320,13 @@ fn registry() -> Result<prometheus::Registry, prometheus::Error> {
     Ok(registry)
 }
 
-fn app(registry: &prometheus::Registry, status: &Arc<Status>) -> App {
+fn app(registry: &prometheus::Registry, status: &Arc<Status>, token: Option<&Secret>) -> App {
     let (ready, shown) = (status.clone(), status.clone());
     App {
         registry: registry.clone(),
         ready: Arc::new(move || ready.readiness()),
         status: Arc::new(move || shown.json()),
+        admission: token.map(|token| Admission::new(token.expose())),
     }
 }
 

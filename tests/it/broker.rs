@@ -76,6 +76,8 @@ pub(crate) struct Broker {
     class_path: String,
     cluster: String,
     address: String,
+    /// Of a second listener, for those whose properties ask for one.
+    secure_address: String,
     running: Mutex<Option<Running>>,
 }
 
@@ -94,6 +96,11 @@ pub(crate) fn shared() -> Option<&'static Broker> {
 /// A broker of one's own, with server properties beside the usual ones.
 pub(crate) fn private(properties: &[(&str, &str)]) -> Option<Broker> {
     wanted().then(|| Broker::new(properties, &QUICK))
+}
+
+/// The same with words for `kafka.tools.StorageTool format`, which can make users.
+pub(crate) fn formatted(properties: &[(&str, &str)], format: &[&str]) -> Option<Broker> {
+    wanted().then(|| Broker::with_format(properties, &QUICK, format))
 }
 
 /// A name that no other test uses, in this run or another.
@@ -165,8 +172,9 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
 }
 
-fn server_properties(data: &Path, ports: [u16; 2], more: &[(&str, &str)]) -> String {
-    let [port, controller] = ports;
+/// `{port}`, `{controller}` and `{secure}` in the values stand for the ports.
+fn server_properties(data: &Path, ports: [u16; 3], more: &[(&str, &str)]) -> String {
+    let [port, controller, secure] = ports;
     let mut text = format!(
         "process.roles=broker,controller\nnode.id=1\n\
          controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
@@ -179,14 +187,24 @@ fn server_properties(data: &Path, ports: [u16; 2], more: &[(&str, &str)]) -> Str
         data.display(),
     );
     for (key, value) in more {
-        writeln!(text, "{key}={value}").unwrap();
+        let value = value.replace("{port}", &port.to_string());
+        let value = value.replace("{controller}", &controller.to_string());
+        writeln!(text, "{key}={}", value.replace("{secure}", &secure.to_string())).unwrap();
     }
     text
 }
 
 impl Broker {
-    #[expect(clippy::panic, reason = "a test helper that cannot go on should stop the test")]
     pub(crate) fn new(properties: &[(&str, &str)], flags: &'static [&'static str]) -> Broker {
+        Broker::with_format(properties, flags, &[])
+    }
+
+    #[expect(clippy::panic, reason = "a test helper that cannot go on should stop the test")]
+    fn with_format(
+        properties: &[(&str, &str)],
+        flags: &'static [&'static str],
+        words: &[&str],
+    ) -> Broker {
         let place =
             tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let mut broker = Broker {
@@ -195,14 +213,16 @@ impl Broker {
             class_path: class_path(),
             cluster: String::new(),
             address: String::new(),
+            secure_address: String::new(),
             running: Mutex::new(None),
         };
         // Another process may take a port between here and the broker's start, hence the tries.
         for _ in 0..5 {
             // Both held at once, so that they differ.
-            let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+            let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
             let ports = held.map(|held| held.local_addr().unwrap().port());
             broker.address = format!("127.0.0.1:{}", ports[0]);
+            broker.secure_address = format!("127.0.0.1:{}", ports[2]);
             // The form of a UUID in base 64: 22 characters.
             broker.cluster = format!("{:A>22}", unique("A"));
             let data = broker.folder.path().join("data");
@@ -211,7 +231,7 @@ impl Broker {
             std::fs::write(broker.settings(), text).unwrap();
             let mut format = broker.java();
             format.args(["kafka.tools.StorageTool", "format", "-t", &broker.cluster, "-c"]);
-            succeed(format.arg(broker.settings()));
+            succeed(format.arg(broker.settings()).args(words));
             if broker.try_start() {
                 return broker;
             }
@@ -222,6 +242,11 @@ impl Broker {
     /// For `bootstrap.servers`.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The same for the port that `{secure}` stands for in properties.
+    pub(crate) fn secure_address(&self) -> &str {
+        &self.secure_address
     }
 
     /// A client configuration that names this broker and nothing else.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -27,14 +27,17 @@ impl Instance {
     /// The same with a binary of the caller's choice.
     pub(crate) fn spawn(mut command: Command, folder: &Path) -> Instance {
         command.args(["run", "--log-format", "json", "--listen", "127.0.0.1:0"]);
-        command.current_dir(folder).env("TIDEGATE_LOG", "info,librdkafka=off,rdkafka=off");
+        command.current_dir(folder);
+        if command.get_envs().all(|(name, _)| name != "TIDEGATE_LOG") {
+            command.env("TIDEGATE_LOG", "info,librdkafka=off,rdkafka=off");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log: Arc<(Mutex<Vec<String>>, Condvar)> = Arc::default();
         let (lines, sink) = (BufReader::new(child.stderr.take().unwrap()), log.clone());
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                sink.0.lock().unwrap().push(line);
+                sink.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                 sink.1.notify_all();
             }
         });
@@ -57,6 +60,11 @@ impl Instance {
             assert!(!left.is_zero(), "no line with {text} in {lines:#?}");
             lines = self.log.1.wait_timeout(lines, left).unwrap().0;
         }
+    }
+
+    /// All that it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.0.lock().unwrap().join("\n")
     }
 
     /// Status and body of one of its pages.
@@ -131,11 +139,12 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = self.log.0.lock().unwrap().join("\n");
+            // Whoever waited for a line in vain held the lock.
+            let log = self.log.0.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
             std::io::stderr().write_all(log.as_bytes()).unwrap();
         }
         // Fails when it has ended already.
-        let Ok(child) = self.child.get_mut() else { return };
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         drop(child.kill());
         drop(child.wait());
     }

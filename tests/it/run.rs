@@ -54,7 +54,7 @@ impl Setup {
         setup
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub(crate) fn write(&self, file: &str, text: &str) {
         // Renamed into place, as editors do, so that no half of a file is read.
         let place = self.path().join(file);
         std::fs::write(place.with_extension("new"), text).unwrap();
@@ -69,7 +69,7 @@ impl Setup {
         format!("{}.{name}", self.base)
     }
 
-    fn caught_up(&self, broker: &Broker) -> bool {
+    pub(crate) fn caught_up(&self, broker: &Broker) -> bool {
         let done = broker.committed(&self.base, &self.topic("events"));
         // A partition that never had a record has no committed offset.
         let ends = broker.ends(&self.topic("events"));

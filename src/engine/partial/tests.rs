@@ -71,3 +71,21 @@ fn records_are_small_and_add_up_to_the_whole() {
         assert_eq!((to_sum.count, to_sum.sum), (2, 20), "{name}");
     }
 }
+
+#[test]
+fn times_that_no_event_has_make_a_record_unreadable() {
+    let records = drain(&mut outbox(&[("a", 1, 0)]));
+    let whole = Batch::decode(&records[0].1).unwrap();
+    assert!(whole.is_sound());
+    let mark = whole.entries[0].mark;
+    for wrong in [-1, i64::MIN, i64::MAX, EventTime::MAX.0 + 1] {
+        let far = EntryMark { ts: wrong, ..mark };
+        assert!(!Batch { watermark: Some(wrong), ..whole.clone() }.is_sound());
+        assert!(!Batch { mover: Some(far), ..whole.clone() }.is_sound());
+        for entry in
+            [Entry { ts: wrong, ..whole.entries[0] }, Entry { mark: far, ..whole.entries[0] }]
+        {
+            assert!(!Batch { entries: vec![entry], ..whole.clone() }.is_sound());
+        }
+    }
+}

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::KafkaError;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::stream::shared::lock;
 
@@ -48,9 +50,55 @@ impl Complaints {
     }
 }
 
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Barrier {
+    /// Nobody answers, or not in Kafka's protocol.
+    Away(String),
+    /// Somebody answers, and either side does not accept the other: TLS or SASL.
+    Refused(String),
+}
+
+/// Hears why a client gets no connection, for whoever waits for it; logs nothing.
+#[derive(Debug, Default)]
+pub(super) struct Ear(Mutex<Option<Barrier>>);
+
+impl Ear {
+    /// What was heard. A refusal tells more than a broker that is away, and whichever of several
+    /// brokers told last tells the state of now.
+    pub(super) fn heard(&self) -> Option<Barrier> {
+        lock(&self.0).clone()
+    }
+
+    pub(super) fn hear(&self, error: &KafkaError, reason: &str) {
+        let mut heard = lock(&self.0);
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SaslAuthenticationFailed
+                | RDKafkaErrorCode::SSL,
+            ) => *heard = Some(Barrier::Refused(reason.to_owned())),
+            // Follows each of the others and names no cause.
+            Some(RDKafkaErrorCode::AllBrokersDown) => {}
+            _ if matches!(*heard, Some(Barrier::Refused(_))) => {}
+            _ => *heard = Some(Barrier::Away(reason.to_owned())),
+        }
+    }
+}
+
+impl ClientContext for Ear {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.hear(&error, reason);
+    }
+}
+
+impl ConsumerContext for Ear {}
+
 #[cfg(test)]
 mod tests {
-    use super::Complaints;
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+    use super::{Barrier, Complaints, Ear};
 
     #[test]
     fn a_kind_is_told_once_in_a_while() {
@@ -58,5 +106,18 @@ mod tests {
         assert_eq!(complaints.count("down".to_owned()), Some(0));
         assert_eq!(complaints.count("down".to_owned()), None);
         assert_eq!(complaints.count("slow".to_owned()), Some(0));
+    }
+
+    #[test]
+    fn a_refusal_is_not_hidden_by_what_follows_it() {
+        let ear = Ear::default();
+        let hear = |code, reason| ear.hear(&KafkaError::Global(code), reason);
+        hear(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(ear.heard(), None);
+        hear(RDKafkaErrorCode::BrokerTransportFailure, "connection refused");
+        assert_eq!(ear.heard(), Some(Barrier::Away("connection refused".to_owned())));
+        hear(RDKafkaErrorCode::Authentication, "invalid credentials");
+        hear(RDKafkaErrorCode::BrokerTransportFailure, "disconnected");
+        assert_eq!(ear.heard(), Some(Barrier::Refused("invalid credentials".to_owned())));
     }
 }

@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
-use crate::stream::kafka::complaints::Complaints;
+use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
 use crate::stream::shared::lock;
 use crate::stream::{
@@ -27,6 +27,8 @@ const ASK: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_mins(1);
 /// `message.timeout.ms`, and some more.
 const SENT: Duration = Duration::from_secs(15);
+/// How long the client is listened to when a question got no answer.
+const LISTEN: Duration = Duration::from_millis(100);
 /// A little less than `transaction.timeout.ms`.
 const LONG: Duration = Duration::from_secs(9);
 /// Rebalances and errors are looked for so often.
@@ -83,11 +85,18 @@ impl ConsumerContext for Watcher {
 struct Reports {
     failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
     complaints: Complaints,
+    /// The broker has answered once; before, whoever waits for it tells why it does not.
+    opened: AtomicBool,
+    ear: Ear,
 }
 
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.note("producer", &error, reason);
+        if self.opened.load(Ordering::Acquire) {
+            self.complaints.note("producer", &error, reason);
+        } else {
+            self.ear.hear(&error, reason);
+        }
     }
 }
 
@@ -127,7 +136,17 @@ impl KafkaLog {
         let config = settings.producer(slot);
         let producer: BaseProducer<Reports> =
             BaseProducer::from_config_and_context(&config, Reports::default()).map_err(made)?;
-        producer.init_transactions(ASK).map_err(|error| classify(&error))?;
+        producer.init_transactions(ASK).map_err(|error| {
+            // The call itself only timed out; why, waits in the queue among other events.
+            producer.poll(LISTEN);
+            match (classify(&error), producer.context().ear.heard()) {
+                (Failure::Retriable(_), Some(Barrier::Refused(reason) | Barrier::Away(reason))) => {
+                    Failure::Retriable(reason)
+                }
+                (failure, _) => failure,
+            }
+        })?;
+        producer.context().opened.store(true, Ordering::Release);
         let watcher = Watcher { names: Some(settings.topics.clone()), ..Watcher::default() };
         let config = settings.consumer(slot);
         let consumer: BaseConsumer<Watcher> =

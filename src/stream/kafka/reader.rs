@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::stream::kafka::client::fetching;
+use crate::stream::kafka::client::{fetching, unusable};
 use crate::stream::kafka::log::polled;
 use crate::stream::kafka::native::PrivateQueue;
 use crate::stream::{Place, Source, Visit};
@@ -36,13 +36,15 @@ impl Reader {
     /// Reads the given partitions of `topic`, each from its offset on.
     ///
     /// # Errors
-    /// When a setting cannot be used. A broker that is away is waited for.
+    /// When a setting cannot be used; in words, without its value, which may be a secret. A broker
+    /// that is away is waited for.
     pub fn open(
         brokers: &str,
         properties: &BTreeMap<String, String>,
         topic: &str,
         starts: &[(i32, i64)],
-    ) -> KafkaResult<Reader> {
+    ) -> Result<Reader, String> {
+        let unusable = |error| unusable(&error);
         let mut config = ClientConfig::new();
         for (name, value) in properties {
             config.set(name, value);
@@ -51,14 +53,15 @@ impl Reader {
         // The client wants a name before it lets partitions be assigned; no group is joined.
         config.set("group.id", "tidegate-reader");
         fetching(&mut config).set("isolation.level", "read_uncommitted");
-        let consumer: BaseConsumer = config.create()?;
+        let consumer: BaseConsumer = config.create().map_err(unusable)?;
         let queue = PrivateQueue::new(consumer.client().native_ptr());
         let mut list = TopicPartitionList::with_capacity(starts.len());
         for (partition, offset) in starts {
             queue.forward(topic, *partition);
-            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .map_err(unusable)?;
         }
-        consumer.assign(&list)?;
+        consumer.assign(&list).map_err(unusable)?;
         Ok(Reader { queue, consumer, served_at: None })
     }
 

@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::stream::kafka::client::{KafkaSettings, unusable};
+use crate::stream::kafka::complaints::{Barrier, Ear};
 
 const ASK: Duration = Duration::from_secs(5);
+/// How long the client is listened to when a question got no answer.
+const LISTEN: Duration = Duration::from_millis(200);
 /// A topic just created is in every broker's metadata within so long.
 const APPEAR: Duration = Duration::from_secs(20);
 
@@ -20,6 +24,11 @@ pub enum TopicError {
     /// The broker does not answer: try again.
     #[error("cannot reach the broker: {0}")]
     Unreachable(String),
+    /// TLS or SASL: try again, since what is wrong may be mended on the broker's side.
+    #[error(
+        "no way into the broker: {0}; look at `security.protocol`, `sasl.…` and `ssl.…` in kafka.properties"
+    )]
+    NotAdmitted(String),
     #[error(
         "missing topics: {0}; create them with `tidegate topics create`, or set `topics.create: true`"
     )]
@@ -53,7 +62,7 @@ pub(super) struct Wanted {
 /// Returns the number of partitions of the events topic, and the names of those created.
 ///
 /// # Errors
-/// [`TopicError::Unreachable`] may pass; all others need somebody.
+/// [`TopicError::Unreachable`] and [`TopicError::NotAdmitted`] may pass; all others need somebody.
 pub async fn prepare(
     settings: &KafkaSettings,
     create: bool,
@@ -194,9 +203,21 @@ fn unmade(error: KafkaError) -> TopicError {
 
 /// Partitions of every topic of the cluster. Asks for all, so that asking creates none.
 fn counts(settings: &KafkaSettings) -> Result<BTreeMap<String, usize>, TopicError> {
-    let unreachable = |error: KafkaError| TopicError::Unreachable(error.to_string());
-    let client: BaseConsumer = settings.client("tidegate-topics").create().map_err(unmade)?;
-    let metadata = client.fetch_metadata(None, ASK).map_err(unreachable)?;
+    let config = settings.client("tidegate-topics");
+    let client: BaseConsumer<Ear> =
+        BaseConsumer::from_config_and_context(&config, Ear::default()).map_err(unmade)?;
+    let metadata = client.fetch_metadata(None, ASK).map_err(|error| {
+        // The question itself only timed out; why, waits in the queue among other events.
+        let until = Instant::now() + LISTEN;
+        while client.context().heard().is_none() && Instant::now() < until {
+            drop(client.poll(LISTEN / 10));
+        }
+        match client.context().heard() {
+            Some(Barrier::Refused(reason)) => TopicError::NotAdmitted(reason),
+            Some(Barrier::Away(reason)) => TopicError::Unreachable(reason),
+            None => TopicError::Unreachable(error.to_string()),
+        }
+    })?;
     let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
     Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
 }
