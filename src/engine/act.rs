@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::engine::intervene::FREEZE;
 use crate::engine::space::key_object;
 use crate::engine::{
     Account, Command, Counts, Decision, Effect, Hold, Plan, Trigger, WindowSpan, account_key,
@@ -101,7 +102,12 @@ impl Ledger {
         }
     }
 
-    fn hold(&mut self, target: &Map<String, Value>, hold: Hold, effects: &mut Vec<Effect>) {
+    pub(crate) fn hold(
+        &mut self,
+        target: &Map<String, Value>,
+        hold: Hold,
+        effects: &mut Vec<Effect>,
+    ) {
         let key = account_key(target);
         if let Some(until) = hold.until {
             self.ends.entry(until.0).or_default().push(key.clone());
@@ -115,13 +121,39 @@ impl Ledger {
         self.publish(&key, effects);
     }
 
+    /// Takes a target's automatic holds, or those of one rule (R16).
     fn lift(&mut self, target: &Map<String, Value>, rule: Option<&str>) -> Vec<Hold> {
         let Some(account) = self.accounts.get_mut(&account_key(target)) else { return Vec::new() };
         let (lifted, kept) = std::mem::take(&mut account.holds)
             .into_iter()
-            .partition(|hold| rule.is_none_or(|rule| hold.rule == rule));
+            .partition(|hold| hold.rule != FREEZE && rule.is_none_or(|rule| hold.rule == rule));
         account.holds = kept;
         lifted
+    }
+
+    /// Lifts the holds that are `wanted` of one target, or of all; tells each, and publishes.
+    pub(crate) fn lift_all(
+        &mut self,
+        target: Option<&Map<String, Value>>,
+        wanted: &dyn Fn(&Hold) -> bool,
+        lifted: &mut dyn FnMut(&Map<String, Value>, &Hold),
+        effects: &mut Vec<Effect>,
+    ) {
+        let keys: Vec<String> = match target {
+            Some(target) => vec![account_key(target)],
+            None => self.accounts.keys().cloned().collect(),
+        };
+        for key in keys {
+            let Some(account) = self.accounts.get_mut(&key) else { continue };
+            let before = account.holds.len();
+            for hold in account.holds.iter().filter(|hold| wanted(hold)) {
+                lifted(&account.target, hold);
+            }
+            account.holds.retain(|hold| !wanted(hold));
+            if account.holds.len() != before {
+                self.publish(&key, effects);
+            }
+        }
     }
 
     /// Takes one freeze from a budget. `None` = there was room; otherwise whether this is the
@@ -296,6 +328,7 @@ impl Due<'_> {
             rule: decision.rule.clone(),
             severity: decision.severity,
             reason: reason(self.rule, self.firing),
+            actor: None,
         }
     }
 }
@@ -339,6 +372,8 @@ fn decision(plan: &Plan, rule: &Rule, key: &Map<String, Value>, firing: &Firing<
         alert: (!alert.is_empty()).then(|| receivers.collect()),
         description: rule.description.clone(),
         actions: Vec::new(),
+        actor: None,
+        reason: None,
     }
 }
 
@@ -402,7 +437,7 @@ fn subject(per: &KeySpec, key: &Map<String, Value>) -> String {
     key.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
-fn action_line(command: &Command) -> String {
+pub(crate) fn action_line(command: &Command) -> String {
     let scope = command.scope.map_or("", |scope| match scope {
         Scope::Account => " account",
         Scope::Issue => " issue",

@@ -49,6 +49,11 @@ pub struct Decision {
     /// Commands of this decision, one line each, for notices and consoles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<String>,
+    /// Who made a change, and why (D3); on the audit records of `tidegate.*` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Decision {
@@ -93,6 +98,8 @@ impl Decision {
             alert: Some(Vec::new()),
             description: None,
             actions: Vec::new(),
+            actor: None,
+            reason: None,
         }
     }
 }
@@ -138,6 +145,9 @@ pub struct Command {
     pub rule: String,
     pub severity: Severity,
     pub reason: String,
+    /// Who gave it by hand (D3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
 }
 
 /// One hold on a target (D2).

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use crate::engine::calendar::Calendar;
+use crate::engine::edits::ListEdits;
 use crate::engine::firing::{Measured, cmp};
 use crate::event::{AttrValue, Event, EventTime, Kind};
-use crate::rule::{Cidr, Condition, Field, Filter, ListEntry, Test, Value};
+use crate::rule::{Cidr, Condition, Field, Filter, ListDecl, ListEntry, Test, Value};
 
 /// The entries of every list of a rule set, by index into `RuleSet::lists`.
 #[derive(Debug, Clone, Default)]
@@ -49,10 +50,31 @@ impl Lists {
     }
 }
 
+/// The lists as they are now: their files, and what people did to them since.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listed<'a> {
+    pub(crate) files: &'a Lists,
+    /// In the order of `files`.
+    pub(crate) names: &'a [ListDecl],
+    pub(crate) edits: &'a ListEdits,
+}
+
+impl Listed<'_> {
+    fn contains(&self, list: usize, value: &str, at: EventTime) -> bool {
+        if !self.edits.is_empty()
+            && let Some(verdict) =
+                self.names.get(list).and_then(|list| self.edits.verdict(&list.name, value, at))
+        {
+            return verdict;
+        }
+        self.files.contains(list, value, at)
+    }
+}
+
 /// What a filter may look at beside the event itself.
 pub(crate) struct FilterCtx<'a> {
     pub(crate) calendar: &'a Calendar,
-    pub(crate) lists: &'a Lists,
+    pub(crate) listed: Listed<'a>,
     /// R5: field and duration.
     pub(crate) new: &'a dyn Fn(&Field, i64) -> bool,
     /// The event's kind, or the kind that a reversal takes back (R10).
@@ -114,8 +136,8 @@ fn passes(test: &Test, seen: Option<Seen<'_>>, ctx: &FilterCtx<'_>) -> bool {
         Test::Gte(bound) => matches!(order(*bound), Some(Greater | Equal)),
         Test::Lt(bound) => order(*bound) == Some(Less),
         Test::Lte(bound) => matches!(order(*bound), Some(Less | Equal)),
-        Test::In(list) => ctx.lists.contains(*list, &text_of(&seen), ctx.ts),
-        Test::NotIn(list) => !ctx.lists.contains(*list, &text_of(&seen), ctx.ts),
+        Test::In(list) => ctx.listed.contains(*list, &text_of(&seen), ctx.ts),
+        Test::NotIn(list) => !ctx.listed.contains(*list, &text_of(&seen), ctx.ts),
         Test::Prefix(prefix) => matches!(seen, Seen::Text(text) if text.starts_with(prefix)),
         Test::Cidr(blocks) => match seen {
             Seen::Text(text) => text.parse().is_ok_and(|address: IpAddr| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Account, Command, Decision};
+use crate::engine::{Account, Change, ChangePlace, Command, Decision};
 use crate::event::{Event, EventTime, Reason};
 
 /// The shell's fixed settings of the fold.
@@ -46,6 +46,8 @@ pub enum Input<'a, 'e> {
     /// One record of the partials topic, in the codec of `engine::partial`, at its offset there.
     /// `record_ts` is its timestamp, milliseconds; `None` where there is none (backtests).
     Partials { payload: &'a [u8], offset: i64, record_ts: Option<i64> },
+    /// A change by people (D3); the same change reaches every state.
+    Change { change: &'a Change, place: ChangePlace<'a> },
     /// End of input of a finite log (C2): windows with end ≤ watermark close without lateness.
     End,
 }

@@ -9,7 +9,7 @@ use crate::event::{AttrValue, Event};
 use crate::rule::{Field, KeySpec};
 
 /// Separates the parts of a composite key; cannot stand in JSON text unescaped.
-const PART: char = '\u{1f}';
+pub(crate) const PART: char = '\u{1f}';
 
 /// No place in a table.
 const NONE: u32 = u32::MAX;

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::engine::act::Seed;
 use crate::engine::ahead::Foreseen;
 use crate::engine::dedup::{Dedup, identity};
+use crate::engine::edits::ListEdits;
 use crate::engine::inputs::Inputs;
 use crate::engine::keyed::{At, Ctx, Keyed};
 use crate::engine::partial::{Mark, PartialsOutbox};
@@ -31,6 +32,8 @@ pub struct State {
     pub(crate) mover: Option<(Origin, Mark)>,
     pub(crate) dedup: Dedup,
     seen: Vec<Seen>,
+    /// What people did to lists.
+    pub(crate) edits: ListEdits,
     /// The plan's that tables have been made for.
     shape: Option<u64>,
     /// What is known of the next events; no part of the state.
@@ -50,6 +53,7 @@ impl State {
             mover: None,
             dedup: Dedup::default(),
             seen: Vec::new(),
+            edits: ListEdits::default(),
             shape: None,
             foreseen: VecDeque::new(),
             composed: Vec::new(),
@@ -88,6 +92,7 @@ impl State {
             + self.dedup.bytes()
             + self.seen.iter().map(Seen::bytes).sum::<usize>()
             + self.keyed.ledger.bytes()
+            + self.edits.bytes()
     }
 
     /// Event ids remembered against duplicates.
@@ -148,6 +153,7 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
         Input::Partials { payload, offset, record_ts } => {
             state.partials(plan, payload, offset, record_ts, out);
         }
+        Input::Change { change, place } => state.change(plan, change, &place, out),
         Input::End => state.end(plan, out),
     }
 }
@@ -220,6 +226,7 @@ impl State {
                 text: &mut text,
                 keyed: &mut self.keyed,
                 seen: &self.seen,
+                edits: &self.edits,
                 ctx: Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts },
                 partials: &mut out.partials,
             };

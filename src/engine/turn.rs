@@ -5,7 +5,8 @@
 
 use smallvec::SmallVec;
 
-use crate::engine::filter::{FilterCtx, holds};
+use crate::engine::edits::ListEdits;
+use crate::engine::filter::{FilterCtx, Listed, holds};
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
@@ -93,6 +94,7 @@ pub(crate) struct Turn<'a, 'e, 'o> {
     pub(crate) text: &'a mut String,
     pub(crate) keyed: &'a mut Keyed,
     pub(crate) seen: &'a [Seen],
+    pub(crate) edits: &'a ListEdits,
     pub(crate) ctx: Ctx<'o>,
     pub(crate) partials: &'a mut PartialsOutbox,
 }
@@ -204,7 +206,9 @@ impl Turn<'_, '_, '_> {
             field_of(field, event, &mut text)
                 .is_some_and(|value| seen[at].is_new(&event.user, value, ts.0, within_ms))
         };
-        let ctx = FilterCtx { calendar: &plan.calendar, lists: &plan.lists, new: &new, kind, ts };
+        let (calendar, edits) = (&plan.calendar, self.edits);
+        let listed = Listed { files: &plan.lists, names: &plan.rules.lists, edits };
+        let ctx = FilterCtx { calendar, listed, new: &new, kind, ts };
         holds(filter, event, &ctx)
     }
 

@@ -8,7 +8,7 @@ use crate::engine::Decision;
 
 /// Key fields that name no person or thing of a person. Everything else is masked, so that an
 /// attribute nobody thought of (a phone number in `attrs`) is hidden rather than shown.
-const OPEN: [&str; 4] = ["global", "kind", "rule", "source"];
+const OPEN: [&str; 6] = ["global", "hold", "kind", "list", "rule", "source"];
 
 /// Shorter values are replaced in free text only where they stand alone: user `5` must not
 /// turn the value 5120 into `***120`.
@@ -40,6 +40,7 @@ pub fn masked(decision: &Decision) -> Decision {
     hidden.sort_by_key(|(plain, _)| std::cmp::Reverse(plain.len()));
     for (plain, cover) in &hidden {
         copy.summary = replaced(&copy.summary, plain, cover);
+        copy.reason = copy.reason.map(|reason| replaced(&reason, plain, cover));
         for action in &mut copy.actions {
             *action = replaced(action, plain, cover);
         }

@@ -1,0 +1,222 @@
+//! Applies a change by people to one state: holds, list entries, and the decision that says who
+//! did what and why (D2, D3).
+
+use serde_json::{Map, Value};
+
+use crate::engine::act::{action_line, hex};
+use crate::engine::change::{Act, Change, Seat};
+use crate::engine::edits::Edit;
+use crate::engine::state::{Output, State};
+use crate::engine::{Command, Decision, Effect, Hold, Plan, Trigger};
+use crate::event::EventTime;
+use crate::rule::{Scope, Severity};
+
+/// The rules that decisions about changes name. A hold by hand is of the rule of freezes.
+pub(crate) const FREEZE: &str = "tidegate.freeze";
+const UNFREEZE: &str = "tidegate.unfreeze";
+const LISTS: &str = "tidegate.lists";
+
+/// Where a change stands, and whose state it is applied to.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangePlace<'a> {
+    /// The control topic.
+    pub topic: &'a str,
+    pub offset: i64,
+    /// Whose state this is.
+    pub seat: Seat,
+    /// How many partitions the events topic has.
+    pub partitions: u32,
+}
+
+impl State {
+    /// Applies a change. Of all states its seat alone writes the decision and keeps a new hold;
+    /// holds are lifted wherever they are, and list entries count everywhere.
+    pub(crate) fn change(
+        &mut self,
+        plan: &Plan,
+        change: &Change,
+        place: &ChangePlace<'_>,
+        out: &mut Output,
+    ) {
+        let speaks = change.seat(place.partitions) == place.seat;
+        let mut desk = Desk { change, watermark: self.watermark, commands: Vec::new() };
+        let mut accounts = Vec::new();
+        let mut remark = String::new();
+        match &change.act {
+            Act::Freeze { target, scope, until } => {
+                if !speaks {
+                    return;
+                }
+                if desk.has_passed(*until) {
+                    out.counts.freezes_ended += 1;
+                    "; its end has passed already".clone_into(&mut remark);
+                } else {
+                    self.keyed.ledger.hold(
+                        target,
+                        desk.freeze(target, *scope, *until),
+                        &mut accounts,
+                    );
+                }
+            }
+            Act::Unfreeze { target, hold, rule } => {
+                let wanted = |held: &Hold| {
+                    hold.as_ref().is_none_or(|hold| *hold == held.hold)
+                        && rule.as_ref().is_none_or(|rule| *rule == held.rule)
+                };
+                let mut lifted = |target: &Map<String, Value>, hold: &Hold| {
+                    desk.unfreeze(target, hold);
+                };
+                self.keyed.ledger.lift_all(target.as_ref(), &wanted, &mut lifted, &mut accounts);
+            }
+            Act::ListAdd { list, value, until } => {
+                self.edits.put(list, value, Edit::Added(*until));
+                remark = unknown(plan, list);
+            }
+            Act::ListRemove { list, value } => {
+                self.edits.put(list, value, Edit::Removed);
+                remark = unknown(plan, list);
+            }
+        }
+        if speaks {
+            let mut decision = audit(plan, change, place, &remark);
+            decision.actions = desk.commands.iter().map(action_line).collect();
+            out.effects.push(Effect::Decision(Box::new(decision)));
+        }
+        let commands = desk.commands.into_iter();
+        out.effects.extend(commands.map(|command| Effect::Command(Box::new(command))));
+        out.effects.append(&mut accounts);
+    }
+}
+
+/// Says so where no list of this name is in the rules.
+fn unknown(plan: &Plan, list: &str) -> String {
+    if plan.rules.lists.iter().any(|known| known.name == list) {
+        return String::new();
+    }
+    format!("; rule set {} has no list of this name", plan.rules.version)
+}
+
+struct Desk<'a> {
+    change: &'a Change,
+    watermark: Option<i64>,
+    commands: Vec<Command>,
+}
+
+impl Desk<'_> {
+    fn has_passed(&self, until: Option<EventTime>) -> bool {
+        matches!((until, self.watermark), (Some(until), Some(watermark)) if until.0 <= watermark)
+    }
+
+    /// Writes the command, and returns the hold.
+    fn freeze(
+        &mut self,
+        target: &Map<String, Value>,
+        scope: Scope,
+        until: Option<EventTime>,
+    ) -> Hold {
+        let mut command = self.command("freeze", FREEZE, target, "");
+        command.scope = Some(scope);
+        command.until = Some(until.map_or(Value::Null, |until| until.0.into()));
+        self.commands.push(command);
+        let hold = decision_id(self.change);
+        Hold { hold, scope, until, rule: FREEZE.to_owned(), ts: self.change.ts }
+    }
+
+    fn unfreeze(&mut self, target: &Map<String, Value>, hold: &Hold) {
+        let mut command = self.command("unfreeze", UNFREEZE, target, &hold.hold);
+        command.scope = Some(hold.scope);
+        command.hold = Some(hold.hold.clone());
+        self.commands.push(command);
+    }
+
+    fn command(&self, what: &str, rule: &str, target: &Map<String, Value>, hold: &str) -> Command {
+        let decision = decision_id(self.change);
+        Command {
+            id: hex(&format!("command\u{1f}{decision}\u{1f}0\u{1f}{hold}")),
+            decision,
+            ts: self.change.ts,
+            command: what.to_owned(),
+            target: target.clone(),
+            scope: None,
+            until: None,
+            hold: None,
+            points: None,
+            rule: rule.to_owned(),
+            severity: Severity::Info,
+            reason: self.change.reason.clone(),
+            actor: Some(self.change.actor.clone()),
+        }
+    }
+}
+
+fn decision_id(change: &Change) -> String {
+    hex(&format!("change\u{1f}{}", change.id))
+}
+
+/// The decision that says who changed what, and why.
+fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) -> Decision {
+    let (rule, key, what) = match &change.act {
+        Act::Freeze { target, scope, until } => {
+            let scope = format!("{scope:?}").to_lowercase();
+            (FREEZE, target.clone(), format!("frozen ({scope}{})", ending(*until)))
+        }
+        Act::Unfreeze { target, hold, rule } => {
+            let named = [("hold", hold), ("rule", rule)];
+            let named: Vec<(&str, &String)> =
+                named.into_iter().filter_map(|(name, of)| Some((name, of.as_ref()?))).collect();
+            let of: Vec<String> = named.iter().map(|(name, of)| format!("{name} {of}")).collect();
+            let of = if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) };
+            let own = || object(named.first().into_iter().map(|(name, of)| (*name, of.as_str())));
+            (UNFREEZE, target.clone().unwrap_or_else(own), format!("unfrozen{of}"))
+        }
+        Act::ListAdd { list, value, until } => {
+            let key = object([("list", list.as_str()), ("value", value.as_str())]);
+            (LISTS, key, format!("added{}", ending(*until)))
+        }
+        Act::ListRemove { list, value } => {
+            let key = object([("list", list.as_str()), ("value", value.as_str())]);
+            (LISTS, key, "removed".to_owned())
+        }
+    };
+    let subject: Vec<String> = key
+        .iter()
+        .map(|(field, value)| match value {
+            Value::String(value) => format!("{field} {value}"),
+            _ => field.clone(),
+        })
+        .collect();
+    Decision {
+        id: decision_id(change),
+        severity: Severity::Info,
+        trigger: Some(Trigger {
+            id: change.id.clone(),
+            topic: place.topic.to_owned(),
+            partition: 0,
+            offset: place.offset,
+        }),
+        summary: format!(
+            "{}: {what} by {}: {}{remark}",
+            subject.join(", "),
+            change.actor,
+            change.reason
+        ),
+        // For the record, not for a notice.
+        alert: None,
+        actor: Some(change.actor.clone()),
+        reason: Some(change.reason.clone()),
+        key,
+        ..Decision::about(rule, rule, &plan.rules.version, change.ts)
+    }
+}
+
+fn ending(until: Option<EventTime>) -> String {
+    let at = until.and_then(|until| jiff::Timestamp::from_millisecond(until.0).ok());
+    at.map_or(String::new(), |at| format!(" until {at}"))
+}
+
+fn object<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Map<String, Value> {
+    pairs.into_iter().map(|(field, value)| (field.to_owned(), value.into())).collect()
+}
+
+#[cfg(test)]
+mod tests;
