@@ -40,6 +40,7 @@ pub struct Metrics {
     pub closed_window_events: IntCounter,
     pub partials_late: IntCounter,
     pub partials_unreadable: IntCounter,
+    pub control_unreadable: IntCounter,
     pub watermark_jumps: IntCounter,
     pub values_dropped: IntCounter,
     pub worker_restarts: IntCounter,
@@ -198,6 +199,10 @@ impl Metrics {
             partials_late: maker.counter(
                 "partials_late_total",
                 "Partial aggregates that came for a window already closed.",
+            )?,
+            control_unreadable: maker.counter(
+                "control_unreadable_total",
+                "Records of the control topic that are no changes, once a worker and restore",
             )?,
             partials_unreadable: maker.counter(
                 "partials_unreadable_total",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::engine::act::hex;
 use crate::engine::partial::owner_of;
 use crate::engine::space::{PART, hash_of};
 use crate::event::EventTime;
@@ -114,6 +115,11 @@ impl Change {
                 text("value", value, TEXT_MAX)
             }
         }
+    }
+
+    /// The id of the decision that writes the change down; a freeze's hold has it, too.
+    pub fn decision_id(&self) -> String {
+        hex(&format!("change\u{1f}{}", self.id))
     }
 
     /// The record's key. Of the edits of one list and value only the last matters, so that they

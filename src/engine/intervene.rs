@@ -118,7 +118,7 @@ impl Desk<'_> {
         command.scope = Some(scope);
         command.until = Some(until.map_or(Value::Null, |until| until.0.into()));
         self.commands.push(command);
-        let hold = decision_id(self.change);
+        let hold = self.change.decision_id();
         Hold { hold, scope, until, rule: FREEZE.to_owned(), ts: self.change.ts }
     }
 
@@ -130,7 +130,7 @@ impl Desk<'_> {
     }
 
     fn command(&self, what: &str, rule: &str, target: &Map<String, Value>, hold: &str) -> Command {
-        let decision = decision_id(self.change);
+        let decision = self.change.decision_id();
         Command {
             id: hex(&format!("command\u{1f}{decision}\u{1f}0\u{1f}{hold}")),
             decision,
@@ -147,10 +147,6 @@ impl Desk<'_> {
             actor: Some(self.change.actor.clone()),
         }
     }
-}
-
-fn decision_id(change: &Change) -> String {
-    hex(&format!("change\u{1f}{}", change.id))
 }
 
 /// The decision that says who changed what, and why.
@@ -186,7 +182,7 @@ fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) ->
         })
         .collect();
     Decision {
-        id: decision_id(change),
+        id: change.decision_id(),
         severity: Severity::Info,
         trigger: Some(Trigger {
             id: change.id.clone(),

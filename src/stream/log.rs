@@ -74,6 +74,7 @@ pub enum Sink {
     Commands,
     Accounts,
     Quarantine,
+    Journal,
 }
 
 /// A record to be written; `partition: None` leaves the choice to the key.
@@ -92,6 +93,23 @@ pub struct Produce {
 pub struct Batch<'a> {
     pub outputs: &'a [Produce],
     pub offsets: &'a [(Place, i64)],
+}
+
+/// The topics that every worker reads whole, beside its inputs: one partition each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Changes by people.
+    Control,
+    /// Where each partition took them in.
+    Journal,
+}
+
+/// A record of a side topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SideRecord {
+    pub offset: i64,
+    /// `None` where the value was deleted.
+    pub value: Option<Vec<u8>>,
 }
 
 /// What the worker must do about a failure.
@@ -142,4 +160,9 @@ pub trait Log {
     fn lag(&self, place: Place, next: i64) -> Option<i64>;
     /// Write outputs and offsets in one transaction.
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure>;
+    /// Records of the control topic from an offset on, as far as they have arrived; waits for
+    /// nothing. The topic not answering is retriable.
+    fn changes(&mut self, from: i64) -> Result<Vec<SideRecord>, Failure>;
+    /// A side topic from an offset on: everything that was committed before the call.
+    fn whole(&mut self, side: Side, from: i64) -> Result<Vec<SideRecord>, Failure>;
 }

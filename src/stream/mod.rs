@@ -4,6 +4,7 @@
 //! tests another. One thread owns a worker with its consumer, producer and engine states.
 
 mod clock;
+mod control;
 mod emit;
 pub mod kafka;
 mod log;
@@ -15,8 +16,8 @@ mod worker;
 
 pub use clock::{Clock, SystemClock};
 pub use log::{
-    Batch, Bounds, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record, Sink,
-    Source, Visit,
+    Batch, Bounds, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record, Side,
+    SideRecord, Sink, Source, Visit,
 };
 pub use runner::{Fleet, RunnerSettings, readiness};
 pub(crate) use shared::lock;

@@ -1,11 +1,14 @@
 //! One partition of an input topic at one worker: its engine state and what it has put out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::{
-    Counts, Effect, Input, LOOK_AHEAD, Origin, Outcome, Output, Plan, State, step,
+    ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Origin, Outcome, Output, Plan, Seat, State,
+    step,
 };
 use crate::event::{Decoder, Event, EventTime, Reason};
+use crate::stream::control::{Applied, Journaled, Placed, journal};
 use crate::stream::emit::{Note, partial, quarantined, record};
 use crate::stream::{Place, Polled, Produce, Record, Source};
 
@@ -15,6 +18,9 @@ pub(crate) struct Workbench {
     pub(crate) plan: Arc<Plan>,
     pub(crate) decoder: Decoder,
     pub(crate) max_bytes: usize,
+    /// The control topic, and how many partitions the events topic has.
+    pub(crate) control_topic: Arc<str>,
+    pub(crate) partitions: u32,
     /// Outputs that wait for the next transaction.
     pub(crate) outbox: Vec<Produce>,
     pub(crate) notes: Vec<Note>,
@@ -49,6 +55,12 @@ pub(crate) struct Part {
     pub(crate) emit_from: i64,
     /// What the group has committed; -1 when nothing.
     pub(crate) committed: i64,
+    /// Changes that restoring takes in again, the first first.
+    history: VecDeque<Journaled>,
+    /// Offset in the control topic up to which changes are taken in.
+    pub(crate) controlled: i64,
+    /// Changes taken in that are not committed.
+    pub(crate) changes_open: usize,
     pub(crate) at_end: bool,
     pub(crate) last_input_us: i64,
     pub(crate) assigned_us: i64,
@@ -74,6 +86,9 @@ impl Part {
             next: start,
             emit_from: start,
             committed: start,
+            history: VecDeque::new(),
+            controlled: 0,
+            changes_open: 0,
             at_end: false,
             last_input_us: 0,
             assigned_us: 0,
@@ -112,7 +127,7 @@ impl Part {
             for (one, decoded) in some.iter().zip(&decoded) {
                 match one {
                     Polled::Record(record) => self.apply(record, decoded.as_ref(), bench, now_us),
-                    Polled::End(_, at) => self.ended(*at),
+                    Polled::End(_, at) => self.ended(*at, bench),
                 }
             }
         }
@@ -140,6 +155,9 @@ impl Part {
     ) {
         if record.offset < self.next {
             return;
+        }
+        while self.history.front().is_some_and(|entry| entry.offset <= record.offset) {
+            self.repeat(&bench.plan, &bench.control_topic);
         }
         let live = record.offset >= self.emit_from;
         if live && !self.restored {
@@ -207,18 +225,77 @@ impl Part {
     }
 
     /// The partition is read to its end, at this offset: transaction markers may lie before it.
-    fn ended(&mut self, at: i64) {
+    fn ended(&mut self, at: i64, bench: &Workbench) {
         self.at_end = true;
         self.next = self.next.max(at).max(self.emit_from);
+        self.catch_up(bench);
         if !self.restored {
             self.finish_restore();
+        }
+    }
+
+    /// What the journal says of this partition, up to the committed offset.
+    pub(crate) fn remember(&mut self, history: Vec<Journaled>) {
+        let new =
+            |entry: &Journaled| entry.control > self.controlled && entry.offset <= self.emit_from;
+        self.history = history.into_iter().filter(new).collect();
+    }
+
+    /// Takes in again, without output, the changes that stand before the next record.
+    pub(crate) fn catch_up(&mut self, bench: &Workbench) {
+        while self.history.front().is_some_and(|entry| entry.offset <= self.next) {
+            self.repeat(&bench.plan, &bench.control_topic);
+        }
+    }
+
+    /// The first change of the history, as it was taken in before.
+    fn repeat(&mut self, plan: &Plan, control_topic: &str) {
+        let Some(entry) = self.history.pop_front() else { return };
+        let before = self.output.effects.len();
+        self.step_over(&entry.changes, (plan, control_topic, entry.partitions));
+        self.controlled = entry.control;
+        self.output.effects.truncate(before);
+    }
+
+    /// Takes in new changes; they are noted for the journal of the next transaction.
+    pub(crate) fn change(&mut self, changes: &[Placed], bench: &mut Workbench, now_us: i64) {
+        let Some(last) = changes.last() else { return };
+        let before = self.output.effects.len();
+        let partitions = bench.partitions;
+        self.step_over(changes, (&bench.plan, &bench.control_topic, partitions));
+        self.controlled = last.at + 1;
+        self.changes_open += changes.len();
+        let origin = self.state.origin();
+        let applied = Applied {
+            topic: &origin.topic,
+            partition: origin.partition,
+            offset: self.next,
+            partitions,
+        };
+        bench.outbox.extend(journal(&applied, changes));
+        let new = self.output.effects.get(before..).unwrap_or_default();
+        if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
+            bench.tipped.push(now_us / 1000);
+        }
+    }
+
+    fn step_over(&mut self, changes: &[Placed], (plan, topic, partitions): (&Plan, &str, u32)) {
+        let number = u32::try_from(self.place.partition).unwrap_or(0);
+        let seat = match self.place.source {
+            Source::Events => Seat::Events(number),
+            Source::Partials => Seat::Partials(number),
+        };
+        for Placed { at, change } in changes {
+            let place = ChangePlace { topic, offset: *at, seat, partitions };
+            step(&mut self.state, plan, Input::Change { change, place }, &mut self.output);
         }
     }
 
     /// The offset that the next transaction should commit.
     pub(crate) fn due_offset(&self) -> Option<i64> {
         let due = if self.restored { self.next } else { self.emit_from };
-        (due > self.committed).then_some(due)
+        // Always where changes were taken in: the offset proves that the partition is still ours.
+        (due > self.committed || self.changes_open > 0).then_some(due)
     }
 
     fn finish_restore(&mut self) {

@@ -4,14 +4,17 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Origin;
+use crate::stream::control::{Journaled, histories};
 use crate::stream::part::Part;
-use crate::stream::{Failure, Log, Place, Start};
+use crate::stream::{Failure, Log, Place, Side, SideRecord, Start};
 
 /// The parts of an assignment, each with the offset to read from.
 pub(crate) struct Restored {
     pub(crate) parts: Vec<Part>,
     /// Places begun anew whose log no longer holds its beginning.
     pub(crate) truncated: Vec<Place>,
+    /// Changes by people that not every state has seen, and the offset from which on they are.
+    pub(crate) changes: (i64, Vec<SideRecord>),
 }
 
 /// Builds the parts of `places`. A state in `parked` that is not ahead of the commit is used
@@ -55,8 +58,9 @@ pub(crate) fn parts(
         }
         plans.push((*place, (from, committed), bounds.low));
     }
-    let mut restored = Restored { parts: Vec::new(), truncated: Vec::new() };
-    for (place, (from, committed), low) in plans {
+    let (histories, changes) = told(log, &plans, origin)?;
+    let mut restored = Restored { parts: Vec::new(), truncated: Vec::new(), changes };
+    for ((place, (from, committed), low), history) in plans.into_iter().zip(histories) {
         let kept = parked.remove(&place).filter(|part| part.next <= from && part.next >= low);
         let mut part = kept.unwrap_or_else(|| {
             if low > 0 {
@@ -65,9 +69,37 @@ pub(crate) fn parts(
             Part::new(place, origin(place), low)
         });
         part.resume(from, committed, now_us);
+        part.remember(history);
         restored.parts.push(part);
     }
     Ok(restored)
+}
+
+/// A place, where to go on from with what is committed, and the start of its log.
+type Begin = (Place, (i64, Option<i64>), i64);
+/// The journal of each place, and the changes that not all of them have seen.
+type Told = (Vec<Vec<Journaled>>, (i64, Vec<SideRecord>));
+
+/// Asks the journal after the committed offsets, so that it holds all that led to them.
+fn told(
+    log: &mut impl Log,
+    places: &[Begin],
+    origin: &dyn Fn(Place) -> Origin,
+) -> Result<Told, Failure> {
+    if places.is_empty() {
+        return Ok((Vec::new(), (0, Vec::new())));
+    }
+    let mut all = histories(&log.whole(Side::Journal, 0)?)?;
+    let mut own = Vec::new();
+    for (place, (from, _), _) in places {
+        let Origin { topic, partition } = origin(*place);
+        let mut history = all.remove(&(topic.to_string(), partition)).unwrap_or_default();
+        history.retain(|entry| entry.offset <= *from);
+        own.push(history);
+    }
+    let seen = own.iter().map(|history| history.last().map_or(0, |last| last.control)).min();
+    let from = seen.unwrap_or(0);
+    Ok((own, (from, log.whole(Side::Control, from)?)))
 }
 
 fn name(origin: &dyn Fn(Place) -> Origin, place: Place) -> String {

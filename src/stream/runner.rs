@@ -126,7 +126,11 @@ pub fn readiness(views: &[WorkerView], now_us: i64) -> Result<(), String> {
         let because = view.reason.as_deref().map(|reason| format!(": {reason}"));
         let because = because.unwrap_or_default();
         match view.state {
-            Phase::Running => {}
+            Phase::Running => {
+                if let Some(reason) = &view.control {
+                    return Err(format!("worker {slot} cannot read changes by people: {reason}"));
+                }
+            }
             Phase::Joining => return Err(format!("worker {slot} is joining the group{because}")),
             Phase::Restoring => return Err(format!("worker {slot} is restoring state{because}")),
             Phase::Stuck => return Err(format!("worker {slot} cannot go on{because}")),
@@ -194,6 +198,7 @@ impl Post {
             slot: self.slot.clone(),
             events_topic: self.settings.kafka.topics.events.clone(),
             partials_topic: self.settings.kafka.topics.partials.clone(),
+            control_topic: self.settings.kafka.topics.control.clone(),
             partitions: self.settings.partitions,
             flush_interval_ms: self.settings.flush_interval_ms,
             max_bytes: self.settings.max_bytes,

@@ -78,6 +78,8 @@ pub struct WorkerView {
     pub state: Phase,
     /// Why it is not running, in words.
     pub reason: Option<String>,
+    /// Why changes by people cannot be read.
+    pub control: Option<String>,
     /// When the broker last answered, microseconds since the epoch.
     #[serde(skip)]
     pub contact_us: i64,

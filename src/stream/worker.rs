@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex};
 use crate::engine::Origin;
 use crate::event::Decoder;
 use crate::metrics::Metrics;
+use crate::stream::control::Desk;
 use crate::stream::part::{Part, Workbench};
 use crate::stream::restore::{self, Restored};
 use crate::stream::shared::{PlanCell, Recent, WorkerView};
 use crate::stream::{Batch, Clock, Failure, Log, Place, Polled, Rebalance, Source};
 
+mod changes;
 mod report;
 
 /// Where to begin without a committed offset.
@@ -34,6 +36,7 @@ pub struct WorkerSettings {
     pub slot: String,
     pub events_topic: Arc<str>,
     pub partials_topic: Arc<str>,
+    pub control_topic: Arc<str>,
     /// Partitions of the events topic, and as many of the partials topic.
     pub partitions: u32,
     pub flush_interval_ms: u64,
@@ -62,8 +65,12 @@ pub struct Worker<L, C> {
     parts: BTreeMap<Place, Part>,
     /// States of partitions that were taken away and may come back.
     parked: BTreeMap<Place, Part>,
+    /// Changes by people that wait for the partitions.
+    desk: Desk,
     /// An assignment whose restore must be tried again.
     pending: Option<Vec<Place>>,
+    /// Why it must.
+    hindrance: Option<String>,
     member: bool,
     metrics: Metrics,
     view: Arc<Mutex<WorkerView>>,
@@ -95,6 +102,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             plan,
             decoder,
             max_bytes: settings.max_bytes,
+            control_topic: settings.control_topic.clone(),
+            partitions: settings.partitions,
             outbox: Vec::new(),
             notes: Vec::new(),
             tipped: Vec::new(),
@@ -109,7 +118,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
             bench,
             parts: BTreeMap::new(),
             parked: BTreeMap::new(),
+            desk: Desk::default(),
             pending: None,
+            hindrance: None,
             member: false,
             metrics,
             view,
@@ -143,6 +154,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn round(&mut self) -> Result<(), Failure> {
         self.take_plan()?;
+        self.take_changes()?;
         self.poll()?;
         for rebalance in self.log.rebalances() {
             self.rebalance(rebalance)?;
@@ -255,10 +267,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
         };
         let (log, parked) = (&mut self.log, &mut self.parked);
         let found = restore::parts(log, places, parked, &origin, self.settings.start, now_us);
-        let Restored { parts, truncated } = match found {
+        let Restored { mut parts, truncated, changes } = match found {
             Ok(restored) => restored,
             Err(Failure::Retriable(reason)) => {
                 tracing::warn!(slot = %self.settings.slot, reason, "cannot restore yet, trying again");
+                self.hindrance = Some(reason);
                 self.not_before_us = now_us + RETRY_US;
                 return Ok(());
             }
@@ -276,7 +289,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         let starts: Vec<(Place, i64)> = parts.iter().map(|part| (part.place, part.next)).collect();
         self.log.assign(&starts)?;
-        self.pending = None;
+        (self.pending, self.hindrance) = (None, None);
+        self.renew_changes(&mut parts, changes);
         // What was parked and did not come back belongs to others now (K4).
         self.parked.clear();
         self.parts = parts.into_iter().map(|part| (part.place, part)).collect();

@@ -73,17 +73,11 @@ impl World {
             "points": points })
         .to_string();
         let event = Decoder::default().decode(text.as_bytes(), 65_536).unwrap();
-        let seat = self.seat(&json!({ "user": user }));
+        let seat = seat(&json!({ "user": user }));
         let (_, state, out) = self.states.iter_mut().find(|(own, ..)| *own == seat).unwrap();
         let input = Input::Event { event: &event, offset: ts, record_ts: None };
         step(state, &self.plan, input, out);
         self.effects()
-    }
-
-    fn seat(&self, target: &Value) -> Seat {
-        let change = json!({ "v": 1, "id": "x", "ts": 0, "actor": "a", "reason": "r",
-            "change": "unfreeze", "target": target });
-        Change::decode(change.to_string().as_bytes()).unwrap().seat(PARTITIONS)
     }
 
     fn effects(&mut self) -> Vec<Value> {
@@ -97,6 +91,12 @@ impl World {
         };
         effects.map(json).collect()
     }
+}
+
+fn seat(target: &Value) -> Seat {
+    let change = json!({ "v": 1, "id": "x", "ts": 0, "actor": "a", "reason": "r",
+            "change": "unfreeze", "target": target });
+    Change::decode(change.to_string().as_bytes()).unwrap().seat(PARTITIONS)
 }
 
 const START: i64 = 1_763_780_000_000;

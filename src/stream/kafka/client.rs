@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
-use crate::stream::Sink;
+use crate::stream::{Side, Sink};
 
 /// The names of the topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,13 @@ pub struct TopicNames {
 }
 
 impl TopicNames {
+    pub(crate) fn side(&self, side: Side) -> &Arc<str> {
+        match side {
+            Side::Control => &self.control,
+            Side::Journal => &self.journal,
+        }
+    }
+
     pub(crate) fn of(&self, sink: Sink) -> &str {
         match sink {
             Sink::Partials => &self.partials,
@@ -30,6 +37,7 @@ impl TopicNames {
             Sink::Commands => &self.commands,
             Sink::Accounts => &self.accounts,
             Sink::Quarantine => &self.quarantine,
+            Sink::Journal => &self.journal,
         }
     }
 }

@@ -16,9 +16,11 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
+use crate::stream::kafka::side::Sides;
 use crate::stream::shared::lock;
 use crate::stream::{
-    Batch, Bounds, Failure, Header, Log, Place, Polled, Produce, Rebalance, Record, Source, Visit,
+    Batch, Bounds, Failure, Header, Log, Place, Polled, Produce, Rebalance, Record, Side,
+    SideRecord, Source, Visit,
 };
 
 /// One question to the broker.
@@ -117,6 +119,7 @@ pub struct KafkaLog {
     consumer: BaseConsumer<Watcher>,
     producer: BaseProducer<Reports>,
     settings: KafkaSettings,
+    sides: Sides,
     served_at: Option<Instant>,
 }
 
@@ -154,7 +157,8 @@ impl KafkaLog {
         let topics = [&*settings.topics.events, &*settings.topics.partials];
         consumer.subscribe(&topics).map_err(made)?;
         let queue = PrivateQueue::new(consumer.client().native_ptr());
-        Ok(KafkaLog { queue, consumer, producer, settings: settings.clone(), served_at: None })
+        let (settings, sides) = (settings.clone(), Sides::new(settings, slot));
+        Ok(KafkaLog { queue, consumer, producer, settings, sides, served_at: None })
     }
 
     fn topic(&self, place: Place) -> &str {
@@ -395,6 +399,14 @@ impl Log for KafkaLog {
             Failure::Retriable(reason) => Err(Failure::Aborted(reason)),
             failure => Err(failure),
         }
+    }
+
+    fn changes(&mut self, from: i64) -> Result<Vec<SideRecord>, Failure> {
+        self.sides.changes(from)
+    }
+
+    fn whole(&mut self, side: Side, from: i64) -> Result<Vec<SideRecord>, Failure> {
+        self.sides.whole(side, from)
     }
 }
 

@@ -5,13 +5,16 @@ mod client;
 mod complaints;
 mod log;
 mod native;
+mod publish;
 mod reader;
+mod side;
 mod stand_in;
 mod topics;
 
 pub(crate) use client::unusable;
 pub use client::{KafkaSettings, TopicNames};
 pub use log::KafkaLog;
+pub use publish::{PublishError, publish};
 pub use reader::Reader;
 pub use stand_in::{Follower, StandIn};
 pub use topics::{TopicError, prepare};

@@ -134,6 +134,9 @@ pub(super) fn wanted(
     // State is rebuilt from these, and by default a broker deletes after a week.
     let keep = ("retention.ms", "-1");
     let compact = ("cleanup.policy", "compact");
+    // A list entry that a later one replaces is seen, and written down, by all who were away for
+    // less than a week.
+    let linger = ("min.compaction.lag.ms", "604800000");
     let topic = |name: &str, partitions, config: &[(&'static str, &'static str)]| Wanted {
         name: name.to_owned(),
         partitions,
@@ -146,7 +149,7 @@ pub(super) fn wanted(
         topic(&names.decisions, partitions, &[]),
         topic(&names.quarantine, partitions, &[]),
         topic(&names.accounts, partitions, &[compact]),
-        topic(&names.control, 1, &[compact]),
+        topic(&names.control, 1, &[compact, linger]),
         topic(&names.journal, 1, &[keep]),
         topic(&names.notices_dead, 1, &[]),
     ]
@@ -197,12 +200,12 @@ async fn make(settings: &KafkaSettings, missing: &[Wanted]) -> Result<(), TopicE
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn unmade(error: KafkaError) -> TopicError {
+pub(super) fn unmade(error: KafkaError) -> TopicError {
     TopicError::Settings(unusable(&error))
 }
 
 /// Partitions of every topic of the cluster. Asks for all, so that asking creates none.
-fn counts(settings: &KafkaSettings) -> Result<BTreeMap<String, usize>, TopicError> {
+pub(super) fn counts(settings: &KafkaSettings) -> Result<BTreeMap<String, usize>, TopicError> {
     let config = settings.client("tidegate-topics");
     let client: BaseConsumer<Ear> =
         BaseConsumer::from_config_and_context(&config, Ear::default()).map_err(unmade)?;

@@ -20,6 +20,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         for (place, next) in offsets {
             if let Some(part) = self.parts.get_mut(place) {
                 part.committed = *next;
+                part.changes_open = 0;
             }
         }
         let metrics = &self.metrics;
@@ -76,7 +77,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
         view.slot.clone_from(&self.settings.slot);
         let failing = self.failing_since_us.filter(|since_us| now_us - since_us > STUCK_US);
         view.state = if failing.is_some() { Phase::Stuck } else { phase };
-        view.reason = failing.map(|_| format!("no commit succeeds: {}", self.failure));
+        let hindrance = self.hindrance.clone().filter(|_| self.pending.is_some());
+        let failure = failing.map(|_| format!("no commit succeeds: {}", self.failure));
+        view.reason = failure.or(hindrance);
+        let control = self.desk.trouble(STUCK_US, now_us);
+        view.control = control.map(str::to_owned);
         view.contact_us = self.contact_us;
         view.partitions = partitions;
     }

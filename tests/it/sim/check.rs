@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tidegate::engine::{
-    Effect, Input, Origin, Outcome, Output, Plan, State, account_key, command_key, step,
+    Change, ChangePlace, Effect, Input, Origin, Outcome, Output, Plan, Seat, State, account_key,
+    command_key, step,
 };
 use tidegate::event::{Decoder, EventTime, Reason};
 use tidegate::metrics::Metrics;
@@ -20,6 +21,12 @@ struct Expected {
     accounts: BTreeMap<String, Vec<Value>>,
     quarantine: Vec<(i32, i64, String, bool)>,
     accepted: u64,
+}
+
+/// Changes that a partition took in before its record at an offset, as the journal has them.
+struct Taken {
+    offset: i64,
+    changes: Vec<(i64, Change)>,
 }
 
 impl Expected {
@@ -47,8 +54,13 @@ fn expected(broker: &Broker, plan: &Plan, max_bytes: usize) -> Expected {
         let topic = if place.source == Source::Events { "events" } else { "partials" };
         let origin = Origin { topic: topic.into(), partition: place.partition };
         let (mut state, mut output) = (State::new(origin), Output::default());
+        let mut taken = taken(broker, *place).into_iter().peekable();
         for (offset, entry) in (0..).zip(log) {
             let Some(entry) = entry else { continue };
+            while let Some(taken) = taken.next_if(|taken| taken.offset <= offset) {
+                change(plan, *place, &taken, (&mut state, &mut output));
+                expected.take(&mut output);
+            }
             let value = entry.value.as_deref().unwrap();
             let record_ts = Some(entry.timestamp_ms);
             if place.source == Source::Partials {
@@ -77,9 +89,81 @@ fn expected(broker: &Broker, plan: &Plan, max_bytes: usize) -> Expected {
             }
             expected.take(&mut output);
         }
+        for taken in taken {
+            change(plan, *place, &taken, (&mut state, &mut output));
+            expected.take(&mut output);
+        }
         expected.accepted += output.counts.accepted;
     }
     expected
+}
+
+/// What the journal says of a partition, in order.
+fn taken(broker: &Broker, place: Place) -> Vec<Taken> {
+    let topic = if place.source == Source::Events { "events" } else { "partials" };
+    let journal = broker.outputs.get(&Sink::Journal).into_iter().flatten().map(json);
+    let own =
+        journal.filter(|entry| entry["topic"] == topic && entry["partition"] == place.partition);
+    own.map(|entry| {
+        let change = |placed: &Value| {
+            let change = Change::decode(placed["change"].to_string().as_bytes()).unwrap();
+            (placed["at"].as_i64().unwrap(), change)
+        };
+        let changes = entry["changes"].as_array().unwrap().iter().map(change).collect();
+        Taken { offset: entry["offset"].as_i64().unwrap(), changes }
+    })
+    .collect()
+}
+
+fn change(plan: &Plan, of: Place, taken: &Taken, (state, output): (&mut State, &mut Output)) {
+    let partition = u32::try_from(of.partition).unwrap();
+    let seat = match of.source {
+        Source::Events => Seat::Events(partition),
+        Source::Partials => Seat::Partials(partition),
+    };
+    let partitions = u32::try_from(super::PARTITIONS).unwrap();
+    for (offset, change) in &taken.changes {
+        let place = ChangePlace { topic: "control", offset: *offset, seat, partitions };
+        step(state, plan, Input::Change { change, place }, output);
+    }
+}
+
+/// The changes of the control topic that are some, by offset.
+fn changes(broker: &Broker) -> BTreeMap<i64, Change> {
+    let all = (0..).zip(&broker.control);
+    all.filter_map(|(at, (_, value))| Some((at, Change::decode(value).ok()?))).collect()
+}
+
+/// Every partition has taken in the last change there is.
+pub(super) fn are_changes_applied(broker: &Broker) -> bool {
+    let Some((last, _)) = changes(broker).pop_last() else { return true };
+    broker.inputs.keys().all(|place| {
+        let taken = taken(broker, *place);
+        taken.last().and_then(|taken| taken.changes.last()).is_some_and(|(at, _)| *at == last)
+    })
+}
+
+/// Each partition took in every change once and in order, those aside that compaction took
+/// from it because a later one replaced them.
+fn once_each(seed: u64, broker: &Broker) {
+    let all = changes(broker);
+    for place in broker.inputs.keys() {
+        let taken: Vec<(i64, Change)> =
+            taken(broker, *place).into_iter().flat_map(|taken| taken.changes).collect();
+        let ascend = taken.windows(2).all(|two| two[0].0 < two[1].0);
+        assert!(ascend, "seed {seed}: {place:?} took a change in twice, or out of order");
+        let taken: BTreeMap<i64, Change> = taken.into_iter().collect();
+        for (at, change) in &all {
+            match taken.get(at) {
+                Some(own) => assert_eq!(own, change, "seed {seed}: {place:?}"),
+                None => assert!(
+                    broker.compacted.contains(at),
+                    "seed {seed}: {place:?} never took in the change at {at}"
+                ),
+            }
+        }
+        assert!(taken.keys().all(|at| all.contains_key(at)), "seed {seed}: {place:?}");
+    }
 }
 
 fn json(output: &Produce) -> Value {
@@ -102,6 +186,7 @@ pub(super) fn everything(
     metrics: &Metrics,
     max_bytes: usize,
 ) {
+    once_each(seed, broker);
     let expected = expected(broker, plan, max_bytes);
     let written = |sink| broker.outputs.get(&sink).map_or(&[][..], Vec::as_slice);
 
@@ -129,7 +214,39 @@ pub(super) fn everything(
     assert_eq!(accounts, expected.accounts, "seed {seed}: accounts");
     quarantine(seed, broker, written(Sink::Quarantine), expected.quarantine);
     total(seed, written(Sink::Decisions), broker, expected.accepted);
+    holds(seed, written(Sink::Commands), &accounts);
     conservation(seed, metrics);
+}
+
+/// What accounts say last is what commands come to: every freeze is held until it is lifted, is
+/// replaced or has ended.
+fn holds(seed: u64, commands: &[Produce], accounts: &BTreeMap<String, Vec<Value>>) {
+    let mut open: BTreeMap<String, BTreeMap<(String, String), Value>> = BTreeMap::new();
+    for command in commands.iter().map(json) {
+        let target = account_key(command["target"].as_object().unwrap());
+        let held = open.entry(target).or_default();
+        match command["command"].as_str().unwrap() {
+            "freeze" => {
+                let of = (text(&command["rule"]), text(&command["scope"]));
+                held.insert(of, command);
+            }
+            "unfreeze" => held.retain(|_, freeze| freeze["decision"] != command["hold"]),
+            _ => {}
+        }
+    }
+    for (target, held) in open {
+        let last = accounts.get(&target).and_then(|values| values.last());
+        let last = last.map_or(&[][..], |account| account["holds"].as_array().unwrap());
+        let ids: Vec<&Value> = last.iter().map(|hold| &hold["hold"]).collect();
+        // Those for ever cannot have ended.
+        for freeze in held.values().filter(|freeze| freeze["until"].is_null()) {
+            assert!(ids.contains(&&freeze["decision"]), "seed {seed}: {target} lost a hold");
+        }
+        for id in ids {
+            let known = held.values().any(|freeze| freeze["decision"] == *id);
+            assert!(known, "seed {seed}: {target} has a hold that nobody made");
+        }
+    }
 }
 
 /// Every copy once, unchanged, with its four headers; without its value where that is too large.

@@ -1,5 +1,6 @@
 //! The real worker over a broker in memory, from one seed: crashes at any call, aborts, fenced
-//! and paused workers, rebalances, slow commits, duplicates, disorder and broken records. Checkers
+//! and paused workers, rebalances, slow commits, duplicates, disorder, broken records, changes by
+//! people and a control topic that is compacted and away at times. Checkers
 //! that know only the logs compare what was written with what had to be.
 //!
 //! More seeds: `TIDEGATE_SIM_SEEDS=2000`. One seed again: `TIDEGATE_SIM_SEED=17`.
@@ -17,12 +18,12 @@ use prometheus::Registry;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use tidegate::engine::{Lists, Plan, Settings};
+use tidegate::engine::{Change, Lists, Plan, Seat, Settings};
 use tidegate::event::Decoder;
 use tidegate::metrics::Metrics;
 use tidegate::rule::{Source as Text, load};
 use tidegate::stream::{
-    Failure, Place, PlanCell, Recent, Source, Start, Worker, WorkerSettings, WorkerView,
+    Failure, Place, PlanCell, Recent, Side, Source, Start, Worker, WorkerSettings, WorkerView,
 };
 
 use broker::{Broker, Entry, Faults, SimClock, SimLog};
@@ -36,6 +37,8 @@ const STEP: u64 = 40;
 const RULES: &str = "
 version: 1
 timezone: Asia/Shanghai
+lists:
+  bad: { field: user }
 rules:
   - { name: cap, on: issue, per: user, measure: sum(points), window: day, levels: [
       { above: 300, then: [alert] },
@@ -43,6 +46,7 @@ rules:
   - { name: burst, on: issue, per: user, measure: count, window: 2s, above: 3,
       then: [{ freeze: { scope: account, for: 4s } }] }
   - { name: free, on: expire, per: user, then: [unfreeze] }
+  - { name: listed, on: redeem, where: { user: { in: bad } }, then: [{ freeze: { scope: redeem } }] }
   - { name: big, on: redeem, where: { points: { gt: 150 } }, then: [review] }
   - { name: ring, on: issue, per: device, measure: distinct(user), window: 3s, above: 3,
       then: [{ freeze: { for: 5s } }, alert] }
@@ -67,7 +71,18 @@ fn plan() -> Plan {
         max_ahead_ms: Some(20_000),
         idle_after_ms: 2_000,
     };
-    Plan::new(Arc::new(set), Lists::new(0), settings)
+    Plan::new(Arc::new(set), Lists::new(1), settings)
+}
+
+/// Where Kafka's own partitioner puts the events of a user: the engine must think the same.
+fn partition_of(user: &str) -> i32 {
+    let text = json!({ "v": 1, "id": "x", "ts": 0, "actor": "x", "reason": "x",
+        "change": "unfreeze", "target": { "user": user } });
+    let change = Change::decode(text.to_string().as_bytes()).unwrap();
+    match change.seat(u32::try_from(PARTITIONS).unwrap()) {
+        Seat::Events(partition) => i32::try_from(partition).unwrap(),
+        Seat::Partials(_) => unreachable!("a user sits with the events"),
+    }
 }
 
 /// One simulated world.
@@ -120,6 +135,7 @@ impl World {
             slot: slot.to_owned(),
             events_topic: "events".into(),
             partials_topic: "partials".into(),
+            control_topic: "control".into(),
             partitions: u32::try_from(PARTITIONS).unwrap(),
             flush_interval_ms: 20,
             max_bytes: MAX_BYTES,
@@ -154,7 +170,7 @@ impl World {
                 2 => value = br#"{"id":"x","ts":5,"user":"u","kind":"issue","points":1}"#.to_vec(),
                 _ => {}
             }
-            let partition = i32::from(user.as_bytes()[1]) % PARTITIONS;
+            let partition = partition_of(&user);
             let place = Place { source: Source::Events, partition };
             let headers = vec![("trace".to_owned(), Some(b"t".to_vec()))];
             let key = Some(user.into_bytes());
@@ -166,6 +182,40 @@ impl World {
             }
             broker.append(place, entry);
         }
+    }
+
+    /// A change by people, or something that is none.
+    fn intervene(&mut self) {
+        self.made += 1;
+        let now_ms = self.clock.0.get() / 1000;
+        let user = format!("u{}", self.random(7));
+        let target = match self.random(6) {
+            0 => json!({ "device": format!("d{}", self.random(3)) }),
+            1 => json!({ "source": format!("s{}", self.random(2)) }),
+            2 => json!({ "global": true }),
+            _ => json!({ "user": user }),
+        };
+        let until = [None, Some(now_ms + 3_000), Some(now_ms - 20_000)][self.random(3) as usize];
+        let scope = ["account", "issue", "redeem"][self.random(3) as usize];
+        let act = match self.random(8) {
+            0 | 1 => {
+                json!({ "change": "freeze", "target": target, "scope": scope, "until": until })
+            }
+            2 => json!({ "change": "unfreeze", "target": target }),
+            3 => json!({ "change": "unfreeze", "target": target, "rule": "cap" }),
+            4 => json!({ "change": "unfreeze", "rule": "listed" }),
+            5 | 6 => json!({ "change": "list_add", "list": "bad", "value": user, "until": until }),
+            _ => json!({ "change": "list_remove", "list": "bad", "value": user }),
+        };
+        let mut change = json!({ "v": 1, "id": format!("c{}", self.made), "ts": now_ms,
+            "actor": "ann", "reason": "a test" });
+        change.as_object_mut().unwrap().extend(act.as_object().unwrap().clone());
+        let change = Change::decode(change.to_string().as_bytes()).unwrap();
+        let (key, mut value) = (change.key(), change.encode());
+        if self.random(10) == 0 {
+            value.truncate(20);
+        }
+        self.broker.borrow_mut().control.push((key, value));
     }
 
     fn turn(&mut self, slot: &str) {
@@ -194,6 +244,12 @@ impl World {
             self.turn(&slot);
             match self.random(400) {
                 0 => self.broker.borrow_mut().rebalance(),
+                3..=14 => self.intervene(),
+                15 | 16 => self.broker.borrow_mut().compact(),
+                17 => {
+                    self.broker.borrow_mut().away.insert(Side::Control);
+                }
+                18..=21 => self.broker.borrow_mut().away.clear(),
                 // A pause beyond the session: it goes on as a zombie.
                 1 => self.broker.borrow_mut().throw_out(&slot),
                 2 => {
@@ -208,6 +264,7 @@ impl World {
     /// No more faults and no more input: everything must come to rest.
     fn settle(&mut self) {
         self.faults = Faults { crash: 0, abort: 0, ask: 0, slow: 0 };
+        self.broker.borrow_mut().away.clear();
         self.workers.clear();
         for n in 0..self.slots {
             self.start(&format!("w-{n}"));
@@ -216,7 +273,8 @@ impl World {
             for n in 0..self.slots {
                 self.turn(&format!("w-{n}"));
             }
-            if round > 1_000 && self.broker.borrow().is_drained() {
+            let broker = self.broker.borrow();
+            if round > 1_000 && broker.is_drained() && check::are_changes_applied(&broker) {
                 return;
             }
         }
@@ -224,13 +282,13 @@ impl World {
     }
 }
 
-fn simulate(seed: u64) -> (u64, u64) {
+fn simulate(seed: u64) -> (u64, u64, u64) {
     let mut world = World::new(seed);
     world.run(1_500);
     world.settle();
     let broker = world.broker.borrow();
     check::everything(seed, &broker, &plan(), &world.metrics, MAX_BYTES);
-    (broker.crashes, broker.rebalances)
+    (broker.crashes, broker.rebalances, u64::try_from(broker.control.len()).unwrap())
 }
 
 #[test]
@@ -240,15 +298,17 @@ fn every_effect_is_written_exactly_once_whatever_fails() {
         simulate(seed);
         return;
     }
-    let (mut crashes, mut rebalances) = (0, 0);
+    let (mut crashes, mut rebalances, mut changes) = (0, 0, 0);
     let seeds = number("TIDEGATE_SIM_SEEDS").unwrap_or(60);
     for seed in 0..seeds {
         // Shown only when the test fails: the last line names the seed to paste.
         println!("seed {seed}");
-        let (crashed, moved) = simulate(seed);
+        let (crashed, moved, made) = simulate(seed);
         crashes += crashed;
         rebalances += moved;
+        changes += made;
     }
-    println!("{seeds} seeds, {crashes} crashes, {rebalances} rebalances");
+    println!("{seeds} seeds, {crashes} crashes, {rebalances} rebalances, {changes} changes");
     assert!(crashes > seeds && rebalances > seeds, "the faults do not happen");
+    assert!(changes > 10 * seeds, "nobody changes anything");
 }

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use tidegate::metrics::Metrics;
-use tidegate::stream::{Place, Sink, Source, Start, readiness};
+use tidegate::stream::{Place, Side, Sink, Source, Start, readiness};
 
 use super::broker::{Entry, Faults};
 use super::{PARTITIONS, World};
@@ -33,6 +33,16 @@ impl World {
         let key = Some(b"u1".to_vec());
         let entry = Entry { timestamp_ms: now_ms, key, value, headers: Vec::new() };
         self.broker.borrow_mut().append(Place { source: Source::Events, partition }, entry);
+    }
+
+    /// A freeze by hand.
+    fn freeze(&mut self) {
+        self.made += 1;
+        let text = json!({ "v": 1, "id": format!("c{}", self.made), "ts": 1, "actor": "ann",
+            "reason": "a test", "change": "freeze", "target": { "user": "u1" }, "scope": "issue",
+            "until": null });
+        let value = text.to_string().into_bytes();
+        self.broker.borrow_mut().control.push((format!("freeze/c{}", self.made), value));
     }
 
     /// Turns until `holds`.
@@ -175,4 +185,49 @@ fn a_worker_that_fails_for_good_leaves_no_gauges_behind() {
     world.turn(SLOT);
     assert!(world.workers.is_empty());
     assert_eq!(series(&world), 0);
+}
+
+#[test]
+fn a_control_topic_that_is_away_holds_nothing_up_and_is_told() {
+    let mut world = World::calm();
+    world.start(SLOT);
+    world.turn_until("it is ready", |world| world.readiness().is_ok());
+    world.broker.borrow_mut().away.insert(Side::Control);
+    world.redeem(0);
+    world.turn_until("it is reviewed", |world| world.reviews() == 1);
+    world.freeze();
+    world.pass(29);
+    world.turn(SLOT);
+    assert_eq!(world.readiness(), Ok(()));
+    world.pass(2);
+    world.turn(SLOT);
+    world.pass(1);
+    world.turn(SLOT);
+    let reason = world.readiness().unwrap_err();
+    assert!(reason.contains("the topic is away"), "{reason}");
+    // A restore waits for it, and loses nothing.
+    world.workers.clear();
+    world.start(SLOT);
+    world.redeem(0);
+    for _ in 0..2_000 {
+        world.turn(SLOT);
+    }
+    assert_eq!(world.reviews(), 1);
+    let reason = world.readiness().unwrap_err();
+    assert!(reason.contains("restoring state: the topic is away"), "{reason}");
+    world.broker.borrow_mut().away.clear();
+    // A review and a freeze more.
+    world.turn_until("both are written", |world| world.reviews() == 3);
+    world.turn_until("it is ready again", |world| world.readiness().is_ok());
+}
+
+#[test]
+fn what_is_no_change_is_counted_and_holds_nothing_up() {
+    let mut world = World::calm();
+    world.start(SLOT);
+    world.turn_until("it is ready", |world| world.readiness().is_ok());
+    world.broker.borrow_mut().control.push(("x".to_owned(), b"{".to_vec()));
+    world.freeze();
+    world.turn_until("the freeze is written", |world| world.reviews() == 1);
+    assert_eq!(world.metrics.control_unreadable.get(), 1);
 }

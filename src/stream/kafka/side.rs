@@ -1,0 +1,224 @@
+//! Reads a topic of one partition that every worker reads whole, beside its inputs and outside
+//! the group: control and journal.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::stream::kafka::client::{KafkaSettings, fetching, unusable};
+use crate::stream::kafka::complaints::Complaints;
+use crate::stream::kafka::log::polled;
+use crate::stream::kafka::native::{self, PrivateQueue};
+use crate::stream::{Failure, Place, Polled, Side, SideRecord, Source};
+
+/// The topic is read to its end within so long, or another time.
+const WHOLE: Duration = Duration::from_secs(10);
+/// A quiet topic is asked for a sign of life so often.
+const PROBE: Duration = Duration::from_secs(10);
+/// How long such a question may hold the worker's loop.
+const ANSWER: Duration = Duration::from_millis(300);
+/// The control topic is looked at so often.
+const SERVE: Duration = Duration::from_millis(10);
+
+#[derive(Debug, Default)]
+struct Ears {
+    complaints: Complaints,
+}
+
+impl ClientContext for Ears {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.note("side reader", &error, reason);
+    }
+}
+
+impl ConsumerContext for Ears {}
+
+/// The side topics of a worker.
+pub(super) struct Sides {
+    settings: KafkaSettings,
+    slot: String,
+    /// Made when the control topic is first asked for.
+    control: Option<SideReader>,
+    asked_at: Option<Instant>,
+}
+
+impl Sides {
+    pub(super) fn new(settings: &KafkaSettings, slot: &str) -> Sides {
+        let (settings, slot) = (settings.clone(), slot.to_owned());
+        Sides { settings, slot, control: None, asked_at: None }
+    }
+
+    /// What has arrived in the control topic, from an offset on.
+    pub(super) fn changes(&mut self, from: i64) -> Result<Vec<SideRecord>, Failure> {
+        if self.asked_at.is_some_and(|at| at.elapsed() < SERVE) {
+            return Ok(Vec::new());
+        }
+        self.asked_at = Some(Instant::now());
+        let reader = match self.control.take() {
+            Some(reader) if reader.stands_at(from) => reader,
+            _ => self.open(Side::Control, from)?,
+        };
+        self.control.insert(reader).arrived()
+    }
+
+    /// A side topic from an offset on, whole.
+    pub(super) fn whole(&mut self, side: Side, from: i64) -> Result<Vec<SideRecord>, Failure> {
+        let mut reader = self.open(side, from)?;
+        let records = reader.whole()?;
+        if side == Side::Control {
+            self.control = Some(reader);
+        }
+        Ok(records)
+    }
+
+    fn open(&self, side: Side, from: i64) -> Result<SideReader, Failure> {
+        let topic = self.settings.topics.side(side);
+        SideReader::open(&self.settings, &self.slot, topic, from)
+    }
+}
+
+/// A reader of one side topic. Fields drop in order: the queue before its client.
+struct SideReader {
+    queue: PrivateQueue,
+    consumer: BaseConsumer<Ears>,
+    topic: Arc<str>,
+    /// Offset behind the last record that was handed out, and behind all that is read.
+    given: i64,
+    next: i64,
+    /// Where committed records ended when they were read up to there.
+    end: Option<i64>,
+    heard_at: Instant,
+}
+
+impl SideReader {
+    /// Reads `topic` from an offset on, committed records only.
+    ///
+    /// # Errors
+    /// Fatal when a setting cannot be used.
+    fn open(
+        settings: &KafkaSettings,
+        slot: &str,
+        topic: &Arc<str>,
+        from: i64,
+    ) -> Result<SideReader, Failure> {
+        let made = |error: KafkaError| Failure::Fatal(unusable(&error));
+        let mut config = settings.client(slot);
+        // The client wants a name before it lets partitions be assigned; no group is joined.
+        config.set("group.id", &settings.group).set("isolation.level", "read_committed");
+        fetching(&mut config);
+        // A restore waits so long for the news that there is no more.
+        config.set("fetch.wait.max.ms", "50");
+        let consumer: BaseConsumer<Ears> =
+            BaseConsumer::from_config_and_context(&config, Ears::default()).map_err(made)?;
+        let queue = PrivateQueue::new(consumer.client().native_ptr());
+        queue.forward(topic, 0);
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(topic, 0, Offset::Offset(from)).map_err(made)?;
+        consumer.assign(&list).map_err(made)?;
+        let (topic, heard_at) = (topic.clone(), Instant::now());
+        Ok(SideReader { queue, consumer, topic, given: from, next: from, end: None, heard_at })
+    }
+
+    /// Whether the next record handed out is the first from this offset on.
+    fn stands_at(&self, from: i64) -> bool {
+        from == self.given
+    }
+
+    /// Everything that was committed before the call.
+    ///
+    /// # Errors
+    /// Retriable when the end does not come in time.
+    fn whole(&mut self) -> Result<Vec<SideRecord>, Failure> {
+        let mut records = Vec::new();
+        let until = Instant::now() + WHOLE;
+        loop {
+            self.read(20, &mut records)?;
+            // Committed records end before a transaction that is still open: what was committed
+            // before the call may lie behind it, until its marker is written.
+            let client = self.consumer.client().native_ptr();
+            let high = native::known_end(client, &self.topic, 0);
+            if let (Some(end), Some(high)) = (self.end, high)
+                && end >= high
+            {
+                return Ok(records);
+            }
+            if Instant::now() > until {
+                return Err(Failure::Retriable(format!(
+                    "topic {} could not be read to its end: its broker is away, or a \
+                     transaction is open on it",
+                    self.topic
+                )));
+            }
+        }
+    }
+
+    /// What has arrived since.
+    ///
+    /// # Errors
+    /// Retriable when the topic cannot be read.
+    fn arrived(&mut self) -> Result<Vec<SideRecord>, Failure> {
+        let mut records = Vec::new();
+        self.read(0, &mut records)?;
+        if !records.is_empty() {
+            self.heard_at = Instant::now();
+        } else if self.heard_at.elapsed() >= PROBE {
+            self.heard_at = Instant::now();
+            let found = self.consumer.fetch_watermarks(&self.topic, 0, ANSWER);
+            let (_, high) = found.map_err(|error| {
+                Failure::Retriable(format!("topic {} does not answer: {error}", self.topic))
+            })?;
+            if high < self.next {
+                return Err(self.lost());
+            }
+        }
+        Ok(records)
+    }
+
+    fn read(&mut self, wait_ms: u64, records: &mut Vec<SideRecord>) -> Result<(), Failure> {
+        // Never a record: the partition was sent to our own queue before it was assigned.
+        let mut fault = match self.consumer.poll(Duration::ZERO) {
+            Some(Err(error)) => Some(error),
+            Some(Ok(_)) | None => None,
+        };
+        let (given, next, end) = (&mut self.given, &mut self.next, &mut self.end);
+        let place = |_: &[u8], partition| Place { source: Source::Events, partition };
+        self.queue.take(wait_ms, &mut |items| {
+            for one in polled(items, &place, &mut fault) {
+                match one {
+                    Polled::Record(record) => {
+                        (*given, *next) = (record.offset + 1, record.offset + 1);
+                        let value = record.value.map(<[u8]>::to_vec);
+                        records.push(SideRecord { offset: record.offset, value });
+                    }
+                    Polled::End(_, at) => {
+                        *end = Some(at);
+                        *next = at.max(*next);
+                    }
+                }
+            }
+        });
+        match fault {
+            None => Ok(()),
+            Some(error)
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) =>
+            {
+                Err(self.lost())
+            }
+            Some(error) => {
+                Err(Failure::Retriable(format!("topic {} cannot be read: {error}", self.topic)))
+            }
+        }
+    }
+
+    fn lost(&self) -> Failure {
+        Failure::Retriable(format!(
+            "topic {} does not hold offset {}: were its records deleted, or was it made anew?",
+            self.topic, self.next
+        ))
+    }
+}
