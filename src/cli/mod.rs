@@ -3,6 +3,7 @@
 mod backtest;
 mod demo;
 mod generate;
+mod intervene;
 mod rule_tests;
 pub mod rules;
 mod run;
@@ -27,13 +28,20 @@ enum Command {
     Backtest(backtest::Arguments),
     /// See it work, with nothing else installed: generated abuse in, freezes and notices out.
     Demo(demo::Arguments),
+    /// Freeze a target by hand.
+    Freeze(intervene::FreezeArguments),
     /// Write a seeded stream of events with labelled abuse.
     Generate(generate::Arguments),
+    /// Edit a list by hand.
+    #[command(subcommand)]
+    List(intervene::ListCommand),
     /// Read events from Kafka, write decisions and commands, tell people.
     Run(run::RunArguments),
     /// Work with the topics.
     #[command(subcommand)]
     Topics(run::TopicsCommand),
+    /// Lift holds by hand.
+    Unfreeze(intervene::UnfreezeArguments),
     /// Work with rule files.
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -70,6 +78,9 @@ pub fn main() -> ExitCode {
     let status = match arguments.command {
         Command::Backtest(arguments) => backtest::run(&arguments, &mut out),
         Command::Demo(arguments) => demo::run(&arguments, &mut out),
+        Command::Freeze(arguments) => intervene::freeze(&arguments, &mut out),
+        Command::List(command) => intervene::list(command, &mut out),
+        Command::Unfreeze(arguments) => intervene::unfreeze(&arguments, &mut out),
         Command::Generate(arguments) => generate::run(&arguments, &mut out),
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Topics(command) => run::topics(&command, &mut out),

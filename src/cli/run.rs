@@ -58,7 +58,7 @@ pub(super) enum TopicsCommand {
 }
 
 impl ConfigArguments {
-    fn sources(&self, more: Vec<(String, String)>) -> Result<Sources> {
+    pub(super) fn sources(&self, more: Vec<(String, String)>) -> Result<Sources> {
         let mut flags = Vec::new();
         for set in &self.set {
             let (key, value) =

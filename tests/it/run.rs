@@ -65,6 +65,10 @@ impl Setup {
         self.folder.path()
     }
 
+    pub(crate) fn group(&self) -> &str {
+        &self.base
+    }
+
     pub(crate) fn topic(&self, name: &str) -> String {
         format!("{}.{name}", self.base)
     }
