@@ -84,6 +84,8 @@ pub(super) struct Broker {
     pub(super) rebalances: u64,
     /// Records of the events topic handed out so far.
     pub(super) read: Cell<u64>,
+    /// How likely it is, in thousandths, that a loss of partitions is not heard of yet.
+    pub(super) late_news: u32,
     /// No commit succeeds.
     pub(super) refuses: bool,
     /// Every client fails for good.
@@ -113,6 +115,7 @@ impl Broker {
             aborts: 0,
             rebalances: 0,
             read: Cell::new(0),
+            late_news: 0,
             refuses: false,
             is_dead: false,
             low: BTreeMap::new(),
@@ -358,9 +361,12 @@ impl Log for SimLog {
     }
 
     fn rebalances(&mut self) -> Vec<Rebalance> {
+        // Who is thrown out hears of it later, and goes on until then.
+        let is_late = self.chance(self.broker.borrow().late_news);
         let mut broker = self.broker.borrow_mut();
         let member = broker.members.get_mut(&self.slot).unwrap();
-        if member.epoch != self.epoch {
+        let lost = member.events.contains(&Rebalance::Revoked { lost: true });
+        if member.epoch != self.epoch || (lost && is_late) {
             return Vec::new();
         }
         let events = std::mem::take(&mut member.events);
@@ -431,7 +437,8 @@ impl Log for SimLog {
         if !self.is_current() {
             return Err(Failure::Fatal("fenced".to_owned()));
         }
-        let stale = {
+        // As with Kafka, only offsets prove to the group whose partitions they are.
+        let stale = !batch.offsets.is_empty() && {
             let broker = self.broker.borrow();
             broker.members[&self.slot].generation != Some(self.generation)
         };

@@ -63,7 +63,11 @@ fn rules() -> String {
 }
 
 fn plan() -> Plan {
-    let source = Text { path: "sim.yaml".to_owned(), text: rules() };
+    plan_of(&rules())
+}
+
+fn plan_of(rules: &str) -> Plan {
+    let source = Text { path: "sim.yaml".to_owned(), text: rules.to_owned() };
     let set = load(&[source]).unwrap();
     let settings = Settings {
         allowed_lateness_ms: 5_000,
@@ -284,6 +288,7 @@ impl World {
 
 fn simulate(seed: u64) -> (u64, u64, u64) {
     let mut world = World::new(seed);
+    world.broker.borrow_mut().late_news = 900;
     world.run(1_500);
     world.settle();
     let broker = world.broker.borrow();

@@ -9,7 +9,14 @@ use tidegate::metrics::Metrics;
 use tidegate::stream::{Place, Side, Sink, Source, Start, readiness};
 
 use super::broker::{Entry, Faults};
-use super::{PARTITIONS, World};
+use super::{PARTITIONS, World, plan_of};
+
+/// No key crosses partitions.
+const QUIET: &str = "
+version: 1
+rules:
+  - { name: big, on: redeem, where: { points: { gt: 150 } }, then: [review] }
+";
 
 const SLOT: &str = "w-0";
 const EVENTS: Place = Place { source: Source::Events, partition: 0 };
@@ -230,4 +237,28 @@ fn what_is_no_change_is_counted_and_holds_nothing_up() {
     world.freeze();
     world.turn_until("the freeze is written", |world| world.reviews() == 1);
     assert_eq!(world.metrics.control_unreadable.get(), 1);
+}
+
+#[test]
+fn a_zombie_that_reads_a_change_writes_nothing() {
+    let mut world = World::calm();
+    // No heartbeats, whose offsets would give it away.
+    world.plans.set(plan_of(QUIET));
+    world.start(SLOT);
+    world.turn_until("it is ready", |world| world.broker.borrow().committed.len() == 6);
+    // Its partitions go to another, and it does not hear of it.
+    world.broker.borrow_mut().late_news = 1_000;
+    world.broker.borrow_mut().throw_out(SLOT);
+    world.start("w-1");
+    world.freeze();
+    for _ in 0..2_000 {
+        world.turn("w-1");
+    }
+    assert_eq!(world.reviews(), 1);
+    for _ in 0..2_000 {
+        world.turn(SLOT);
+    }
+    assert!(world.broker.borrow().aborts > 0, "it has tried");
+    assert_eq!(world.reviews(), 1);
+    assert_eq!(world.broker.borrow().outputs[&Sink::Journal].len(), 6);
 }
