@@ -17,6 +17,7 @@ use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
 use crate::stream::kafka::side::Sides;
+use crate::stream::kafka::verdict::{classify, fatal};
 use crate::stream::shared::lock;
 use crate::stream::{
     Batch, Bounds, Failure, Header, Log, Place, Polled, Produce, Rebalance, Record, Side,
@@ -475,36 +476,4 @@ fn record<'a>(
         record.headers = Some(headers);
     }
     record
-}
-
-/// What an error of a transactional call asks for.
-fn classify(error: &KafkaError) -> Failure {
-    let code = error.rdkafka_error_code();
-    match error {
-        KafkaError::Transaction(inner) if inner.is_fatal() => {
-            fatal(code.unwrap_or(RDKafkaErrorCode::Fatal), error.to_string())
-        }
-        KafkaError::Transaction(inner) if inner.txn_requires_abort() => {
-            Failure::Aborted(error.to_string())
-        }
-        KafkaError::Transaction(inner) if inner.is_retriable() => {
-            Failure::Retriable(error.to_string())
-        }
-        _ => match code {
-            Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => {
-                Failure::Retriable(error.to_string())
-            }
-            Some(RDKafkaErrorCode::State | RDKafkaErrorCode::Fatal) => {
-                Failure::Fatal(error.to_string())
-            }
-            _ => Failure::Aborted(error.to_string()),
-        },
-    }
-}
-
-fn fatal(code: RDKafkaErrorCode, reason: String) -> Failure {
-    match code {
-        RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::Fenced => Failure::Replaced(reason),
-        _ => Failure::Fatal(reason),
-    }
 }

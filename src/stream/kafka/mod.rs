@@ -10,6 +10,7 @@ mod reader;
 mod side;
 mod stand_in;
 mod topics;
+mod verdict;
 
 pub(crate) use client::unusable;
 pub use client::{KafkaSettings, TopicNames};
