@@ -153,8 +153,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     fn round(&mut self) -> Result<(), Failure> {
-        self.take_plan()?;
         self.take_changes()?;
+        // Last before the poll: what comes after a changed plan is judged by it.
+        self.take_plan()?;
         self.poll()?;
         for rebalance in self.log.rebalances() {
             self.rebalance(rebalance)?;
