@@ -9,14 +9,15 @@
 
 use std::hint::black_box;
 
+use smallvec::SmallVec;
+
 use crate::engine::cell::Cell;
 use crate::engine::dedup::identity;
-use crate::engine::partial::Entry;
 use crate::engine::plan::Plan;
 use crate::engine::space::hash_of;
 use crate::engine::state::State;
 use crate::engine::table::Cells;
-use crate::event::{Event, Kind};
+use crate::event::Event;
 
 /// Events of one look: enough to hide a wait, few enough for what they touch to stay near.
 pub const LOOK_AHEAD: usize = 32;
@@ -59,57 +60,34 @@ impl State {
             self.dedup.touch(known.identity);
         }
         let Some(space) = plan.user_space else { return };
-        let mut looks: smallvec::SmallVec<[(Look, Kind); LOOK_AHEAD]> = self
-            .foreseen
-            .iter()
-            .zip(events)
-            .map(|(known, (_, event))| {
-                (Look { hash: known.user_hash, space, id: None }, event.kind)
-            })
-            .collect();
-        let cells = &self.keyed.cells;
-        for (look, _) in &mut looks {
-            look.find(cells);
-        }
-        for (look, _) in &looks {
-            look.touch_row(cells);
-        }
-        for (look, kind) in &looks {
-            for &rule in &plan.user_rules[*kind as usize] {
-                look.touch_cell(cells, plan, rule);
-            }
-        }
-        for (look, kind) in &looks {
-            for &rule in &plan.user_rules[*kind as usize] {
-                look.touch_window(cells, plan, rule);
-            }
-        }
+        let keys = self.foreseen.iter().zip(events).map(|(known, (_, event))| {
+            let rules = plan.user_rules[event.kind as usize].as_slice();
+            (known.user_hash, space, rules)
+        });
+        self.keyed.cells.look_at(plan, keys);
     }
+}
 
-    /// The same for entries of a record of partial aggregates, by place of their rule.
-    pub(crate) fn look_at_entries<'a>(
+impl Cells {
+    /// Brings near the cells of keys: by hash and key form, each with the rules that will count.
+    pub(crate) fn look_at<'a>(
         &self,
         plan: &Plan,
-        entries: impl Iterator<Item = (usize, &'a Entry<'a>)>,
+        keys: impl Iterator<Item = (u64, usize, &'a [usize])>,
     ) {
-        let cells = &self.keyed.cells;
-        let mut looks: smallvec::SmallVec<[(Look, usize); LOOK_AHEAD]> = entries
-            .map(|(rule, entry)| {
-                let space = plan.info[rule].space;
-                (Look { hash: hash_of(entry.key), space, id: None }, rule)
-            })
-            .collect();
+        let looks = keys.map(|(hash, space, rules)| (Look { hash, space, id: None }, rules));
+        let mut looks: SmallVec<[(Look, &[usize]); LOOK_AHEAD]> = looks.collect();
         for (look, _) in &mut looks {
-            look.find(cells);
+            look.find(self);
         }
         for (look, _) in &looks {
-            look.touch_row(cells);
+            look.touch_row(self);
         }
-        for (look, rule) in &looks {
-            look.touch_cell(cells, plan, *rule);
+        for (look, rules) in &looks {
+            rules.iter().for_each(|rule| look.touch_cell(self, plan, *rule));
         }
-        for (look, rule) in &looks {
-            look.touch_window(cells, plan, *rule);
+        for (look, rules) in &looks {
+            rules.iter().for_each(|rule| look.touch_window(self, plan, *rule));
         }
     }
 }

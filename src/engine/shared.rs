@@ -9,7 +9,7 @@ use crate::engine::inputs::Told;
 use crate::engine::keyed::{At, Contribution, Ctx};
 use crate::engine::partial::{Batch, Entry, EntryMark, Mark};
 use crate::engine::plan::{Form, Plan};
-use crate::engine::space::Key;
+use crate::engine::space::{Key, hash_of};
 use crate::engine::state::{Output, State};
 use crate::engine::view::span;
 use crate::engine::{LOOK_AHEAD, Origin};
@@ -52,11 +52,13 @@ impl State {
         let mut rest = Vec::with_capacity(batch.entries.len());
         for (at, entry) in batch.entries.iter().enumerate() {
             let Some(rule) = named(plan, batch, entry) else { continue };
+            let hash = hash_of(entry.key);
             if closes(plan, rule, entry, watermark) {
                 let mark = mark_of((place, offset, at), entry, &from);
-                self.merge(plan, rule, entry, &mark, before.unwrap_or(i64::MIN), out);
+                let before = before.unwrap_or(i64::MIN);
+                self.merge(plan, rule, (entry, hash), &mark, before, out);
             } else {
-                rest.push((rule, at));
+                rest.push((rule, at, hash));
             }
         }
         let mover = batch.mover;
@@ -83,16 +85,19 @@ impl State {
         }
         let now = watermark.unwrap_or(i64::MIN);
         for some in rest.chunks(LOOK_AHEAD) {
-            self.look_at_entries(plan, some.iter().map(|(rule, at)| (*rule, &batch.entries[*at])));
-            for (rule, at) in some {
+            let keys = some
+                .iter()
+                .map(|(rule, _, hash)| (*hash, plan.info[*rule].space, std::slice::from_ref(rule)));
+            self.keyed.cells.look_at(plan, keys);
+            for (rule, at, hash) in some {
                 let entry = &batch.entries[*at];
                 let mark = mark_of((place, offset, *at), entry, &from);
-                self.merge(plan, *rule, entry, &mark, now, out);
+                self.merge(plan, *rule, (entry, *hash), &mark, now, out);
             }
         }
         if watermark.is_some() && (moved || !batch.entries.is_empty()) {
             let seen = self.seen_by_silence(plan, batch);
-            let last = rest.last().map(|(_, at)| (*at, &batch.entries[*at]));
+            let last = rest.last().map(|(_, at, _)| (*at, &batch.entries[*at]));
             let last = last.map(|(at, entry)| mark_of((place, offset, at), entry, &from));
             let mark = last.filter(|_| !moved).unwrap_or(mark);
             let mut ctx =
@@ -105,7 +110,7 @@ impl State {
         &mut self,
         plan: &Plan,
         rule: usize,
-        entry: &Entry<'_>,
+        (entry, hash): (&Entry<'_>, u64),
         at: &At<'_>,
         watermark: i64,
         out: &mut Output,
@@ -117,7 +122,7 @@ impl State {
         let what =
             Contribution { ts: entry.ts, of: &entry.of, to: &entry.to, reversal: entry.reversal };
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        self.keyed.observe(rule, &mut Key::new(entry.key), &what, at, &mut ctx);
+        self.keyed.observe(rule, &mut Key::hashed(entry.key, hash), &what, at, &mut ctx);
     }
 
     /// The topic and partition of a batch, as triggers name them.

@@ -111,8 +111,6 @@ impl SideReader {
         // The client wants a name before it lets partitions be assigned; no group is joined.
         config.set("group.id", &settings.group).set("isolation.level", "read_committed");
         fetching(&mut config);
-        // A restore waits so long for the news that there is no more.
-        config.set("fetch.wait.max.ms", "50");
         let consumer: BaseConsumer<Ears> =
             BaseConsumer::from_config_and_context(&config, Ears::default()).map_err(made)?;
         let queue = PrivateQueue::new(consumer.client().native_ptr());
