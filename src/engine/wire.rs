@@ -1,12 +1,12 @@
 //! The codec of partial aggregates: a head, a table of the rules that occur, and entries whose
 //! numbers are told relative to the first one's.
 //!
-//! Integers are LEB128 varints, signed ones zigzag-coded; texts and lists have their length in
-//! front. Its own codec and not a library's, because a fifth of the detector's instructions went
-//! into a general one.
+//! Its own codec and not a library's, because a fifth of the detector's instructions went into a
+//! general one.
 
 use std::borrow::Cow;
 
+use crate::engine::bytes::{Rest, put, put_signed, put_text};
 use crate::engine::partial::{Batch, Entry, EntryMark};
 use crate::engine::tally::{Added, PACKED, Values, pack};
 
@@ -163,54 +163,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What has not been read yet.
-struct Rest<'a>(&'a [u8]);
-
 impl<'a> Rest<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let first = self.byte()?;
-        if first < 0x80 {
-            return Some(u64::from(first));
-        }
-        let mut number = u64::from(first & 0x7f);
-        for shift in (7..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn signed(&mut self) -> Option<i64> {
-        let number = self.number()?;
-        Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
-    }
-
-    fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (first, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let len = usize::try_from(self.number()?).ok()?;
-        std::str::from_utf8(self.bytes(len)?).ok()
-    }
-
-    /// The bytes of a list of items of one size.
-    fn list(&mut self, size: usize) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.number()?).ok()?;
-        self.bytes(len.checked_mul(size)?)
-    }
-
     fn added(&mut self) -> Option<Added<'a>> {
         let flags = self.byte()?;
         let mut added = Added::default();
@@ -247,24 +200,6 @@ impl<'a> Rest<'a> {
             to: if flags & HAS_TO != 0 { self.added()? } else { Added::default() },
         })
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn put_signed(bytes: &mut Vec<u8>, number: i64) {
-    put(bytes, ((number << 1) ^ (number >> 63)).cast_unsigned());
-}
-
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    put(bytes, text.len() as u64);
-    bytes.extend_from_slice(text.as_bytes());
 }
 
 fn put_added(bytes: &mut Vec<u8>, added: &Added<'_>) {
