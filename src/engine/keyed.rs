@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::act::{Desk, Finding, Firing, Ledger, Seed};
+use crate::engine::act::{Desk, Finding, Firing, Seed};
 use crate::engine::cell::{Body, Cell, PeriodCell, Sum};
 use crate::engine::firing::{Cooldown, Cooldowns, Measured, Verdict, evaluate};
+use crate::engine::ledger::Ledger;
 use crate::engine::plan::Form;
 use crate::engine::space::Key;
 use crate::engine::table::Cells;

@@ -24,6 +24,7 @@ pub(crate) mod inputs;
 pub(crate) mod intervene;
 pub mod io;
 pub(crate) mod keyed;
+pub(crate) mod ledger;
 pub(crate) mod outbox;
 pub(crate) mod partial;
 pub(crate) mod plan;
