@@ -7,13 +7,13 @@ use crate::rule::{Baseline, Method};
 /// The closed windows of one key, as far as its method remembers them.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
-    mean: f64,
-    var: f64,
+    pub(super) mean: f64,
+    pub(super) var: f64,
     /// The last `history` values; none for `ewma`.
     #[expect(clippy::box_collection, reason = "most series are of users and have none")]
-    values: Option<Box<VecDeque<f64>>>,
+    pub(super) values: Option<Box<VecDeque<f64>>>,
     /// Closed windows so far; for `mean` and `robust` at most `history`.
-    windows: u32,
+    pub(super) windows: u32,
 }
 
 impl Series {

@@ -75,7 +75,7 @@ pub(crate) struct CalendarCell {
 #[derive(Debug, Clone)]
 pub(crate) struct PeriodCell {
     pub(crate) start: i64,
-    seconds: u32,
+    pub(super) seconds: u32,
     pub(crate) fired: Fired,
     pub(crate) of: Sum,
 }

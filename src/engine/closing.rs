@@ -62,6 +62,7 @@ impl Keyed {
     fn close_score(&mut self, rule: usize, id: u32, end: i64, at: &At<'_>, ctx: &mut Ctx<'_>) {
         let plan = ctx.plan;
         let Check::ZScore(check) = &plan.rule(rule).check else { return };
+        self.keep_id(rule, id, plan);
         let space = &self.cells.spaces[plan.info[rule].space];
         let place = space.place(id, plan.info[rule].column);
         let Some(cell) = self.cells.tables[rule].get_mut(place) else { return };
@@ -111,6 +112,7 @@ impl Keyed {
         let view = View::of(&plan.rule(rule).check);
         let Some(levels) = view.levels else { return };
         let span = crate::engine::view::span(plan, view.window, end - 1);
+        self.keep_id(rule, id, plan);
         let Some(cell) = self.cells.at(rule, id, plan) else { return };
         let Body::Calendar(body) = &mut cell.body else { return };
         let period = body.periods.iter().find(|period| period.start == span.start);
@@ -162,6 +164,7 @@ impl Keyed {
             keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
             for id in keys {
                 let now = ctx.watermark;
+                self.keep_id(rule, id, plan);
                 let Some(cell) = self.cells.at(rule, id, plan) else { continue };
                 let Cell { fired, body: Body::Rolling(body), .. } = cell else { continue };
                 let first = body.more.as_ref().map_or(body.t, |more| more.first);

@@ -28,7 +28,24 @@ pub(crate) struct Dedup {
     gone: u32,
     /// (expiry, how many of the queue's next ids share it)
     expiries: VecDeque<(i64, u32)>,
+    capture: Option<Box<Capture>>,
 }
+
+/// A snapshot under way: how far it has come. Ids leave at the front and are said from the front,
+/// so that those which are about to leave need only be said before.
+#[derive(Debug, Clone, Default)]
+struct Capture {
+    /// Ids still to say.
+    left: usize,
+    /// The next one's place in the queue, its run in the expiries, and its place in there.
+    at: usize,
+    run: usize,
+    within: u32,
+    saved: VecDeque<(i64, Vec<u128>)>,
+}
+
+/// Ids said at a time.
+const SAY_MAX: usize = 4096;
 
 /// Per slot the place of an id, counted from the first id ever, modulo 2^32, and a part of its
 /// hash that did not choose the bucket. A place that the queue does not hold means free.
@@ -94,6 +111,7 @@ impl Dedup {
             if expiry >= watermark {
                 break;
             }
+            self.keep_first(count);
             self.expiries.pop_front();
             for _ in 0..count {
                 let Some(id) = self.queue.pop_front() else { break };
@@ -112,6 +130,42 @@ impl Dedup {
 
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Fixes what a snapshot will tell.
+    pub(crate) fn begin(&mut self) {
+        self.capture = Some(Box::new(Capture { left: self.queue.len(), ..Capture::default() }));
+    }
+
+    pub(crate) fn abandon(&mut self) {
+        self.capture = None;
+    }
+
+    /// Tells `tell` of the next ids in order of arrival, some that expire together; false when
+    /// that was all.
+    pub(crate) fn say(&mut self, tell: &mut dyn FnMut(i64, &[u128])) -> bool {
+        let Some(capture) = &mut self.capture else { return false };
+        let some = match capture.saved.pop_front() {
+            Some(some) => Some(some),
+            None => capture.some(&self.queue, &self.expiries, SAY_MAX),
+        };
+        some.is_some_and(|(expiry, ids)| {
+            tell(expiry, &ids);
+            true
+        })
+    }
+
+    /// The first run is about to leave.
+    fn keep_first(&mut self, count: u32) {
+        let Some(capture) = &mut self.capture else { return };
+        while capture.run == 0
+            && let Some(some) = capture.some(&self.queue, &self.expiries, usize::MAX)
+        {
+            capture.saved.push_back(some);
+        }
+        // Its end was reached, or what was to be said lay before it.
+        capture.run = capture.run.saturating_sub(1);
+        capture.at = capture.at.saturating_sub(count as usize);
     }
 
     /// Bytes on the heap.
@@ -148,6 +202,33 @@ impl Dedup {
             };
             self.overflow.insert_unique(low(*id), place, hash);
         }
+    }
+}
+
+impl Capture {
+    /// The next ids of one run, at most so many.
+    fn some(
+        &mut self,
+        queue: &VecDeque<u128>,
+        expiries: &VecDeque<(i64, u32)>,
+        most: usize,
+    ) -> Option<(i64, Vec<u128>)> {
+        if self.left == 0 {
+            return None;
+        }
+        let (expiry, count) = *expiries.get(self.run)?;
+        let some = ((count - self.within) as usize).min(self.left).min(most);
+        if some == 0 {
+            return None;
+        }
+        let ids = queue.range(self.at..self.at + some).copied().collect();
+        self.at += some;
+        self.left -= some;
+        self.within += number(some);
+        if self.within == count && self.left > 0 {
+            (self.run, self.within) = (self.run + 1, 0);
+        }
+        Some((expiry, ids))
     }
 }
 

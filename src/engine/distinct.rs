@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 const EXACT_MAX: usize = 1024;
 const REGISTER_BITS: u32 = 12;
-const REGISTERS: usize = 1 << REGISTER_BITS;
+pub(super) const REGISTERS: usize = 1 << REGISTER_BITS;
 /// Bits of a hash left for the rank.
 const RANK_BITS: u32 = 64 - REGISTER_BITS;
 
@@ -23,11 +23,11 @@ pub(crate) enum Distinct {
 
 /// Few values, sorted by hash: (hash, latest event time).
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Exact(SmallVec<[(u64, i64); 1]>);
+pub(crate) struct Exact(pub(super) SmallVec<[(u64, i64); 1]>);
 
 /// Per register (event time, rank), times falling and ranks rising.
 #[derive(Debug, Clone)]
-pub(crate) struct Sketch(Vec<Vec<(i64, u8)>>);
+pub(crate) struct Sketch(pub(super) Vec<Vec<(i64, u8)>>);
 
 impl Default for Distinct {
     fn default() -> Self {

@@ -39,6 +39,15 @@ impl ListEdits {
         self.lists.entry(list.to_owned()).or_default().insert(value.to_owned(), edit);
     }
 
+    /// Every edit: list, value and what was done, in an order of its own.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str, Edit)> {
+        self.lists.iter().flat_map(|(list, values)| {
+            let mut values: Vec<_> = values.iter().collect();
+            values.sort_unstable_by_key(|(value, _)| *value);
+            values.into_iter().map(|(value, edit)| (list.as_str(), value.as_str(), *edit))
+        })
+    }
+
     /// Whether the edits decide about a value at an instant; `None` leaves it to the file.
     pub(crate) fn verdict(&self, list: &str, value: &str, at: EventTime) -> Option<bool> {
         match self.lists.get(list)?.get(value)? {

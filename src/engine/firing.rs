@@ -1,6 +1,6 @@
 //! When a rule fires: edges, levels, re-arming and cooldown (R9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::rule::{Levels, Number, Side};
 
@@ -8,7 +8,7 @@ use crate::rule::{Levels, Number, Side};
 pub(crate) type Fired = u32;
 
 /// Event time of the last firing that was not suppressed, per level.
-type LastFired = smallvec::SmallVec<[i64; 1]>;
+pub(super) type LastFired = smallvec::SmallVec<[i64; 1]>;
 
 /// The last firings of rules with a cooldown, by key. Apart from the cells, because few keys
 /// ever fire.
@@ -21,6 +21,29 @@ impl Cooldowns {
     /// Event time of the latest firing of a rule and key.
     pub(crate) fn latest(&self, rule: usize, key: u32) -> Option<i64> {
         self.last.get(&(rule, key))?.iter().copied().max()
+    }
+
+    /// Event time of the last firing of each level; none where no level has fired.
+    pub(super) fn of(&self, rule: usize, key: u32) -> &[i64] {
+        self.last.get(&(rule, key)).map_or(&[], |last| last.as_slice())
+    }
+
+    pub(super) fn put(&mut self, rule: usize, key: u32, last: LastFired) {
+        if !last.is_empty() {
+            self.last.insert((rule, key), last);
+        }
+    }
+
+    /// Rules with a firing to remember.
+    pub(super) fn rules(&self) -> BTreeSet<usize> {
+        let mut rules = BTreeSet::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let first = self.last.range((from, 0)..).next();
+            next = first.map(|((rule, _), _)| rule + 1);
+            rules.extend(first.map(|((rule, _), _)| *rule));
+        }
+        rules
     }
 
     pub(crate) fn forget(&mut self, rule: usize, key: u32) {

@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 /// Samples of the greatest watermark kept over `idle_after`.
 const SAMPLES: i64 = 60;
 
 /// What one record of the partials topic says of its input partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
     pub(crate) watermark: Option<i64>,
     /// Read to its end, and no input for a while.
@@ -18,7 +20,7 @@ pub(crate) struct Told {
 }
 
 /// Every input partition, as far as it has spoken.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inputs {
     told: BTreeMap<i32, Told>,
     /// How many input partitions there are.

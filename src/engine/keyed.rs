@@ -9,7 +9,7 @@ use crate::engine::firing::{Cooldown, Cooldowns, Measured, Verdict, evaluate};
 use crate::engine::ledger::Ledger;
 use crate::engine::plan::Form;
 use crate::engine::space::Key;
-use crate::engine::table::Cells;
+use crate::engine::table::{Cells, has_gone};
 use crate::engine::tally::Added;
 use crate::engine::view::{View, rolling_span, span, window_span};
 use crate::engine::{Counts, Effect, Plan, Trigger, WindowSpan};
@@ -116,6 +116,7 @@ impl Keyed {
         at: &At<'_>,
         ctx: &mut Ctx<'_>,
     ) {
+        self.keep(rule, key, ctx.plan);
         if what.reversal && self.cells.find(rule, key, ctx.plan).is_none() {
             return;
         }
@@ -291,6 +292,7 @@ impl Keyed {
     }
 
     pub(crate) fn forget(&mut self, rule: usize, key: u32, plan: &Plan) {
+        self.keep_id(rule, key, plan);
         let info = &plan.info[rule];
         let place = self.cells.spaces[info.space].take(key, info.column);
         self.cells.tables[rule].remove(place);
@@ -311,7 +313,7 @@ impl Keyed {
                 let last = self.cooldowns.latest(place, key);
                 let Some(cell) = self.cells.at(place, key, plan) else { continue };
                 let until = keep_until(cell, last, plan, place);
-                if until <= watermark {
+                if has_gone(until, watermark) {
                     self.forget(place, key, plan);
                 } else {
                     self.cells.wait(until, rule, key);
@@ -328,7 +330,7 @@ impl Keyed {
 }
 
 /// The watermark at which a cell no longer matters.
-fn keep_until(cell: &Cell, last: Option<i64>, plan: &Plan, rule: usize) -> i64 {
+pub(crate) fn keep_until(cell: &Cell, last: Option<i64>, plan: &Plan, rule: usize) -> i64 {
     let lateness = plan.settings.allowed_lateness_ms;
     let body = match &cell.body {
         Body::Match => i64::MIN,

@@ -1,7 +1,9 @@
 //! Holds and budgets: what firings leave behind (D2, R15).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::engine::intervene::FREEZE;
@@ -16,12 +18,23 @@ pub(crate) struct Ledger {
     ends: BTreeMap<i64, Vec<String>>,
     /// By rule name; the shared one under the empty name.
     budgets: BTreeMap<String, Spent>,
+    capture: Option<Box<Capture>>,
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Spent {
+    pub(crate) freezes: VecDeque<i64>,
+    pub(crate) exhausted: bool,
+}
+
+/// A snapshot under way.
 #[derive(Debug, Clone, Default)]
-struct Spent {
-    freezes: VecDeque<i64>,
-    exhausted: bool,
+struct Capture {
+    /// Accounts up to this one are said.
+    last: Option<String>,
+    /// Beyond it those that have changed, and how they were.
+    changed: BTreeSet<String>,
+    saved: Vec<Account>,
 }
 
 impl Ledger {
@@ -37,11 +50,21 @@ impl Ledger {
     /// Lets go of holds whose end the watermark has reached.
     pub(crate) fn expire(&mut self, watermark: i64, effects: &mut Vec<Effect>) {
         while let Some(entry) = self.ends.first_entry() {
-            if *entry.key() > watermark {
+            let end = *entry.key();
+            if end > watermark {
                 break;
             }
-            for key in entry.remove() {
+            // In an order that does not depend on that of the holds.
+            let mut keys = entry.remove();
+            keys.sort_unstable();
+            for key in keys {
+                self.keep(&key);
                 let Some(account) = self.accounts.get_mut(&key) else { continue };
+                let ends = |hold: &Hold| hold.until.is_some_and(|until| until.0 == end);
+                if !account.holds.iter().any(ends) {
+                    // The hold has been lifted or replaced.
+                    continue;
+                }
                 let before = account.holds.len();
                 account.holds.retain(|hold| hold.until.is_none_or(|until| until.0 > watermark));
                 if account.holds.len() != before {
@@ -66,6 +89,7 @@ impl Ledger {
         effects: &mut Vec<Effect>,
     ) {
         let key = account_key(target);
+        self.keep(&key);
         if let Some(until) = hold.until {
             self.ends.entry(until.0).or_default().push(key.clone());
         }
@@ -80,7 +104,9 @@ impl Ledger {
 
     /// Takes a target's automatic holds, or those of one rule (R16).
     pub(crate) fn lift(&mut self, target: &Map<String, Value>, rule: Option<&str>) -> Vec<Hold> {
-        let Some(account) = self.accounts.get_mut(&account_key(target)) else { return Vec::new() };
+        let key = account_key(target);
+        self.keep(&key);
+        let Some(account) = self.accounts.get_mut(&key) else { return Vec::new() };
         let (lifted, kept) = std::mem::take(&mut account.holds)
             .into_iter()
             .partition(|hold| hold.rule != FREEZE && rule.is_none_or(|rule| hold.rule == rule));
@@ -101,6 +127,7 @@ impl Ledger {
             None => self.accounts.keys().cloned().collect(),
         };
         for key in keys {
+            self.keep(&key);
             let Some(account) = self.accounts.get_mut(&key) else { continue };
             let before = account.holds.len();
             for hold in account.holds.iter().filter(|hold| wanted(hold)) {
@@ -133,6 +160,67 @@ impl Ledger {
             // Kept in order of event time, so that the oldest leaves first.
             let at = spent.freezes.partition_point(|other| *other <= ts);
             spent.freezes.insert(at, ts);
+        }
+    }
+
+    /// What is spent of budgets, by name of the rule.
+    pub(crate) fn budgets(&self) -> &BTreeMap<String, Spent> {
+        &self.budgets
+    }
+
+    pub(crate) fn restore_budget(&mut self, rule: String, spent: Spent) {
+        self.budgets.insert(rule, spent);
+    }
+
+    /// An account as a snapshot tells it.
+    pub(crate) fn restore(&mut self, account: Account) {
+        let key = account_key(&account.target);
+        for until in account.holds.iter().filter_map(|hold| hold.until) {
+            self.ends.entry(until.0).or_default().push(key.clone());
+        }
+        self.accounts.insert(key, account);
+    }
+
+    /// Fixes what a snapshot will tell.
+    pub(crate) fn begin(&mut self) {
+        self.capture = Some(Box::default());
+    }
+
+    pub(crate) fn abandon(&mut self) {
+        self.capture = None;
+    }
+
+    /// The next account as it was.
+    pub(crate) fn say(&mut self) -> Option<Account> {
+        let capture = self.capture.as_mut()?;
+        if let Some(account) = capture.saved.pop() {
+            return Some(account);
+        }
+        let from = capture.last.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.accounts.range::<String, _>((from.clone(), Bound::Unbounded));
+        let next = next.into_iter().find(|(key, _)| !capture.changed.contains(*key));
+        match (next, from) {
+            (Some((key, account)), _) => {
+                capture.last = Some(key.clone());
+                Some(account.clone())
+            }
+            (None, Bound::Excluded(last)) => {
+                capture.last = Some(last);
+                None
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// An account is about to change.
+    fn keep(&mut self, key: &str) {
+        let Some(capture) = &mut self.capture else { return };
+        let said = capture.last.as_deref().is_some_and(|last| key <= last);
+        if !said
+            && capture.changed.insert(key.to_owned())
+            && let Some(account) = self.accounts.get(key)
+        {
+            capture.saved.push(account.clone());
         }
     }
 }

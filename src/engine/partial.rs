@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::Origin;
 use crate::engine::inputs::Told;
 use crate::engine::outbox::Pending;
@@ -15,7 +17,7 @@ use crate::event::EventTime;
 const RECORD_MAX: usize = 256 << 10;
 
 /// The event that moved a watermark.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     pub(crate) id: String,
     pub(crate) ts: i64,

@@ -121,7 +121,7 @@ impl KeyForm {
 }
 
 /// How a rule's counters work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Form {
     Match,
     /// Calendar window, evaluated at each event.

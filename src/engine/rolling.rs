@@ -36,10 +36,10 @@ pub(crate) enum Rolling {
 /// A crowded window with the sum of its entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Many {
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     total: i128,
     /// No two entries side by side could be merged, as far as T had come.
-    merged: bool,
+    pub(super) merged: bool,
 }
 
 impl Default for Rolling {
@@ -128,6 +128,11 @@ impl Rolling {
 }
 
 impl Many {
+    /// A window with these entries, in order of event time.
+    pub(super) fn of(entries: Vec<Entry>, merged: bool) -> Many {
+        Many { total: total(&entries), entries, merged }
+    }
+
     fn insert(&mut self, entry: Entry, join: Join, step_ms: i64, t: i64) -> bool {
         let at = place(&self.entries, entry.ts);
         self.entries.insert(at, entry);

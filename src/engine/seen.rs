@@ -2,19 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashMap as Map;
+use hashbrown::HashTable;
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use crate::engine::slab::Slab;
+use crate::engine::snapshot::Marks;
 
 /// Values remembered for one user and field; the one seen longest ago makes room.
 const VALUES_MAX: usize = 1024;
 
+/// Hash of a value, and the latest event time that it came with.
+pub(crate) type Value = (u64, i64);
+
 /// The values of one field, per user.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
-    users: Map<u128, SmallVec<[(u64, i64); 2]>, Xxh3DefaultBuilder>,
-    /// Users by the hour in which they may be forgotten.
-    expiry: BTreeMap<i64, Vec<u128>>,
+    index: HashTable<u32>,
+    users: Slab<Shown>,
+    free: Vec<u32>,
+    /// Places of users by the hour in which they may be forgotten.
+    expiry: BTreeMap<i64, Vec<u32>>,
+    capture: Option<Box<Capture>>,
+}
+
+/// What one user has shown; a free place has no values.
+#[derive(Debug, Clone)]
+struct Shown {
+    user: u128,
+    values: SmallVec<[Value; 2]>,
+}
+
+/// A snapshot under way.
+#[derive(Debug, Clone)]
+struct Capture {
+    marks: Marks,
+    /// What was last seen before this matters no more.
+    horizon: i64,
+    /// Users that have changed, as they were.
+    saved: Vec<(u128, SmallVec<[Value; 2]>)>,
 }
 
 const HOUR_MS: i64 = 3_600_000;
@@ -22,11 +48,11 @@ const HOUR_MS: i64 = 3_600_000;
 impl Seen {
     /// R5: not this value within `within_ms` before `ts`, but another one.
     pub(crate) fn is_new(&self, user: &str, value: &str, ts: i64, within_ms: i64) -> bool {
-        let Some(values) = self.users.get(&xxh3_128(user.as_bytes())) else { return false };
+        let Some(at) = self.place(xxh3_128(user.as_bytes())) else { return false };
         let hash = xxh3_64(value.as_bytes());
         let since = ts.saturating_sub(within_ms);
         let mut other = false;
-        for (seen, last) in values {
+        for (seen, last) in &self.users[at as usize].values {
             if *last >= since {
                 if *seen == hash {
                     return false;
@@ -40,19 +66,22 @@ impl Seen {
     /// Records an accepted event's value. Returns false when another value had to make room.
     pub(crate) fn record(&mut self, user: &str, value: &str, ts: i64, keep_ms: i64) -> bool {
         let user = xxh3_128(user.as_bytes());
-        let hash = xxh3_64(value.as_bytes());
-        let expiry = &mut self.expiry;
-        let values = self.users.entry(user).or_insert_with(|| {
-            let hour = ts.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1;
-            expiry.entry(hour).or_default().push(user);
-            SmallVec::new()
+        let at = self.place(user).unwrap_or_else(|| {
+            let at = self.make(user);
+            self.wait(at, ts.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1);
+            at
         });
+        self.keep(at);
+        let values = &mut self.users[at as usize].values;
+        let hash = xxh3_64(value.as_bytes());
         if let Some((_, last)) = values.iter_mut().find(|(seen, _)| *seen == hash) {
             *last = (*last).max(ts);
             return true;
         }
         let full = values.len() >= VALUES_MAX;
-        if full && let Some(oldest) = (0..values.len()).min_by_key(|at| values[*at].1) {
+        if full
+            && let Some(oldest) = (0..values.len()).min_by_key(|at| (values[*at].1, values[*at].0))
+        {
             values.swap_remove(oldest);
         }
         values.push((hash, ts));
@@ -66,32 +95,121 @@ impl Seen {
             if entry.key().saturating_mul(HOUR_MS) > now {
                 break;
             }
-            for user in entry.remove() {
-                let Some(values) = self.users.get_mut(&user) else { continue };
-                values.retain(|(_, last)| *last >= horizon);
-                match values.iter().map(|(_, last)| *last).max() {
-                    None => {
-                        self.users.remove(&user);
-                    }
-                    Some(last) => {
-                        let hour = last.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1;
-                        let hour = hour.max(now.div_euclid(HOUR_MS) + 1);
-                        self.expiry.entry(hour).or_default().push(user);
-                    }
+            for at in entry.remove() {
+                self.keep(at);
+                let shown = &mut self.users[at as usize];
+                shown.values.retain(|(_, last)| *last >= horizon);
+                if let Some(last) = shown.values.iter().map(|(_, last)| *last).max() {
+                    let hour = last.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1;
+                    self.wait(at, hour.max(now.div_euclid(HOUR_MS) + 1));
+                    continue;
                 }
+                if let Ok(found) = self.index.find_entry(low(shown.user), |other| *other == at) {
+                    found.remove();
+                }
+                self.free.push(at);
             }
         }
     }
 
+    /// A user as a snapshot tells it.
+    pub(crate) fn restore(&mut self, user: u128, values: SmallVec<[Value; 2]>, keep_ms: i64) {
+        let last = values.iter().map(|(_, last)| *last).max();
+        let (Some(last), None) = (last, self.place(user)) else { return };
+        let at = self.make(user);
+        self.users[at as usize].values = values;
+        self.wait(at, last.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1);
+    }
+
+    pub(crate) fn reserve(&mut self, users: usize) {
+        let all = &self.users;
+        self.index.reserve(users, |at| low(all[*at as usize].user));
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.users.len()
+        self.index.len()
     }
 
     /// Bytes on the heap, without the values of users who showed more than two.
     pub(crate) fn bytes(&self) -> usize {
-        let waiting: usize = self.expiry.values().map(|users| users.capacity() * 16).sum();
-        self.users.allocation_size() + waiting
+        let waiting: usize = self.expiry.values().map(|users| users.capacity() * 4).sum();
+        let free = self.free.capacity() * 4;
+        self.index.allocation_size() + self.users.bytes() + waiting + free
     }
+
+    fn place(&self, user: u128) -> Option<u32> {
+        let same = |at: &u32| self.users[*at as usize].user == user;
+        self.index.find(low(user), same).copied()
+    }
+
+    /// A place for a user who has none.
+    fn make(&mut self, user: u128) -> u32 {
+        let shown = Shown { user, values: SmallVec::new() };
+        let at = if let Some(at) = self.free.pop() {
+            self.keep(at);
+            self.users[at as usize] = shown;
+            at
+        } else {
+            u32::try_from(self.users.push(shown)).unwrap_or(u32::MAX)
+        };
+        let all = &self.users;
+        self.index.insert_unique(low(user), at, |at| low(all[*at as usize].user));
+        at
+    }
+
+    fn wait(&mut self, at: u32, hour: i64) {
+        self.expiry.entry(hour).or_default().push(at);
+    }
+
+    /// Fixes what a snapshot will tell.
+    pub(crate) fn begin(&mut self, horizon: i64) {
+        let marks = Marks::new(self.users.len());
+        self.capture = Some(Box::new(Capture { marks, horizon, saved: Vec::new() }));
+    }
+
+    pub(crate) fn abandon(&mut self) {
+        self.capture = None;
+    }
+
+    /// Tells `tell` of the next user as it was, with what still matters of its values; false when
+    /// that was all.
+    pub(crate) fn say(&mut self, tell: &mut dyn FnMut(u128, &[Value])) -> bool {
+        let Some(capture) = &mut self.capture else { return false };
+        let horizon = capture.horizon;
+        let mut matters = |user, values: &[Value]| {
+            let mut values: SmallVec<[Value; 2]> =
+                values.iter().filter(|(_, last)| *last >= horizon).copied().collect();
+            values.sort_unstable();
+            if !values.is_empty() {
+                tell(user, &values);
+            }
+        };
+        if let Some((user, values)) = capture.saved.pop() {
+            matters(user, &values);
+            return true;
+        }
+        if let Some(at) = capture.marks.advance() {
+            let shown = &self.users[at];
+            matters(shown.user, &shown.values);
+            return true;
+        }
+        false
+    }
+
+    /// A user is about to change.
+    fn keep(&mut self, at: u32) {
+        if let Some(capture) = &mut self.capture
+            && capture.marks.take(at as usize)
+        {
+            let shown = &self.users[at as usize];
+            capture.saved.push((shown.user, shown.values.clone()));
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half of a hash is a hash")]
+fn low(user: u128) -> u64 {
+    user as u64
 }
 
 #[cfg(test)]

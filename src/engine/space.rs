@@ -155,6 +155,25 @@ impl Space {
         }
     }
 
+    /// A key without a cell: made just now.
+    pub(crate) fn is_unused(&self, id: u32) -> bool {
+        self.rows.get(id as usize).is_some_and(|row| row.cells == 0)
+    }
+
+    /// How many cells a key has.
+    pub(crate) fn cells(&self, id: u32) -> u32 {
+        self.rows.get(id as usize).map_or(0, |row| row.cells)
+    }
+
+    /// Ids below this one are of keys, or free.
+    pub(crate) fn ids(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn reserve(&mut self, keys: usize) {
+        self.index.reserve(keys, |(hash, _)| spread(*hash));
+    }
+
     /// Notes a key's new cell, which holds the key.
     pub(crate) fn put(&mut self, id: u32, n: usize, place: u32) {
         *self.place_mut(id, n) = place;

@@ -13,6 +13,7 @@ use crate::engine::keyed::{At, Ctx, Keyed};
 use crate::engine::partial::{Mark, PartialsOutbox};
 use crate::engine::plan::Plan;
 use crate::engine::seen::Seen;
+use crate::engine::snapshot::Point;
 use crate::engine::space::field_of;
 use crate::engine::turn::{Composed, Keys, Known, Turn, compose};
 use crate::engine::{Counts, Effect, Input, Origin, Outcome};
@@ -31,11 +32,13 @@ pub struct State {
     /// The event that moved the watermark last, and its log (partials topic only).
     pub(crate) mover: Option<(Origin, Mark)>,
     pub(crate) dedup: Dedup,
-    seen: Vec<Seen>,
+    pub(crate) seen: Vec<Seen>,
     /// What people did to lists.
     pub(crate) edits: ListEdits,
     /// The plan's that tables have been made for.
     shape: Option<u64>,
+    /// The snapshot under way; no part of the state.
+    pub(crate) snapshot: Option<Point>,
     /// What is known of the next events; no part of the state.
     pub(crate) foreseen: VecDeque<Foreseen>,
     /// Composite keys of the event at hand, by key form; no part of the state.
@@ -55,6 +58,7 @@ impl State {
             seen: Vec::new(),
             edits: ListEdits::default(),
             shape: None,
+            snapshot: None,
             foreseen: VecDeque::new(),
             composed: Vec::new(),
             text: String::new(),
@@ -164,6 +168,7 @@ impl State {
         if self.shape == Some(plan.shape) {
             return;
         }
+        self.abandon_snapshot();
         self.shape = Some(plan.shape);
         self.keyed.cells.prepare(plan);
         if self.seen.len() != plan.new_fields.len() {
@@ -279,11 +284,10 @@ impl State {
 
     fn remember(&mut self, plan: &Plan, event: &Event<'_>, text: &mut String, out: &mut Output) {
         for (seen, (field, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
-            if let Some(value) = field_of(field, event, text) {
-                let keep = within_ms + plan.settings.allowed_lateness_ms;
-                if !seen.record(&event.user, value, event.ts.0, keep) {
-                    out.counts.values_dropped += 1;
-                }
+            if let Some(value) = field_of(field, event, text)
+                && !seen.record(&event.user, value, event.ts.0, *within_ms)
+            {
+                out.counts.values_dropped += 1;
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, CalendarCell, Cell, More, Roll, RollingCell, ZCell};
 use crate::engine::plan::Form;
 use crate::engine::slab::Slab;
+use crate::engine::snapshot::Capture;
 use crate::engine::space::{Key, Space};
 use crate::engine::view::View;
 use crate::rule::Check;
@@ -28,6 +29,8 @@ pub(crate) struct Cells {
     newest: (i64, Vec<(u32, u32)>),
     /// The earliest slot.
     first: Option<i64>,
+    /// A snapshot under way.
+    pub(crate) capture: Option<Box<Capture>>,
 }
 
 impl Cells {
@@ -80,11 +83,16 @@ impl Cells {
         let table = &mut self.tables[rule];
         let first = table.get_mut(place).is_none();
         if first {
+            if let Some(capture) = &mut self.capture
+                && space.is_unused(id)
+            {
+                capture.pass_over(info.space, id);
+            }
             let body = new_body(&plan.rule(rule).check, info.form, ts);
             place = table.insert(Cell { key: id, fired: 0, body });
             space.put(id, info.column, place);
             if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling) {
-                let slot = ts.div_euclid(SLOT_MS) + 1;
+                let slot = slot_of(ts);
                 if self.newest.0 != slot {
                     let (before, cells) = std::mem::replace(&mut self.newest, (slot, Vec::new()));
                     self.expiry.entry(before).or_default().extend(cells);
@@ -99,9 +107,28 @@ impl Cells {
         }
     }
 
+    /// A cell as a snapshot tells it; the id of its key. `None` where there is one already.
+    pub(crate) fn restore(
+        &mut self,
+        rule: usize,
+        key: &mut Key<'_>,
+        cell: Cell,
+        plan: &Plan,
+    ) -> Option<u32> {
+        let info = &plan.info[rule];
+        let space = &mut self.spaces[info.space];
+        let id = space.intern(key);
+        if self.tables[rule].get(space.place(id, info.column)).is_some() {
+            return None;
+        }
+        let place = self.tables[rule].insert(Cell { key: id, ..cell });
+        space.put(id, info.column, place);
+        Some(id)
+    }
+
     /// Looks at a cell again once the watermark has reached `until`.
     pub(crate) fn wait(&mut self, until: i64, rule: u32, key: u32) {
-        let slot = until.div_euclid(SLOT_MS) + 1;
+        let slot = slot_of(until);
         self.expiry.entry(slot).or_default().push((rule, key));
         self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
     }
@@ -200,6 +227,17 @@ fn new_body(check: &Check, form: Form, ts: i64) -> Body {
             empties: 0,
         })),
     }
+}
+
+/// The slot of a cell that is kept up to an instant.
+fn slot_of(until: i64) -> i64 {
+    until.div_euclid(SLOT_MS) + 1
+}
+
+/// A cell kept up to `until` goes when the watermark reaches the end of its slot, whenever it was
+/// last looked at.
+pub(crate) fn has_gone(until: i64, watermark: i64) -> bool {
+    slot_of(until).saturating_mul(SLOT_MS) <= watermark
 }
 
 /// A rule's place in 32 bits, for what is kept by the million.

@@ -24,4 +24,5 @@ mod scrape;
 mod secure;
 mod shipped;
 mod sim;
+mod snapshot;
 mod tidy;
