@@ -98,4 +98,5 @@ pub mod http;
 pub mod metrics;
 pub mod notify;
 pub mod service;
+pub mod snapshot;
 pub mod stream;

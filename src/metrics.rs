@@ -32,6 +32,10 @@ pub struct Metrics {
     pub watermark_seconds: GaugeVec,
     pub restore_seconds: Histogram,
     pub history_missing: IntGaugeVec,
+    pub snapshots: IntCounterVec,
+    pub snapshot_seconds: Histogram,
+    pub snapshot_bytes: IntGaugeVec,
+    pub snapshot_timestamp_seconds: GaugeVec,
     pub rules_reload_success: IntGauge,
     pub rules_info: IntGaugeVec,
     pub suppressed: IntCounter,
@@ -180,6 +184,28 @@ impl Metrics {
                 "1 where the log no longer held the beginning when state was restored from it.",
                 &per_log,
             )?,
+            snapshots: maker.counters(
+                "snapshots_total",
+                "Snapshots written, failed to be, restored from, and skipped for a fault.",
+                &["outcome"],
+            )?,
+            snapshot_seconds: maker.histogram(
+                "snapshot_seconds",
+                "From the instant that a snapshot is of to its being stored.",
+                &RESTORE_BUCKETS,
+            )?,
+            snapshot_bytes: maker.gauges(
+                "snapshot_bytes",
+                "Size of the partition's last snapshot as stored.",
+                &per_log,
+            )?,
+            snapshot_timestamp_seconds: maker.add(GaugeVec::new(
+                opts(
+                    "snapshot_timestamp_seconds",
+                    "When the partition's last snapshot was fixed, seconds since the epoch.",
+                ),
+                &per_log,
+            ))?,
             rules_reload_success: maker.gauge(
                 "rules_reload_success",
                 "1 when the last reading of rules and lists succeeded, 0 when it failed.",
@@ -229,6 +255,9 @@ impl Metrics {
         // A series that is born at 1 has no increase; these are watched by alerts.
         for outcome in ["committed", "aborted"] {
             metrics.transactions.with_label_values(&[outcome]);
+        }
+        for outcome in ["written", "failed", "restored", "skipped"] {
+            metrics.snapshots.with_label_values(&[outcome]);
         }
         for command in ["freeze", "unfreeze", "review", "deduct"] {
             metrics.commands.with_label_values(&[command]);

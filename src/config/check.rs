@@ -11,6 +11,8 @@ const TOPIC_BYTES_MAX: usize = 249;
 const WORKERS_MAX: usize = 1_024;
 /// A longer flush would outlast Kafka's patience with a transaction.
 const FLUSH_MAX: Duration = Duration::from_secs(10);
+/// Kinds of stores for snapshots.
+const STORES: [&str; 4] = ["file:", "s3://", "gs://", "az://"];
 /// Kafka's own bound on a request is below this.
 const RECORD_BYTES_MAX: usize = 100 * 1024 * 1024;
 
@@ -42,10 +44,14 @@ pub(super) fn faults(config: &Config, connects: bool) -> Vec<Fault> {
     let store = &config.state.snapshots;
     let is_store = |scheme: &str| store.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty());
     need(
-        is_store("file:") || is_store("s3://"),
+        store == "off" || STORES.into_iter().any(is_store),
         "state.snapshots",
-        "must be `file:FOLDER` or `s3://BUCKET/PREFIX`",
+        "must be `file:FOLDER`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, \
+         `az://CONTAINER/PREFIX` or `off`",
     );
+    let seconds = Duration::from_secs(1);
+    need(config.state.interval >= seconds, "state.interval", "must be at least 1s");
+    need(config.state.keep >= 1, "state.keep", "must be at least 1");
     need(!config.rules.as_os_str().is_empty(), "rules", "must name a file or a folder");
     let kafka = &config.kafka;
     need(

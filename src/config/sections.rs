@@ -243,16 +243,20 @@ impl Default for EngineConfig {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StateConfig {
-    /// `file:FOLDER` or `s3://BUCKET/PREFIX`.
+    /// `file:FOLDER`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or `off`.
     pub snapshots: String,
     #[serde(with = "span")]
     pub interval: Duration,
+    /// Snapshots kept of each partition.
+    pub keep: usize,
+    /// Whether to go on from a snapshot although the log has lost records that came after it.
+    pub accept_gap: bool,
 }
 
 impl Default for StateConfig {
     fn default() -> Self {
         let snapshots = "file:./data/snapshots".to_owned();
-        StateConfig { snapshots, interval: Duration::from_mins(5) }
+        StateConfig { snapshots, interval: Duration::from_mins(5), keep: 3, accept_gap: false }
     }
 }
 

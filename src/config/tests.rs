@@ -190,7 +190,9 @@ privacy: { reveal: false, reveal: true }
         "tidegate.yaml:11: notify.receivers.hook.webhook: `url` is missing".to_owned(),
         "tidegate.yaml:12: notify.routes.0.group_wait: `soon` is not a duration; try `10s`".to_owned(),
         "tidegate.yaml:12: notify.routes.0.too: unknown key (did you mean `to`?)".to_owned(),
-        "tidegate.yaml:13: state.snapshots: must be `file:FOLDER` or `s3://BUCKET/PREFIX`".to_owned(),
+        "tidegate.yaml:13: state.snapshots: must be `file:FOLDER`, `s3://BUCKET/PREFIX`, \
+         `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or `off`"
+            .to_owned(),
     ];
     let mut found = faults(&text, &[]);
     let line = |fault: &String| fault.split(':').nth(1).and_then(|line| line.parse::<u32>().ok());

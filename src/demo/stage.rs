@@ -117,6 +117,7 @@ impl Receivers {
         config.kafka.properties = BTreeMap::from([session]);
         config.engine.workers = 1;
         config.rules = rules;
+        config.state.snapshots = "off".into();
         config.http.listen = listen;
         config.notify = self.settings();
         config

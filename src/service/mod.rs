@@ -25,8 +25,11 @@ use crate::config::Config;
 use crate::http::{self, Admission, App, Readiness};
 use crate::metrics::Metrics;
 use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun, Secret};
+use crate::snapshot::{Objects, Shelf};
 use crate::stream::kafka::{TopicError, prepare};
-use crate::stream::{Clock, Fleet, PlanCell, RunnerSettings, SystemClock, WorkerView};
+use crate::stream::{
+    Clock, Fleet, PlanCell, RunnerSettings, SnapshotSettings, SystemClock, WorkerView,
+};
 
 use self::announce::Announcer;
 use self::status::Status;
@@ -296,7 +299,21 @@ fn runner(config: &Config, partitions: u32) -> Result<RunnerSettings, ServiceErr
         max_bytes: fold.max_bytes,
         start: worker_start(config),
         decoder: fold.decoder,
+        snapshots: snapshots(config)?,
     })
+}
+
+/// The store of snapshots, opened.
+fn snapshots(config: &Config) -> Result<Option<(Shelf, SnapshotSettings)>, ServiceError> {
+    let state = &config.state;
+    if state.snapshots == "off" {
+        return Ok(None);
+    }
+    let store = Objects::open(&state.snapshots)
+        .map_err(|error| ServiceError::Start(format!("state.snapshots: {error}")))?;
+    let shelf = Shelf::new(Arc::new(store), &config.kafka.group, state.keep);
+    let interval_ms = u64::try_from(state.interval.as_millis()).unwrap_or(u64::MAX);
+    Ok(Some((shelf, SnapshotSettings { interval_ms, accept_gap: state.accept_gap })))
 }
 
 fn notifier(config: &Config, metrics: &NotifyMetrics) -> NotifyRun {

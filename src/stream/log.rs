@@ -1,6 +1,8 @@
 //! The narrow view of a log that the worker runs over. Two implementations: Kafka, and one in
 //! memory with faults for the simulation.
 
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
 /// The topics a worker reads. Partition p of both lands on the same worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
@@ -33,6 +35,16 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: &'a dyn Headers,
+}
+
+impl Record<'_> {
+    /// Tells the record from another one at the same offset of a log of the same name.
+    pub fn fingerprint(&self) -> u64 {
+        let key = self.key.map_or(0, xxh3_64);
+        let timestamp = self.timestamp_ms.unwrap_or(-1).cast_unsigned();
+        let seed = key.rotate_left(17) ^ timestamp;
+        self.value.map_or(seed, |value| xxh3_64_with_seed(value, seed))
+    }
 }
 
 /// What a poll brings, in order.
@@ -156,6 +168,8 @@ pub trait Log {
     /// Next offset of the group for each place; `None` where it has committed nothing.
     fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<i64>>, Failure>;
     fn bounds(&mut self, place: Place) -> Result<Bounds, Failure>;
+    /// [`Record::fingerprint`] of the record at an offset; `None` where there is none.
+    fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure>;
     /// Records between the next one and the end, as far as it is known without asking.
     fn lag(&self, place: Place, next: i64) -> Option<i64>;
     /// Write outputs and offsets in one transaction.

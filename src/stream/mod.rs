@@ -22,4 +22,4 @@ pub use log::{
 pub use runner::{Fleet, RunnerSettings, readiness};
 pub(crate) use shared::lock;
 pub use shared::{PartitionView, Phase, PlanCell, Recent, WorkerView};
-pub use worker::{Start, Worker, WorkerSettings};
+pub use worker::{SnapshotSettings, Start, Worker, WorkerSettings};

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::{
-    ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Origin, Outcome, Output, Plan, Seat, State,
-    step,
+    ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Plan, Seat,
+    State, step,
 };
 use crate::event::{Decoder, Event, EventTime, Reason};
+use crate::snapshot::{Landmark, Manifest};
 use crate::stream::control::{Applied, Journaled, Placed, journal};
 use crate::stream::emit::{Note, partial, quarantined, record};
 use crate::stream::{Place, Polled, Produce, Record, Source};
@@ -53,6 +54,10 @@ pub(crate) struct Part {
     pub(crate) next: i64,
     /// Records before this offset were committed before: they rebuild state and emit nothing.
     pub(crate) emit_from: i64,
+    /// Offset of the snapshot that the state began with.
+    pub(crate) snapshot: Option<i64>,
+    /// The last record applied, of some together, and its fingerprint.
+    pub(crate) landmark: Option<Landmark>,
     /// What the group has committed; -1 when nothing.
     pub(crate) committed: i64,
     /// Changes that restoring takes in again, the first first.
@@ -85,6 +90,8 @@ impl Part {
             begun_at: start,
             next: start,
             emit_from: start,
+            snapshot: None,
+            landmark: None,
             committed: start,
             history: VecDeque::new(),
             controlled: 0,
@@ -97,6 +104,29 @@ impl Part {
             told_us: i64::MIN,
             reported: Counts::default(),
         }
+    }
+
+    /// A part as a snapshot has it.
+    pub(crate) fn of(place: Place, loaded: Loaded, manifest: &Manifest) -> Part {
+        Part {
+            state: loaded.state,
+            output: loaded.output,
+            begun_at: manifest.begun_at,
+            snapshot: Some(manifest.offset),
+            landmark: manifest.landmark,
+            controlled: manifest.control,
+            ..Part::new(place, Origin { topic: "".into(), partition: 0 }, manifest.offset)
+        }
+    }
+
+    /// Whether everything that it has taken in and put out is committed: the state is that of an
+    /// offset of the log and of nothing else.
+    pub(crate) fn is_even(&self) -> bool {
+        self.restored
+            && self.next == self.committed
+            && self.changes_open == 0
+            && self.output.effects.is_empty()
+            && self.output.partials.is_empty()
     }
 
     /// Owned anew: what lies before `from` is rebuilt without output. `committed` is what the
@@ -130,6 +160,14 @@ impl Part {
                     Polled::End(_, at) => self.ended(*at, bench),
                 }
             }
+        }
+        let last = polled.iter().rev().find_map(|one| match one {
+            Polled::Record(record) => Some(record),
+            Polled::End(..) => None,
+        });
+        if let Some(record) = last.filter(|record| record.offset + 1 == self.next) {
+            let (offset, hash) = (record.offset, record.fingerprint());
+            self.landmark = Some(Landmark { offset, hash });
         }
     }
 

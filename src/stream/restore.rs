@@ -1,12 +1,16 @@
-//! Where a newly assigned partition begins: its state is rebuilt from the log up to what the
-//! group has committed, without output (architecture 3).
+//! Where a newly assigned partition begins: with the newest snapshot that fits its log, or empty;
+//! the rest is rebuilt from the log up to what the group has committed, without output
+//! (architecture 3).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::engine::Origin;
+use crate::engine::{Loaded, Loader, Origin, Plan};
+use crate::metrics::Metrics;
+use crate::snapshot::{Bad, Manifest, Shelf, Subject};
 use crate::stream::control::{Journaled, histories};
 use crate::stream::part::Part;
-use crate::stream::{Failure, Log, Place, Side, SideRecord, Start};
+use crate::stream::{Failure, Log, Place, Side, SideRecord, Source, Start};
 
 /// The parts of an assignment, each with the offset to read from.
 pub(crate) struct Restored {
@@ -17,34 +21,61 @@ pub(crate) struct Restored {
     pub(crate) changes: (i64, Vec<SideRecord>),
 }
 
+/// Where states may come from, and under which rules.
+pub(crate) struct Origins<'a> {
+    pub(crate) events_topic: &'a Arc<str>,
+    pub(crate) partials_topic: &'a Arc<str>,
+    pub(crate) start: Start,
+    pub(crate) plan: &'a Plan,
+    pub(crate) shelf: Option<&'a Shelf>,
+    /// Go on from a snapshot although records after it are gone.
+    pub(crate) accept_gap: bool,
+    pub(crate) metrics: &'a Metrics,
+}
+
+impl Origins<'_> {
+    pub(crate) fn of(&self, place: Place) -> Origin {
+        let topic = match place.source {
+            Source::Events => self.events_topic.clone(),
+            Source::Partials => self.partials_topic.clone(),
+        };
+        Origin { topic, partition: place.partition }
+    }
+
+    fn name(&self, place: Place) -> String {
+        let Origin { topic, partition } = self.of(place);
+        format!("{topic}[{partition}]")
+    }
+}
+
 /// Builds the parts of `places`. A state in `parked` that is not ahead of the commit is used
-/// again; otherwise the state begins empty at the start of the log.
+/// again; otherwise the state is that of a snapshot, or begins empty at the start of the log.
 ///
 /// # Errors
-/// Retriable when the broker does not answer; fatal when records between the commit and the
-/// start of the log are gone, or the log is shorter than what was committed.
+/// Retriable when the broker or, where it cannot be done without, the store does not answer;
+/// fatal when records between the commit or the snapshots and the start of the log are gone, or
+/// the log is shorter than what was committed.
 pub(crate) fn parts(
     log: &mut impl Log,
     places: &[Place],
     parked: &mut BTreeMap<Place, Part>,
-    origin: &dyn Fn(Place) -> Origin,
-    start: Start,
+    origins: &Origins<'_>,
     now_us: i64,
 ) -> Result<Restored, Failure> {
     let offsets = log.committed(places)?;
     let mut plans = Vec::new();
     for (place, committed) in places.iter().zip(offsets) {
         let bounds = log.bounds(*place)?;
-        let from = match (committed, start) {
+        let from = match (committed, origins.start) {
             (Some(committed), _) => committed,
-            (None, Start::Latest) if place.source == crate::stream::Source::Events => bounds.high,
+            (None, Start::Latest) if place.source == Source::Events => bounds.high,
             (None, _) => bounds.low,
         };
         if from < bounds.low {
             return Err(Failure::Fatal(format!(
                 "{}: records {from} to {} were deleted before they were read; lengthen the \
                  topic's retention, and to go on without them move the group's offset there",
-                name(origin, *place),
+                origins.name(*place),
                 bounds.low
             )));
         }
@@ -52,27 +83,175 @@ pub(crate) fn parts(
             return Err(Failure::Fatal(format!(
                 "{}: the group has committed offset {from}, but the log ends at {}: was the \
                  topic made anew? delete the group's offsets to start over",
-                name(origin, *place),
+                origins.name(*place),
                 bounds.high
             )));
         }
         plans.push((*place, (from, committed), bounds.low));
     }
-    let (histories, changes) = told(log, &plans, origin)?;
+    let (histories, changes) = told(log, &plans, origins)?;
     let mut restored = Restored { parts: Vec::new(), truncated: Vec::new(), changes };
     for ((place, (from, committed), low), history) in plans.into_iter().zip(histories) {
         let kept = parked.remove(&place).filter(|part| part.next <= from && part.next >= low);
-        let mut part = kept.unwrap_or_else(|| {
-            if low > 0 {
-                restored.truncated.push(place);
-            }
-            Part::new(place, origin(place), low)
-        });
+        let kept = match (kept, origins.shelf) {
+            (None, Some(shelf)) => Search { log, shelf, origins, place }.newest(low, from)?,
+            (kept, _) => kept,
+        };
+        let mut part = kept.unwrap_or_else(|| Part::new(place, origins.of(place), low));
+        if part.begun_at > 0 {
+            restored.truncated.push(place);
+        }
         part.resume(from, committed, now_us);
         part.remember(history);
         restored.parts.push(part);
     }
     Ok(restored)
+}
+
+/// A look through the snapshots of one place.
+struct Search<'a, L> {
+    log: &'a mut L,
+    shelf: &'a Shelf,
+    origins: &'a Origins<'a>,
+    place: Place,
+}
+
+impl<L: Log> Search<'_, L> {
+    /// The state of the newest snapshot that is whole, of this log and not ahead of `from`.
+    fn newest(&mut self, low: i64, from: i64) -> Result<Option<Part>, Failure> {
+        let Origin { topic, partition } = self.origins.of(self.place);
+        let subject = Subject { topic: topic.to_string(), partition };
+        let names = match self.shelf.names(&subject) {
+            Ok(names) => names,
+            Err(error) => return self.without_store(low, &error.to_string()),
+        };
+        let mut newest_gone = None;
+        for (offset, name) in names {
+            if offset > from {
+                self.skip(&format!("{name}: is ahead of the group's offset {from}"));
+                continue;
+            }
+            if offset < low && !self.origins.accept_gap {
+                newest_gone.get_or_insert(offset);
+                continue;
+            }
+            match self.open(&subject, &name, low) {
+                Ok(Some(part)) => return Ok(Some(part)),
+                Ok(None) => {}
+                Err(Reason::Bad(Bad::Damaged { name, reason })) => {
+                    self.skip(&format!("{name}: {reason}"));
+                }
+                Err(Reason::Bad(Bad::Store(error))) => {
+                    // The one object cannot be read: perhaps an older one can.
+                    self.skip(&format!("{name}: {error}"));
+                }
+                Err(Reason::Log(failure)) => return Err(failure),
+            }
+        }
+        match newest_gone {
+            Some(offset) => Err(Failure::Fatal(format!(
+                "{}: its newest usable snapshot covers the log up to offset {offset}, but the log \
+                 begins at {low}: the records between them are gone. Lengthen the topic's \
+                 retention or shorten `state.interval` for the next time. To go on from the \
+                 snapshot without those records set `state.accept_gap: true`; to begin with what \
+                 the log holds, and without older holds and counters, remove this partition's \
+                 snapshots",
+                self.origins.name(self.place)
+            ))),
+            None => Ok(None),
+        }
+    }
+
+    /// A log that is whole needs no snapshot; one that is not must wait for the store.
+    fn without_store(&self, low: i64, reason: &str) -> Result<Option<Part>, Failure> {
+        let name = self.origins.name(self.place);
+        if low > 0 {
+            return Err(Failure::Retriable(format!("{name}: snapshots cannot be read: {reason}")));
+        }
+        tracing::warn!(
+            partition = name,
+            reason,
+            "snapshots cannot be read: the state is rebuilt from the whole log"
+        );
+        self.origins.metrics.snapshots.with_label_values(&["skipped"]).inc();
+        Ok(None)
+    }
+
+    fn open(&mut self, subject: &Subject, name: &str, low: i64) -> Result<Option<Part>, Reason> {
+        let manifest = self.shelf.manifest(subject, name)?;
+        if let Some(landmark) = manifest.landmark.filter(|landmark| landmark.offset >= low)
+            && self.log.fingerprint(self.place, landmark.offset)? != Some(landmark.hash)
+        {
+            self.skip(&format!("{name}: is of another log that had the same name"));
+            return Ok(None);
+        }
+        let loaded = self.load(subject, name, &manifest)?;
+        let anew = loaded.anew.join(", ");
+        if !anew.is_empty() {
+            let partition = self.origins.name(self.place);
+            if low == 0 {
+                tracing::info!(
+                    partition,
+                    rules = anew,
+                    "rules have changed since the snapshot: the state is rebuilt from the log"
+                );
+                return Ok(None);
+            }
+            tracing::warn!(
+                partition,
+                rules = anew,
+                "rules have changed since the snapshot, and the log no longer holds its \
+                 beginning: they begin anew"
+            );
+        }
+        let mut part = Part::of(self.place, loaded, &manifest);
+        part.next = part.next.max(low);
+        if part.next > manifest.offset {
+            tracing::warn!(
+                partition = self.origins.name(self.place),
+                from = manifest.offset,
+                to = part.next,
+                "going on without the records between, as state.accept_gap says"
+            );
+            part.begun_at = part.next;
+        }
+        self.origins.metrics.snapshots.with_label_values(&["restored"]).inc();
+        Ok(Some(part))
+    }
+
+    fn load(&self, subject: &Subject, name: &str, manifest: &Manifest) -> Result<Loaded, Bad> {
+        let bad = |error: crate::engine::Damaged| Bad::Damaged {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        };
+        let mut loader = Loader::new(self.origins.plan, self.origins.of(self.place));
+        for segment in &manifest.segments {
+            loader.take(&self.shelf.records(subject, segment)?).map_err(bad)?;
+        }
+        loader.finish().map_err(bad)
+    }
+
+    fn skip(&self, why: &str) {
+        tracing::warn!(partition = self.origins.name(self.place), "a snapshot is skipped: {why}");
+        self.origins.metrics.snapshots.with_label_values(&["skipped"]).inc();
+    }
+}
+
+enum Reason {
+    Bad(Bad),
+    Log(Failure),
+}
+
+impl From<Bad> for Reason {
+    fn from(bad: Bad) -> Reason {
+        Reason::Bad(bad)
+    }
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Reason {
+        Reason::Log(failure)
+    }
 }
 
 /// A place, where to go on from with what is committed, and the start of its log.
@@ -81,18 +260,14 @@ type Begin = (Place, (i64, Option<i64>), i64);
 type Told = (Vec<Vec<Journaled>>, (i64, Vec<SideRecord>));
 
 /// Asks the journal after the committed offsets, so that it holds all that led to them.
-fn told(
-    log: &mut impl Log,
-    places: &[Begin],
-    origin: &dyn Fn(Place) -> Origin,
-) -> Result<Told, Failure> {
+fn told(log: &mut impl Log, places: &[Begin], origins: &Origins<'_>) -> Result<Told, Failure> {
     if places.is_empty() {
         return Ok((Vec::new(), (0, Vec::new())));
     }
     let mut all = histories(&log.whole(Side::Journal, 0)?)?;
     let mut own = Vec::new();
     for (place, (from, _), _) in places {
-        let Origin { topic, partition } = origin(*place);
+        let Origin { topic, partition } = origins.of(*place);
         let mut history = all.remove(&(topic.to_string(), partition)).unwrap_or_default();
         history.retain(|entry| entry.offset <= *from);
         own.push(history);
@@ -100,9 +275,4 @@ fn told(
     let seen = own.iter().map(|history| history.last().map_or(0, |last| last.control)).min();
     let from = seen.unwrap_or(0);
     Ok((own, (from, log.whole(Side::Control, from)?)))
-}
-
-fn name(origin: &dyn Fn(Place) -> Origin, place: Place) -> String {
-    let origin = origin(place);
-    format!("{}[{}]", origin.topic, origin.partition)
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::event::Decoder;
 use crate::metrics::Metrics;
+use crate::snapshot::{Keeper, Shelf};
 use crate::stream::kafka::{KafkaLog, KafkaSettings};
 use crate::stream::shared::{Phase, PlanCell, Recent, WorkerView, lock};
-use crate::stream::{Clock, Failure, Start, SystemClock, Worker, WorkerSettings};
+use crate::stream::{Clock, Failure, SnapshotSettings, Start, SystemClock, Worker, WorkerSettings};
 
 /// Pause before a worker is built anew; doubled up to the greatest.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -34,6 +35,8 @@ pub struct RunnerSettings {
     pub max_bytes: usize,
     pub start: Start,
     pub decoder: Decoder,
+    /// Where snapshots are kept; `None` keeps none.
+    pub snapshots: Option<(Shelf, SnapshotSettings)>,
 }
 
 /// The running workers.
@@ -207,6 +210,11 @@ impl Post {
         let outside = (self.metrics.clone(), self.view.clone(), self.recent.clone());
         let (decoder, plans) = (self.settings.decoder.clone(), self.plans.clone());
         let mut worker = Worker::new(log, SystemClock, settings, decoder, plans, outside);
+        if let Some((shelf, settings)) = &self.settings.snapshots {
+            let keeper = Keeper::start(shelf.clone());
+            let keeper = keeper.map_err(|error| Failure::Fatal(error.to_string()))?;
+            worker = worker.with_snapshots(keeper, *settings);
+        }
         while !self.stopping() {
             worker.turn()?;
         }

@@ -8,17 +8,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::engine::Origin;
 use crate::event::Decoder;
 use crate::metrics::Metrics;
 use crate::stream::control::Desk;
 use crate::stream::part::{Part, Workbench};
-use crate::stream::restore::{self, Restored};
+use crate::stream::restore::{self, Origins, Restored};
 use crate::stream::shared::{PlanCell, Recent, WorkerView};
+use crate::stream::worker::snapshots::Snapshots;
 use crate::stream::{Batch, Clock, Failure, Log, Place, Polled, Rebalance, Source};
 
 mod changes;
 mod report;
+mod snapshots;
+
+pub use snapshots::SnapshotSettings;
 
 /// Where to begin without a committed offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +68,8 @@ pub struct Worker<L, C> {
     parts: BTreeMap<Place, Part>,
     /// States of partitions that were taken away and may come back.
     parked: BTreeMap<Place, Part>,
+    /// Where they are kept; none in a demo.
+    snapshots: Option<Snapshots>,
     /// Changes by people that wait for the partitions.
     desk: Desk,
     /// An assignment whose restore must be tried again.
@@ -118,6 +123,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             bench,
             parts: BTreeMap::new(),
             parked: BTreeMap::new(),
+            snapshots: None,
             desk: Desk::default(),
             pending: None,
             hindrance: None,
@@ -167,6 +173,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if self.is_due(now_us) {
             self.flush()?;
         }
+        self.take_snapshots(now_us);
         self.keep_contact(now_us)?;
         self.report(self.clock.now_us());
         Ok(())
@@ -178,6 +185,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// What the last commit fails with; the log's end of it is undone by whoever comes next.
     pub fn stop(mut self) -> Result<L, Failure> {
         self.flush()?;
+        self.last_snapshots();
         let now_us = self.clock.now_us();
         self.report_now(now_us);
         Ok(self.log)
@@ -223,6 +231,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if !goes_on && self.pending.is_none() && !self.parts.is_empty() {
             // Counters of another shape are rebuilt from the log, without output.
             self.pending = Some(self.parts.keys().copied().collect());
+            self.drop_snapshot();
             self.parts.clear();
             self.not_before_us = i64::MIN;
         }
@@ -241,6 +250,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 let clean = !lost && self.flush()?;
                 self.pending = None;
                 self.member = false;
+                self.drop_snapshot();
                 for (place, part) in std::mem::take(&mut self.parts) {
                     report::forget(&self.metrics, place);
                     if clean {
@@ -258,16 +268,18 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn restore(&mut self, now_us: i64) -> Result<(), Failure> {
         let Some(places) = &self.pending else { return Ok(()) };
-        let topics = (self.settings.events_topic.clone(), self.settings.partials_topic.clone());
-        let origin = move |place: Place| {
-            let topic = match place.source {
-                Source::Events => topics.0.clone(),
-                Source::Partials => topics.1.clone(),
-            };
-            Origin { topic, partition: place.partition }
+        let own = self.snapshots.as_ref();
+        let origins = Origins {
+            events_topic: &self.settings.events_topic,
+            partials_topic: &self.settings.partials_topic,
+            start: self.settings.start,
+            plan: &self.bench.plan,
+            shelf: own.map(|own| own.keeper.shelf()),
+            accept_gap: own.is_some_and(|own| own.settings.accept_gap),
+            metrics: &self.metrics,
         };
         let (log, parked) = (&mut self.log, &mut self.parked);
-        let found = restore::parts(log, places, parked, &origin, self.settings.start, now_us);
+        let found = restore::parts(log, places, parked, &origins, now_us);
         let Restored { mut parts, truncated, changes } = match found {
             Ok(restored) => restored,
             Err(Failure::Retriable(reason)) => {
@@ -284,7 +296,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             self.metrics.history_missing.with_label_values(&labels).set(missing);
         }
         for place in truncated {
-            let origin = origin(place);
+            let origin = origins.of(place);
             tracing::warn!(topic = %origin.topic, partition = place.partition,
                 "the log no longer holds its beginning: windows that reach further back are short");
         }
@@ -294,6 +306,13 @@ impl<L: Log, C: Clock> Worker<L, C> {
         self.renew_changes(&mut parts, changes);
         // What was parked and did not come back belongs to others now (K4).
         self.parked.clear();
+        if let Some(own) = &mut self.snapshots {
+            for part in &parts {
+                if let Some(offset) = part.snapshot {
+                    own.restored(part.place, offset, now_us);
+                }
+            }
+        }
         self.parts = parts.into_iter().map(|part| (part.place, part)).collect();
         self.contact_us = now_us;
         Ok(())

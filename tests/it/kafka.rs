@@ -81,6 +81,7 @@ fn start(settings: &KafkaSettings, rules: &str, workers: usize) -> (Fleet, Metri
         max_bytes: 65_536,
         start: Start::Oldest,
         decoder: Decoder::default(),
+        snapshots: None,
     };
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let plans = Arc::new(PlanCell::new(plan(rules, Some(300_000))));

@@ -18,6 +18,7 @@ mod naive;
 mod notify;
 mod notify_run;
 mod process;
+mod restore;
 mod rules;
 mod run;
 mod scrape;

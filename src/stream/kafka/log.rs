@@ -326,6 +326,7 @@ impl Log for KafkaLog {
     }
 
     fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure> {
+        self.sides.rest();
         for (place, _) in starts {
             self.queue.forward(self.topic(*place), place.partition);
         }
@@ -365,6 +366,11 @@ impl Log for KafkaLog {
         let found = self.consumer.fetch_watermarks(self.topic(place), place.partition, ASK);
         let (low, high) = found.map_err(|error| Failure::Retriable(error.to_string()))?;
         Ok(Bounds { low, high })
+    }
+
+    fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure> {
+        let topic = self.topic(place).to_owned();
+        self.sides.fingerprint((&topic, place), offset)
     }
 
     fn lag(&self, place: Place, next: i64) -> Option<i64> {
@@ -412,7 +418,7 @@ impl Log for KafkaLog {
 }
 
 #[derive(Debug)]
-struct NoHeaders;
+pub(super) struct NoHeaders;
 
 impl crate::stream::Headers for NoHeaders {
     fn read(&self) -> Vec<Header> {

@@ -8,13 +8,13 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, fetching, unusable};
 use crate::stream::kafka::complaints::Complaints;
-use crate::stream::kafka::log::polled;
+use crate::stream::kafka::log::{NoHeaders, polled};
 use crate::stream::kafka::native::{self, PrivateQueue};
-use crate::stream::{Failure, Place, Polled, Side, SideRecord, Source};
+use crate::stream::{Failure, Place, Polled, Record, Side, SideRecord, Source};
 
 /// The topic is read to its end within so long, or another time.
 const WHOLE: Duration = Duration::from_secs(10);
@@ -45,12 +45,14 @@ pub(super) struct Sides {
     /// Made when the control topic is first asked for.
     control: Option<SideReader>,
     asked_at: Option<Instant>,
+    /// Reads single records of the inputs while states are restored.
+    probe: Option<BaseConsumer<Ears>>,
 }
 
 impl Sides {
     pub(super) fn new(settings: &KafkaSettings, slot: &str) -> Sides {
         let (settings, slot) = (settings.clone(), slot.to_owned());
-        Sides { settings, slot, control: None, asked_at: None }
+        Sides { settings, slot, control: None, asked_at: None, probe: None }
     }
 
     /// What has arrived in the control topic, from an offset on.
@@ -64,6 +66,58 @@ impl Sides {
             _ => self.open(Side::Control, from)?,
         };
         self.control.insert(reader).arrived()
+    }
+
+    /// The fingerprint of a committed record of some topic; `None` where there is none.
+    ///
+    /// # Errors
+    /// Retriable when the topic cannot be read.
+    pub(super) fn fingerprint(
+        &mut self,
+        (topic, place): (&str, Place),
+        offset: i64,
+    ) -> Result<Option<u64>, Failure> {
+        let made = |error: KafkaError| Failure::Fatal(unusable(&error));
+        let probe = match self.probe.take() {
+            Some(probe) => probe,
+            None => consumer(&self.settings, &self.slot).map_err(made)?,
+        };
+        let probe = self.probe.insert(probe);
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(topic, place.partition, Offset::Offset(offset)).map_err(made)?;
+        probe.assign(&list).map_err(made)?;
+        let until = Instant::now() + WHOLE;
+        while Instant::now() < until {
+            match probe.poll(SERVE) {
+                None => {}
+                Some(Ok(message)) => {
+                    let record = Record {
+                        place,
+                        offset: message.offset(),
+                        timestamp_ms: message.timestamp().to_millis(),
+                        key: message.key(),
+                        value: message.payload(),
+                        headers: &NoHeaders,
+                    };
+                    return Ok((record.offset == offset).then(|| record.fingerprint()));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error))
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) =>
+                {
+                    return Ok(None);
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(slot = %self.slot, topic, %error, "a record cannot be read yet");
+                }
+            }
+        }
+        Err(Failure::Retriable(format!("{topic}[{}] does not answer", place.partition)))
+    }
+
+    /// States are restored: no single records are asked for any more.
+    pub(super) fn rest(&mut self) {
+        self.probe = None;
     }
 
     /// A side topic from an offset on, whole.
@@ -80,6 +134,15 @@ impl Sides {
         let topic = self.settings.topics.side(side);
         SideReader::open(&self.settings, &self.slot, topic, from)
     }
+}
+
+/// A client that reads committed records and joins no group.
+fn consumer(settings: &KafkaSettings, slot: &str) -> Result<BaseConsumer<Ears>, KafkaError> {
+    let mut config = settings.client(slot);
+    // The client wants a name before it lets partitions be assigned.
+    config.set("group.id", &settings.group).set("isolation.level", "read_committed");
+    fetching(&mut config);
+    BaseConsumer::from_config_and_context(&config, Ears::default())
 }
 
 /// A reader of one side topic. Fields drop in order: the queue before its client.
@@ -107,12 +170,7 @@ impl SideReader {
         from: i64,
     ) -> Result<SideReader, Failure> {
         let made = |error: KafkaError| Failure::Fatal(unusable(&error));
-        let mut config = settings.client(slot);
-        // The client wants a name before it lets partitions be assigned; no group is joined.
-        config.set("group.id", &settings.group).set("isolation.level", "read_committed");
-        fetching(&mut config);
-        let consumer: BaseConsumer<Ears> =
-            BaseConsumer::from_config_and_context(&config, Ears::default()).map_err(made)?;
+        let consumer = consumer(settings, slot).map_err(made)?;
         let queue = PrivateQueue::new(consumer.client().native_ptr());
         queue.forward(topic, 0);
         let mut list = TopicPartitionList::with_capacity(1);

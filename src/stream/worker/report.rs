@@ -101,10 +101,17 @@ pub(super) fn forget(metrics: &Metrics, place: Place) {
     let labels = labels(place);
     // Refused only where there was no such gauge.
     metrics.consumer_lag.remove_label_values(&[&labels[1]]).unwrap_or_default();
-    for gauges in [&metrics.state_keys, &metrics.state_bytes, &metrics.history_missing] {
+    let gauges = [
+        &metrics.state_keys,
+        &metrics.state_bytes,
+        &metrics.history_missing,
+        &metrics.snapshot_bytes,
+    ];
+    for gauges in gauges {
         gauges.remove_label_values(&labels).unwrap_or_default();
     }
     metrics.watermark_seconds.remove_label_values(&labels).unwrap_or_default();
+    metrics.snapshot_timestamp_seconds.remove_label_values(&labels).unwrap_or_default();
 }
 
 fn partition_view(part: &Part, lag: Option<i64>) -> PartitionView {

@@ -63,6 +63,7 @@ struct Member {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each a fault of its own")]
 pub(super) struct Broker {
     pub(super) partitions: i32,
     /// `None` is a marker: an offset that no reader sees.
@@ -86,6 +87,8 @@ pub(super) struct Broker {
     pub(super) read: Cell<u64>,
     /// How likely it is, in thousandths, that a loss of partitions is not heard of yet.
     pub(super) late_news: u32,
+    /// Commits succeed and come to nothing.
+    pub(super) is_frozen: bool,
     /// No commit succeeds.
     pub(super) refuses: bool,
     /// Every client fails for good.
@@ -116,6 +119,7 @@ impl Broker {
             rebalances: 0,
             read: Cell::new(0),
             late_news: 0,
+            is_frozen: false,
             refuses: false,
             is_dead: false,
             low: BTreeMap::new(),
@@ -409,6 +413,21 @@ impl Log for SimLog {
         Ok(Bounds { low: broker.low.get(&place).copied().unwrap_or(0), high })
     }
 
+    fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure> {
+        self.ask()?;
+        let broker = self.broker.borrow();
+        if broker.low.get(&place).is_some_and(|low| offset < *low) {
+            return Ok(None);
+        }
+        let entry = broker.inputs[&place].get(usize::try_from(offset).unwrap());
+        Ok(entry.and_then(Option::as_ref).map(|entry| {
+            let headers = Kept(&entry.headers);
+            let (key, value) = (entry.key.as_deref(), entry.value.as_deref());
+            let timestamp_ms = Some(entry.timestamp_ms);
+            Record { place, offset, timestamp_ms, key, value, headers: &headers }.fingerprint()
+        }))
+    }
+
     fn lag(&self, place: Place, next: i64) -> Option<i64> {
         Some(i64::try_from(self.broker.borrow().inputs[&place].len()).unwrap() - next)
     }
@@ -466,6 +485,9 @@ impl Log for SimLog {
 impl SimLog {
     fn apply(&self, batch: &Batch<'_>) {
         let mut broker = self.broker.borrow_mut();
+        if broker.is_frozen {
+            return;
+        }
         broker.commits += 1;
         let timestamp_ms = self.clock.0.get() / 1000;
         let mut touched = BTreeSet::new();

@@ -1,0 +1,85 @@
+//! A store of snapshots that errs and lies: it refuses, forgets the end of what it is given, turns
+//! bits, and loses what it had.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tidegate::snapshot::{Listed, Store, StoreError};
+
+#[derive(Debug)]
+pub(super) struct SimStore(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    objects: BTreeMap<String, Vec<u8>>,
+    rng: ChaCha8Rng,
+    /// How likely each fault is at one call, in thousandths.
+    fault: u32,
+}
+
+impl Inner {
+    fn fails(&mut self) -> bool {
+        self.rng.random_range(0..1000) < self.fault
+    }
+
+    fn refuse(&mut self) -> Result<(), StoreError> {
+        if self.fails() { Err(StoreError::Failed("no answer".to_owned())) } else { Ok(()) }
+    }
+}
+
+impl SimStore {
+    pub(super) fn new(seed: u64, fault: u32) -> SimStore {
+        let rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5707);
+        SimStore(Mutex::new(Inner { objects: BTreeMap::new(), rng, fault }))
+    }
+
+    /// From now on it does what it is asked to.
+    pub(super) fn mend(&self) {
+        self.0.lock().unwrap().fault = 0;
+    }
+}
+
+impl Store for SimStore {
+    fn put(&self, name: &str, mut bytes: Vec<u8>) -> Result<(), StoreError> {
+        let mut inner = self.0.lock().unwrap();
+        inner.refuse()?;
+        if inner.fails() {
+            let kept = inner.rng.random_range(0..=bytes.len());
+            bytes.truncate(kept);
+        }
+        if inner.fails() && !bytes.is_empty() {
+            let at = inner.rng.random_range(0..bytes.len());
+            bytes[at] ^= 1 << inner.rng.random_range(0..8);
+        }
+        // Written, and the answer is lost.
+        let is_lost = inner.fails();
+        inner.objects.insert(name.to_owned(), bytes);
+        if is_lost { Err(StoreError::Failed("no answer".to_owned())) } else { Ok(()) }
+    }
+
+    fn get(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let mut inner = self.0.lock().unwrap();
+        inner.refuse()?;
+        if inner.fails() {
+            inner.objects.remove(name);
+        }
+        inner.objects.get(name).cloned().ok_or_else(|| StoreError::Missing(name.to_owned()))
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
+        let mut inner = self.0.lock().unwrap();
+        inner.refuse()?;
+        let within = |name: &&String| name.starts_with(&format!("{folder}/"));
+        let names = inner.objects.keys().filter(within);
+        Ok(names.map(|name| Listed { name: name.clone(), modified_ms: 0 }).collect())
+    }
+
+    fn delete(&self, name: &str) -> Result<(), StoreError> {
+        let mut inner = self.0.lock().unwrap();
+        inner.refuse()?;
+        inner.objects.remove(name);
+        Ok(())
+    }
+}
