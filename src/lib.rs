@@ -16,8 +16,8 @@
 //!                     └─ one Kafka transaction with the input offsets
 //! ```
 //!
-//! A worker that starts reads each of its partitions from the beginning of the log, without
-//! output, up to what the group has committed, and goes on from there.
+//! A worker that starts takes the newest snapshot of each of its partitions, reads the log from
+//! there, or from its beginning, without output, up to what the group has committed, and goes on.
 //!
 //! # Code map
 //!
@@ -26,6 +26,8 @@
 //! - [`engine`]: [`engine::step`] over a [`engine::State`]: watermark, duplicates, windows,
 //!   baselines, firing, holds. A key that crosses partitions (device, address, source, global)
 //!   leaves as a record of [`engine::PartialsOutbox`] and is judged where it comes in again.
+//! - [`snapshot`]: segments and manifests of snapshots on a folder or a bucket; what they hold is
+//!   told and read back by [`engine::snapshot`].
 //! - [`config`]: settings: file, environment and flags in, one checked value out.
 //! - [`control`]: rule files and lists from disk.
 //! - [`stream`]: [`stream::Worker`] over the narrow [`stream::Log`]; Kafka behind it in
@@ -47,6 +49,7 @@
 //! - No error leaves [`engine::step`]: bad input is counted and named by [`engine::Outcome`].
 //! - Outside the engine nothing chooses an id, a threshold or a text of a decision.
 //! - Nothing that depends on when a flush happened enters a state.
+//! - A snapshot is the state at one offset, and a state made from it equals one that was not.
 //! - Nothing leaves a worker outside a transaction, and no state outlives the loss of its partition.
 //! - No notice is waited for by detection.
 //! - No rule set is loaded in part.
@@ -76,7 +79,7 @@
 //!
 //! Outputs wait in an outbox and are produced at a flush, in one transaction with the offsets.
 //! After an abort state and outbox stay as they are and the flush is tried again; a worker that
-//! cannot go on is dropped whole and built anew from the log.
+//! cannot go on is dropped whole and built anew from snapshots and the log.
 //!
 //! The ids of decisions and commands depend on the rule, the key, the level and the event (for
 //! keys that cross partitions: on the place in the log of partial aggregates), so that whoever

@@ -34,6 +34,7 @@ pub struct Metrics {
     pub history_missing: IntGaugeVec,
     pub snapshots: IntCounterVec,
     pub snapshot_seconds: Histogram,
+    pub snapshot_pause_seconds: Histogram,
     pub snapshot_bytes: IntGaugeVec,
     pub snapshot_timestamp_seconds: GaugeVec,
     pub rules_reload_success: IntGauge,
@@ -193,6 +194,11 @@ impl Metrics {
                 "snapshot_seconds",
                 "From the instant that a snapshot is of to its being stored.",
                 &RESTORE_BUCKETS,
+            )?,
+            snapshot_pause_seconds: maker.histogram(
+                "snapshot_pause_seconds",
+                "How long a worker stood still at a time to tell a piece of a snapshot.",
+                &LATENCY_BUCKETS,
             )?,
             snapshot_bytes: maker.gauges(
                 "snapshot_bytes",

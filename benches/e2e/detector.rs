@@ -75,7 +75,7 @@ pub(crate) struct Detected {
 }
 
 /// A folder with configuration and rules for a group and topics of its own.
-pub(crate) fn folder(bed: &Bed, base: &str, events: &str, rules: Rules) -> TempDir {
+pub(crate) fn folder(bed: &Bed, base: &str, events: &str, rules: Rules, more: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
     let path = match rules {
@@ -88,7 +88,7 @@ pub(crate) fn folder(bed: &Bed, base: &str, events: &str, rules: Rules) -> TempD
          quarantine: {base}.quarantine, accounts: {base}.accounts, control: {base}.control, \
          notices_dead: {base}.dead }}\n\
          engine: {{ workers: 1 }}\n\
-         rules: '{path}'\n",
+         rules: '{path}'\n{more}\n",
         bed.address
     );
     std::fs::write(folder.path().join("five.yaml"), FIVE).unwrap();
@@ -105,7 +105,8 @@ pub(crate) fn create_topics(binary: &Path, folder: &Path) {
 
 pub(crate) fn measure(bed: &Bed, input: &Input, rules: Rules, binary: &Path) -> Detected {
     let base = bed.name("run");
-    let folder = folder(bed, &base, &input.topic, rules);
+    // Snapshots are measured apart.
+    let folder = folder(bed, &base, &input.topic, rules, "state: { snapshots: off }");
     create_topics(binary, folder.path());
     let progress = Progress::new(bed, input, &base);
     progress.committed();
@@ -146,13 +147,13 @@ pub(crate) fn measure(bed: &Bed, input: &Input, rules: Rules, binary: &Path) -> 
 }
 
 /// Looks at the offsets of the group from the outside, at no cost to the process.
-struct Progress {
+pub(crate) struct Progress {
     consumer: BaseConsumer,
     asked: TopicPartitionList,
 }
 
 impl Progress {
-    fn new(bed: &Bed, input: &Input, group: &str) -> Progress {
+    pub(crate) fn new(bed: &Bed, input: &Input, group: &str) -> Progress {
         let mut config = bed.client();
         // Else the answer waits for transactions that are open on these offsets.
         config.set("group.id", group).set("isolation.level", "read_uncommitted");
@@ -164,7 +165,7 @@ impl Progress {
     }
 
     /// Records that are committed; 0 while there is no answer.
-    fn committed(&self) -> u64 {
+    pub(crate) fn committed(&self) -> u64 {
         let Ok(told) = self.consumer.committed_offsets(self.asked.clone(), PATIENCE) else {
             return 0;
         };
@@ -173,7 +174,7 @@ impl Progress {
     }
 
     /// When at least so many were committed, and how many it were.
-    fn wait(&self, records: u64) -> (Instant, u64) {
+    pub(crate) fn wait(&self, records: u64) -> (Instant, u64) {
         let until = Instant::now() + PATIENCE * 30;
         loop {
             let committed = self.committed();

@@ -55,7 +55,7 @@ pub(crate) fn measure(bed: &Bed, options: &Options) -> Latency {
     let base = bed.name("latency");
     let events = format!("{base}.events");
     bed.create(&events, options.partitions);
-    let folder = folder(bed, &base, &events, Rules::Five);
+    let folder = folder(bed, &base, &events, Rules::Five, "state: { snapshots: off }");
     create_topics(&options.binary, folder.path());
     measure_at(bed, options, &base, folder.path())
 }

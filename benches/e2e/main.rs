@@ -20,6 +20,7 @@ mod latency;
 #[path = "../../tests/it/process.rs"]
 mod process;
 mod report;
+mod restore;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ pub(crate) struct Options {
     /// Freezes a second of the latency part.
     #[arg(long, default_value_t = 25)]
     freezes: u64,
+    /// Also measure what snapshots cost, and a restart after a kill.
+    #[arg(long)]
+    restore: bool,
     /// The program to measure; by default the one built with this benchmark.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_tidegate"))]
     binary: PathBuf,
@@ -137,6 +141,9 @@ fn measure(options: &Options) {
         report.runs.push(run);
     }
     print!("{}", report.body());
+    if options.restore {
+        restore::measure(&bed, &input, options);
+    }
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report).unwrap()).unwrap();
     }

@@ -308,9 +308,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         self.parked.clear();
         if let Some(own) = &mut self.snapshots {
             for part in &parts {
-                if let Some(offset) = part.snapshot {
-                    own.restored(part.place, offset, now_us);
-                }
+                own.has_come(part.place, part.snapshot.unwrap_or(part.begun_at), now_us);
             }
         }
         self.parts = parts.into_iter().map(|part| (part.place, part)).collect();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Counters and gauges of `/metrics`.
-const PLAIN: [&str; 33] = [
+const PLAIN: [&str; 36] = [
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
@@ -32,6 +32,9 @@ const PLAIN: [&str; 33] = [
     "tidegate_records_consumed_total",
     "tidegate_rules_info",
     "tidegate_rules_reload_success",
+    "tidegate_snapshot_bytes",
+    "tidegate_snapshot_timestamp_seconds",
+    "tidegate_snapshots_total",
     "tidegate_start_time_seconds",
     "tidegate_state_bytes",
     "tidegate_state_keys",
@@ -45,10 +48,12 @@ const PLAIN: [&str; 33] = [
 ];
 
 /// Histograms of `/metrics`, which show as `_bucket`, `_sum` and `_count`.
-const HISTOGRAMS: [&str; 4] = [
+const HISTOGRAMS: [&str; 6] = [
     "tidegate_event_to_command_seconds",
     "tidegate_notification_seconds",
     "tidegate_restore_seconds",
+    "tidegate_snapshot_pause_seconds",
+    "tidegate_snapshot_seconds",
     "tidegate_transaction_seconds",
 ];
 

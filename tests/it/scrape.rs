@@ -70,7 +70,8 @@ fn every_query_runs_against_the_real_metrics_and_every_metric_is_there() {
         broker::skipped("there is no prometheus");
         return;
     }
-    let more = "notify: { receivers: { out: { outbox: { folder: out } } }, default: [out] }";
+    let more = "state: { interval: 1s }\n\
+                notify: { receivers: { out: { outbox: { folder: out } } }, default: [out] }";
     let setup = Setup::new(broker.address(), "scrape", more);
     let instance = Instance::start(setup.path());
     wait("it is ready", || instance.is_ready());
@@ -81,6 +82,9 @@ fn every_query_runs_against_the_real_metrics_and_every_metric_is_there() {
         instance.metric("tidegate_notifications_total", "\"delivered\"") >= 1
     });
 
+    wait("a snapshot is written", || {
+        instance.metric("tidegate_snapshots_total", "\"written\"") >= 1
+    });
     let prometheus = Prometheus::start(setup.path(), &instance.address);
     wait("it has scraped", || prometheus.has_data("tidegate_quarantined_total"));
     let names = prometheus.ask("/api/v1/label/__name__/values", &[]).unwrap();

@@ -58,9 +58,10 @@ impl Snapshots {
         Snapshots { keeper, settings, last: BTreeMap::new(), under_way: None }
     }
 
-    /// A partition whose state is that of a snapshot at this offset.
-    pub(super) fn restored(&mut self, place: Place, offset: i64, now_us: i64) {
-        self.last.insert(place, Last { offset, at_us: now_us });
+    /// A partition has come whose state was that of a snapshot at this offset, or empty: its
+    /// first snapshot is due in a while, unless it was here before.
+    pub(super) fn has_come(&mut self, place: Place, offset: i64, now_us: i64) {
+        self.last.entry(place).or_insert(Last { offset, at_us: now_us });
     }
 
     fn interval_us(&self) -> i64 {
@@ -94,7 +95,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
             self.go_on(now_us);
         } else if let Some(place) = self.due_snapshot(now_us) {
             self.begin_snapshot(place, now_us);
+        } else {
+            return;
         }
+        let paused_us = self.clock.now_us() - now_us;
+        #[expect(clippy::cast_precision_loss, reason = "seconds are floats in metrics")]
+        self.metrics.snapshot_pause_seconds.observe(paused_us as f64 / 1e6);
     }
 
     /// Gives up what is under way: the partitions go, or count otherwise.
