@@ -10,12 +10,16 @@ use serde_json::{Map, Value, json};
 use crate::cli::Format;
 use crate::cli::run::ConfigArguments;
 use crate::config::Config;
-use crate::engine::{Act, CHANGE_VERSION, Change};
+use crate::control::{Accounts, Held, Origins};
+use crate::engine::{Act, CHANGE_VERSION, Change, Hold, account_key};
 use crate::event::EventTime;
 use crate::rule::{Scope, parse_duration, parse_instant};
 use crate::service;
-use crate::stream::kafka::publish;
+use crate::stream::kafka::{publish, survey};
 use crate::stream::{Clock, SystemClock};
+
+/// Clocks of whoever writes records are not further apart.
+const CLOCKS_APART_MS: i64 = 3_600_000;
 
 #[derive(Debug, Args)]
 pub(super) struct FreezeArguments {
@@ -40,6 +44,13 @@ pub(super) struct UnfreezeArguments {
     /// Only holds of this rule; those by hand are of `tidegate.freeze`.
     #[arg(long)]
     rule: Option<String>,
+    /// Only holds that rules of this version of the rule set have placed.
+    #[arg(long, value_name = "VERSION")]
+    ruleset: Option<String>,
+    /// Only holds of this time or later: RFC 3339, milliseconds, or a date (its first instant in
+    /// UTC). Holds have the time of the event that tipped their rule.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
     #[command(flatten)]
     by: ByArguments,
 }
@@ -111,7 +122,7 @@ pub(super) struct ByArguments {
     /// Why; recorded, and sent with the commands.
     #[arg(long)]
     reason: String,
-    /// Print the change and write nothing.
+    /// Print the change, or the holds that would be lifted, and write nothing.
     #[arg(long)]
     dry_run: bool,
     #[arg(long, value_enum, default_value_t)]
@@ -138,11 +149,84 @@ pub(super) fn freeze(arguments: &FreezeArguments, out: &mut dyn Write) -> Result
 /// Lifts holds.
 pub(super) fn unfreeze(arguments: &UnfreezeArguments, out: &mut dyn Write) -> Result<u8> {
     let target = arguments.target.read()?;
-    let (hold, rule) = (arguments.hold.clone(), arguments.rule.clone());
-    if target.is_none() && hold.is_none() && rule.is_none() {
-        bail!("say what to unfreeze: a target such as --user, --hold or --rule");
+    let UnfreezeArguments { hold, rule, ruleset, .. } = arguments;
+    if target.is_none() && hold.is_none() && rule.is_none() && ruleset.is_none() {
+        bail!("say what to unfreeze: a target such as --user, --hold, --rule or --ruleset");
     }
-    make(Act::Unfreeze { target, hold, rule }, &arguments.by, out)
+    let since = arguments.since.as_ref().map(|text| {
+        parse_instant(text, &TimeZone::UTC)
+            .with_context(|| format!("--since `{text}`: write RFC 3339, a date or milliseconds"))
+    });
+    let act = Act::Unfreeze {
+        target,
+        hold: hold.clone(),
+        rule: rule.clone(),
+        ruleset: ruleset.clone(),
+        since: since.transpose()?,
+    };
+    if arguments.by.dry_run {
+        return rehearse(&act, &arguments.by, out);
+    }
+    make(act, &arguments.by, out)
+}
+
+/// Lists the holds that an unfreeze would lift, and writes nothing.
+fn rehearse(act: &Act, by: &ByArguments, out: &mut dyn Write) -> Result<u8> {
+    let config = Config::load(&by.config.sources(Vec::new())?)?;
+    let settings = service::kafka_settings(&config);
+    let mut accounts = Accounts::default();
+    let topic = &config.topics.accounts;
+    survey(&settings, topic, None, &mut |key, value| accounts.take(key, value))?;
+    let mut holds = accounts.lifted_by(act);
+    let mut unknown = 0;
+    if let Act::Unfreeze { ruleset: Some(version), .. } = act {
+        let mut origins = Origins::of(&holds);
+        let since_ms = holds.iter().map(|held| held.hold.ts.0).min().map(|first_ms| {
+            // A decision is written after its event came, and that may lie ahead of the clock.
+            let ahead_ms = i64::try_from(config.input.max_ahead.as_millis()).unwrap_or(i64::MAX);
+            first_ms.saturating_sub(ahead_ms).saturating_sub(CLOCKS_APART_MS).max(0)
+        });
+        if since_ms.is_some() {
+            let topic = &config.topics.decisions;
+            survey(&settings, topic, since_ms, &mut |_, value| origins.take(value))?;
+        }
+        origins.note(&mut holds);
+        unknown = holds.iter().filter(|held| held.hold.ruleset.is_none()).count();
+        holds.retain(|held| held.hold.ruleset.as_ref() == Some(version));
+    }
+    for held in &holds {
+        if by.format == Format::Json {
+            writeln!(out, "{}", serde_json::to_string(held)?)?;
+        } else {
+            writeln!(out, "{}", line(held))?;
+        }
+    }
+    if unknown > 0 {
+        let topic = &config.topics.decisions;
+        writeln!(
+            std::io::stderr(),
+            "of {unknown} more holds topic {topic} has no decision any more: whether this rule \
+             set placed them, only the instances know"
+        )?;
+    }
+    if by.format == Format::Text {
+        let s = if holds.len() == 1 { "" } else { "s" };
+        writeln!(out, "{} hold{s} would be lifted; nothing is written", holds.len())?;
+    }
+    Ok(0)
+}
+
+/// A hold for people.
+fn line(held: &Held) -> String {
+    let instant = |ms: i64| {
+        jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
+    };
+    let Hold { hold, scope, until, rule, ts, ruleset } = &held.hold;
+    let target = account_key(&held.target);
+    let scope = format!("{scope:?}").to_lowercase();
+    let until = until.map_or("for ever".to_owned(), |until| format!("until {}", instant(until.0)));
+    let of = ruleset.as_ref().map_or(String::new(), |version| format!(" of rule set {version}"));
+    format!("{target}: {scope} {until}, by {rule}{of} at {}, hold {hold}", instant(ts.0))
 }
 
 /// Edits a list.

@@ -1,5 +1,7 @@
-//! What people put in force: rule files and lists, from disk.
+//! What people put in force: rule files and lists, from disk; and what their changes would do.
 
 mod disk;
+mod held;
 
 pub use disk::{LoadError, list_path, read_all, read_rules, rule_files};
+pub use held::{Accounts, Held, Origins};

@@ -142,6 +142,7 @@ impl Desk<'_> {
             until,
             rule: due.rule.name.clone(),
             ts: EventTime(ts),
+            ruleset: Some(self.plan.rules.version.clone()),
         };
         self.ledger.hold(&due.decision.key, hold, self.effects);
     }

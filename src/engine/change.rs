@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::engine::Hold;
 use crate::engine::act::hex;
 use crate::engine::partial::owner_of;
 use crate::engine::space::{PART, hash_of};
@@ -42,7 +43,7 @@ pub enum Act {
         /// `None` = forever.
         until: Option<EventTime>,
     },
-    /// Lifts every hold that all of these name; at least one is given.
+    /// Lifts every hold that all of these name; at least one beside `since` is given.
     Unfreeze {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target: Option<Map<String, Value>>,
@@ -51,6 +52,12 @@ pub enum Act {
         hold: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rule: Option<String>,
+        /// Version of the rule set that placed the hold: none by hand.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ruleset: Option<String>,
+        /// Only holds with this event time or a later one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<EventTime>,
     },
     /// Adds an entry to a list beside those of its file (R4).
     ListAdd {
@@ -61,6 +68,17 @@ pub enum Act {
     },
     /// Takes a value from a list, in its file or not, until it is added again.
     ListRemove { list: String, value: String },
+}
+
+impl Act {
+    /// Whether an unfreeze of this kind lifts a hold, whosever it is.
+    pub fn lifts(&self, held: &Hold) -> bool {
+        let Act::Unfreeze { hold, rule, ruleset, since, .. } = self else { return false };
+        hold.as_ref().is_none_or(|hold| *hold == held.hold)
+            && rule.as_ref().is_none_or(|rule| *rule == held.rule)
+            && (ruleset.is_none() || *ruleset == held.ruleset)
+            && since.is_none_or(|since| held.ts >= since)
+    }
 }
 
 /// Whose state it is: which log it folds over, and which partition of that.
@@ -106,8 +124,8 @@ impl Change {
         text("reason", &self.reason, WORDS_MAX)?;
         match &self.act {
             Act::Freeze { target, .. } => check_target(target),
-            Act::Unfreeze { target: None, hold: None, rule: None } => {
-                Err("an unfreeze names a target, a hold or a rule".to_owned())
+            Act::Unfreeze { target: None, hold: None, rule: None, ruleset: None, .. } => {
+                Err("an unfreeze names a target, a hold, a rule or a rule set".to_owned())
             }
             Act::Unfreeze { target, .. } => target.as_ref().map_or(Ok(()), check_target),
             Act::ListAdd { list, value, .. } | Act::ListRemove { list, value } => {

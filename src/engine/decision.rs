@@ -160,6 +160,10 @@ pub struct Hold {
     pub until: Option<EventTime>,
     pub rule: String,
     pub ts: EventTime,
+    /// Version of the rule set that placed it; none on holds by hand. Kept in the state alone: no
+    /// account record has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ruleset: Option<String>,
 }
 
 /// The value of one `tidegate.accounts` record: all holds of a target, empty when free (D2).
@@ -167,6 +171,14 @@ pub struct Hold {
 pub struct Account {
     pub target: Map<String, Value>,
     pub holds: Vec<Hold>,
+}
+
+impl Account {
+    /// The record as it is written (D2): without what only the state needs.
+    pub(crate) fn published(&self) -> Account {
+        let hold = |hold: &Hold| Hold { ruleset: None, ..hold.clone() };
+        Account { target: self.target.clone(), holds: self.holds.iter().map(hold).collect() }
+    }
 }
 
 /// The record key of a target on `points.commands`: the user id for a user, `global`,

@@ -11,10 +11,13 @@ use crate::engine::{Command, Decision, Effect, Hold, Plan, Trigger};
 use crate::event::EventTime;
 use crate::rule::{Scope, Severity};
 
-/// The rules that decisions about changes name. A hold by hand is of the rule of freezes.
-pub(crate) const FREEZE: &str = "tidegate.freeze";
+/// The rules that decisions about changes name. A hold by hand is of this one.
+pub const FREEZE_BY_HAND: &str = "tidegate.freeze";
 const UNFREEZE: &str = "tidegate.unfreeze";
 const LISTS: &str = "tidegate.lists";
+
+/// Commands that a decision about a change names.
+const LINES_MAX: usize = 50;
 
 /// Where a change stands, and whose state it is applied to.
 #[derive(Debug, Clone, Copy)]
@@ -58,11 +61,8 @@ impl State {
                     );
                 }
             }
-            Act::Unfreeze { target, hold, rule } => {
-                let wanted = |held: &Hold| {
-                    hold.as_ref().is_none_or(|hold| *hold == held.hold)
-                        && rule.as_ref().is_none_or(|rule| *rule == held.rule)
-                };
+            Act::Unfreeze { target, .. } => {
+                let wanted = |held: &Hold| change.act.lifts(held);
                 let mut lifted = |target: &Map<String, Value>, hold: &Hold| {
                     desk.unfreeze(target, hold);
                 };
@@ -79,13 +79,22 @@ impl State {
         }
         if speaks {
             let mut decision = audit(plan, change, place, &remark);
-            decision.actions = desk.commands.iter().map(action_line).collect();
+            decision.actions = lines(&desk.commands);
             out.effects.push(Effect::Decision(Box::new(decision)));
         }
         let commands = desk.commands.into_iter();
         out.effects.extend(commands.map(|command| Effect::Command(Box::new(command))));
         out.effects.append(&mut accounts);
     }
+}
+
+/// Commands in words, so many of them that a record keeps its size.
+fn lines(commands: &[Command]) -> Vec<String> {
+    let mut lines: Vec<String> = commands.iter().take(LINES_MAX).map(action_line).collect();
+    if commands.len() > LINES_MAX {
+        lines.push(format!("and {} more", commands.len() - LINES_MAX));
+    }
+    lines
 }
 
 /// Says so where no list of this name is in the rules.
@@ -114,12 +123,19 @@ impl Desk<'_> {
         scope: Scope,
         until: Option<EventTime>,
     ) -> Hold {
-        let mut command = self.command("freeze", FREEZE, target, "");
+        let mut command = self.command("freeze", FREEZE_BY_HAND, target, "");
         command.scope = Some(scope);
         command.until = Some(until.map_or(Value::Null, |until| until.0.into()));
         self.commands.push(command);
         let hold = self.change.decision_id();
-        Hold { hold, scope, until, rule: FREEZE.to_owned(), ts: self.change.ts }
+        Hold {
+            hold,
+            scope,
+            until,
+            rule: FREEZE_BY_HAND.to_owned(),
+            ts: self.change.ts,
+            ruleset: None,
+        }
     }
 
     fn unfreeze(&mut self, target: &Map<String, Value>, hold: &Hold) {
@@ -154,13 +170,15 @@ fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) ->
     let (rule, key, what) = match &change.act {
         Act::Freeze { target, scope, until } => {
             let scope = format!("{scope:?}").to_lowercase();
-            (FREEZE, target.clone(), format!("frozen ({scope}{})", ending(*until)))
+            (FREEZE_BY_HAND, target.clone(), format!("frozen ({scope}{})", ending(*until)))
         }
-        Act::Unfreeze { target, hold, rule } => {
-            let named = [("hold", hold), ("rule", rule)];
+        Act::Unfreeze { target, hold, rule, ruleset, since } => {
+            let named = [("hold", hold), ("rule", rule), ("ruleset", ruleset)];
             let named: Vec<(&str, &String)> =
                 named.into_iter().filter_map(|(name, of)| Some((name, of.as_ref()?))).collect();
-            let of: Vec<String> = named.iter().map(|(name, of)| format!("{name} {of}")).collect();
+            let since = since.and_then(|since| jiff::Timestamp::from_millisecond(since.0).ok());
+            let of = named.iter().map(|(name, of)| format!("{name} {of}"));
+            let of: Vec<String> = of.chain(since.map(|since| format!("since {since}"))).collect();
             let of = if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) };
             let own = || object(named.first().into_iter().map(|(name, of)| (*name, of.as_str())));
             (UNFREEZE, target.clone().unwrap_or_else(own), format!("unfrozen{of}"))

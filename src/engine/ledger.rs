@@ -6,7 +6,7 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::engine::intervene::FREEZE;
+use crate::engine::intervene::FREEZE_BY_HAND;
 use crate::engine::{Account, Effect, Hold, account_key};
 use crate::rule::Budget;
 
@@ -76,7 +76,7 @@ impl Ledger {
 
     pub(crate) fn publish(&mut self, key: &str, effects: &mut Vec<Effect>) {
         let Some(account) = self.accounts.get(key) else { return };
-        effects.push(Effect::Account(Box::new(account.clone())));
+        effects.push(Effect::Account(Box::new(account.published())));
         if account.holds.is_empty() {
             self.accounts.remove(key);
         }
@@ -107,9 +107,9 @@ impl Ledger {
         let key = account_key(target);
         self.keep(&key);
         let Some(account) = self.accounts.get_mut(&key) else { return Vec::new() };
-        let (lifted, kept) = std::mem::take(&mut account.holds)
-            .into_iter()
-            .partition(|hold| hold.rule != FREEZE && rule.is_none_or(|rule| hold.rule == rule));
+        let (lifted, kept) = std::mem::take(&mut account.holds).into_iter().partition(|hold| {
+            hold.rule != FREEZE_BY_HAND && rule.is_none_or(|rule| hold.rule == rule)
+        });
         account.holds = kept;
         lifted
     }

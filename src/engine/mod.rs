@@ -46,7 +46,7 @@ pub use ahead::LOOK_AHEAD;
 pub use change::{Act, CHANGE_VERSION, Change, Seat};
 pub use decision::*;
 pub use filter::Lists;
-pub use intervene::ChangePlace;
+pub use intervene::{ChangePlace, FREEZE_BY_HAND};
 pub use io::*;
 pub use outbox::hand_over;
 pub use partial::PartialsOutbox;

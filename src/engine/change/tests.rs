@@ -40,6 +40,8 @@ fn a_change_is_read_as_it_was_written() {
         json!({ "change": "unfreeze", "target": { "user": "u1" } }),
         json!({ "change": "unfreeze", "hold": "h1" }),
         json!({ "change": "unfreeze", "rule": "cap" }),
+        json!({ "change": "unfreeze", "ruleset": "9c1f7a2e" }),
+        json!({ "change": "unfreeze", "rule": "cap", "ruleset": "9c1f7a2e", "since": 5 }),
         json!({ "change": "list_add", "list": "bad", "value": "u1", "until": 7 }),
         json!({ "change": "list_remove", "list": "bad", "value": "u1" }),
     ];
@@ -58,7 +60,8 @@ fn what_cannot_be_a_change_is_refused_with_its_reason() {
     let rows = [
         (json!({ "v": 2 }), "version 2 is not known, only 1"),
         (json!({ "change": "melt" }), "unknown variant"),
-        (json!({ "change": "unfreeze" }), "an unfreeze names a target, a hold or a rule"),
+        (json!({ "change": "unfreeze" }), "an unfreeze names a target, a hold, a rule or"),
+        (json!({ "change": "unfreeze", "since": 5 }), "an unfreeze names a target, a hold, a rule"),
         (json!({ "change": "list_remove", "list": "", "value": "x" }), "`list` is empty"),
         (
             json!({ "change": "list_remove", "list": "l", "value": "x", "reason": "" }),
@@ -114,6 +117,7 @@ fn one_state_alone_has_the_seat() {
     let all = change(&json!({ "change": "unfreeze", "rule": "cap" })).unwrap();
     assert_eq!(all.seat(4), Seat::Events(0));
     let target = Map::from_iter([("user".to_owned(), json!("abc"))]);
-    let act = Act::Unfreeze { target: Some(target), hold: None, rule: None };
+    let act =
+        Act::Unfreeze { target: Some(target), hold: None, rule: None, ruleset: None, since: None };
     assert_eq!(Change { act, ..all }.seat(4), Seat::Events(3));
 }

@@ -218,3 +218,81 @@ fn list_entries_added_and_removed_by_hand_count_beside_those_of_the_file() {
     let summary = world.change(&act)[0]["decision"]["summary"].to_string();
     assert!(summary.contains("has no list of this name"), "{summary}");
 }
+
+/// The same rules, with another bound or without a rule.
+fn edited(world: &World, from: &str, to: &str) -> Plan {
+    let source = Source { path: "r.yaml".to_owned(), text: RULES.replace(from, to) };
+    let rules = load(&[source]).unwrap();
+    assert_ne!(rules.version, world.plan.rules.version);
+    Plan::new(Arc::new(rules), Lists::new(1), Settings::default())
+}
+
+#[test]
+fn holds_of_a_bad_edit_are_lifted_and_no_others() {
+    let mut world = World::new();
+    let good = world.plan.rules.version.clone();
+    world.event("issue", "u1", START, 500);
+    world.change(&freeze(&json!({ "user": "u9" }), "account", None));
+    world.plan = edited(&world, "gt: 100", "gt: 5");
+    let bad = world.plan.rules.version.clone();
+    world.event("issue", "u2", START + 1, 10);
+    world.event("issue", "u3", START + 1_000, 10);
+    let by_hand = json!({ "user": "u4" });
+    world.change(&freeze(&by_hand, "account", None));
+    // What the first set froze and what people froze is left alone.
+    let lifted = |effects: &[Value]| -> Vec<String> {
+        let commands = effects.iter().filter_map(|effect| effect.get("command"));
+        let user = |command: &Value| command["target"]["user"].as_str().unwrap().to_owned();
+        let mut users: Vec<String> = commands.map(user).collect();
+        users.sort();
+        users
+    };
+    let act = json!({ "change": "unfreeze", "rule": "big", "ruleset": bad, "since": START + 2 });
+    let effects = world.change(&act);
+    assert_eq!(lifted(&effects), ["u3"]);
+    let decision = effects.iter().find_map(|effect| effect.get("decision")).unwrap();
+    let said = decision["summary"].as_str().unwrap();
+    let since = "since 2025-11-22T02:53:20.002Z";
+    assert!(said.contains(&format!("(rule big, ruleset {bad}, {since})")), "{said}");
+    assert_eq!(lifted(&world.change(&json!({ "change": "unfreeze", "ruleset": bad }))), ["u2"]);
+    let act = json!({ "change": "unfreeze", "rule": "other", "ruleset": good });
+    assert_eq!(lifted(&world.change(&act)), [] as [&str; 0]);
+    let act = json!({ "change": "unfreeze", "rule": "big", "since": START + 1 });
+    assert_eq!(lifted(&world.change(&act)), [] as [&str; 0]);
+    let act = json!({ "change": "unfreeze", "rule": "big", "since": START });
+    assert_eq!(lifted(&world.change(&act)), ["u1"]);
+}
+
+#[test]
+fn the_set_that_placed_a_hold_is_kept_in_the_state_and_stands_in_no_account() {
+    let mut world = World::new();
+    let seat = seat(&json!({ "user": "u1" }));
+    let text = json!({ "id": "e", "ts": START, "user": "u1", "kind": "issue", "points": 500 });
+    let text = text.to_string();
+    let event = Decoder::default().decode(text.as_bytes(), 65_536).unwrap();
+    let (_, state, out) = world.states.iter_mut().find(|(own, ..)| *own == seat).unwrap();
+    let input = Input::Event { event: &event, offset: 0, record_ts: None };
+    step(state, &world.plan, input, out);
+    let account = out.effects.iter().find_map(|effect| match effect {
+        Effect::Account(account) => Some(serde_json::to_value(account).unwrap()),
+        _ => None,
+    });
+    let hold = account.unwrap()["holds"][0].clone();
+    let fields: Vec<&String> = hold.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["hold", "scope", "until", "rule", "ts"]);
+}
+
+#[test]
+fn a_decision_names_some_of_many_commands() {
+    let mut world = World::new();
+    for n in 0..300 {
+        world.event("issue", &format!("u{n}"), START + n, 500);
+    }
+    let effects = world.change(&json!({ "change": "unfreeze", "rule": "big" }));
+    let count = |what: &str| effects.iter().filter(|effect| effect.get(what).is_some()).count();
+    assert_eq!((count("decision"), count("command"), count("account")), (1, 300, 300));
+    let decision = effects.iter().find_map(|effect| effect.get("decision")).unwrap();
+    let actions = decision["actions"].as_array().unwrap();
+    assert_eq!(actions.len(), 51);
+    assert!(actions[50].as_str().unwrap().ends_with(" more"));
+}

@@ -9,6 +9,7 @@ mod publish;
 mod reader;
 mod side;
 mod stand_in;
+mod survey;
 mod topics;
 mod verdict;
 
@@ -18,4 +19,5 @@ pub use log::KafkaLog;
 pub use publish::{PublishError, publish};
 pub use reader::Reader;
 pub use stand_in::{Follower, StandIn};
+pub use survey::{SurveyError, survey};
 pub use topics::{TopicError, prepare};
