@@ -1,5 +1,6 @@
 //! One worker's consumer and transactional producer.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
+use crate::stream::kafka::seek::seek;
 use crate::stream::kafka::side::Sides;
 use crate::stream::kafka::verdict::{classify, fatal};
 use crate::stream::shared::lock;
@@ -121,6 +123,7 @@ pub struct KafkaLog {
     producer: BaseProducer<Reports>,
     settings: KafkaSettings,
     sides: Sides,
+    assigned: BTreeSet<Place>,
     served_at: Option<Instant>,
 }
 
@@ -159,7 +162,8 @@ impl KafkaLog {
         consumer.subscribe(&topics).map_err(made)?;
         let queue = PrivateQueue::new(consumer.client().native_ptr());
         let (settings, sides) = (settings.clone(), Sides::new(settings, slot));
-        Ok(KafkaLog { queue, consumer, producer, settings, sides, served_at: None })
+        let assigned = BTreeSet::new();
+        Ok(KafkaLog { queue, consumer, producer, settings, sides, assigned, served_at: None })
     }
 
     fn topic(&self, place: Place) -> &str {
@@ -327,14 +331,20 @@ impl Log for KafkaLog {
 
     fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure> {
         self.sides.rest();
+        let list = self.list(starts)?;
+        let places: BTreeSet<Place> = starts.iter().map(|(place, _)| *place).collect();
+        if !places.is_empty() && places == self.assigned {
+            return seek(&self.consumer, &list);
+        }
         for (place, _) in starts {
             self.queue.forward(self.topic(*place), place.partition);
         }
-        let list = self.list(starts)?;
+        self.assigned = places;
         self.consumer.assign(&list).map_err(|error| Failure::Fatal(error.to_string()))
     }
 
     fn unassign(&mut self) -> Result<(), Failure> {
+        self.assigned.clear();
         self.consumer.unassign().map_err(|error| Failure::Fatal(error.to_string()))
     }
 

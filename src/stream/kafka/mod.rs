@@ -7,6 +7,7 @@ mod log;
 mod native;
 mod publish;
 mod reader;
+mod seek;
 mod side;
 mod stand_in;
 mod survey;
