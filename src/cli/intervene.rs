@@ -1,6 +1,8 @@
-//! `tidegate freeze`, `unfreeze`, `list add` and `list remove`: changes by people (D3).
+//! `tidegate freeze`, `unfreeze`, `list add`, `list remove` and `rules publish`: changes by people
+//! (D3).
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -10,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::Format;
 use crate::cli::run::ConfigArguments;
 use crate::config::Config;
-use crate::control::{Accounts, Held, Origins};
+use crate::control::{Accounts, Held, LoadError, Origins, RulesOnDisk, read_published};
 use crate::engine::{Act, CHANGE_VERSION, Change, Hold, account_key};
 use crate::event::EventTime;
 use crate::rule::{Scope, parse_duration, parse_instant};
@@ -131,6 +133,58 @@ pub(super) struct ByArguments {
     config: ConfigArguments,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct PublishArguments {
+    /// Rule file or folder.
+    path: PathBuf,
+    /// Who publishes it; recorded. The user of this process unless given.
+    #[arg(long, env = "TIDEGATE_ACTOR")]
+    actor: Option<String>,
+    /// Why; recorded.
+    #[arg(long, default_value = "published by hand")]
+    reason: String,
+    /// Check and say what would be published, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArguments,
+}
+
+/// Publishes a rule set, whole or not at all: faults are written to `out`, with status 1.
+pub(super) fn publish_rules(arguments: &PublishArguments, out: &mut dyn Write) -> Result<u8> {
+    let RulesOnDisk { rules, published, .. } = match read_published(&arguments.path) {
+        Ok(read) => read,
+        Err(LoadError::Faults(_)) => {
+            let paths = std::slice::from_ref(&arguments.path);
+            return super::rules::check(paths, arguments.format == Format::Json, out);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let users = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let actor = arguments.actor.clone().or_else(|| users.into_iter().find(|name| !name.is_empty()));
+    let actor = actor.context("say who publishes: --actor")?;
+    let change = new_change(Act::Rules(published), actor, arguments.reason.clone())?;
+    if arguments.dry_run {
+        let (lists, version) = (rules.lists.len(), &rules.version);
+        let rules = rules.rules.len();
+        if arguments.format == Format::Json {
+            let found = json!({ "ruleset": version, "rules": rules, "lists": lists,
+                "bytes": change.encode().len() });
+            writeln!(out, "{found}")?;
+        } else {
+            writeln!(
+                out,
+                "ok: rules {rules}, lists {lists}, rule set {version}; nothing is written"
+            )?;
+        }
+        return Ok(0);
+    }
+    let config = Config::load(&arguments.config.sources(Vec::new())?)?;
+    write_change(&change, &config, arguments.format, out)
+}
+
 /// Puts a hold on a target.
 pub(super) fn freeze(arguments: &FreezeArguments, out: &mut dyn Write) -> Result<u8> {
     let Some(target) = arguments.target.read()? else {
@@ -242,30 +296,38 @@ pub(super) fn list(command: ListCommand, out: &mut dyn Write) -> Result<u8> {
 
 /// Writes a change to the control topic, and says where it is.
 fn make(act: Act, by: &ByArguments, out: &mut dyn Write) -> Result<u8> {
-    let change = Change {
-        v: CHANGE_VERSION,
-        id: format!("{:032x}", rand::random::<u128>()),
-        ts: EventTime(now_ms()),
-        actor: by.actor.clone(),
-        reason: by.reason.clone(),
-        act,
-    };
-    if let Err(fault) = change.check() {
-        bail!(fault);
-    }
+    let change = new_change(act, by.actor.clone(), by.reason.clone())?;
     let config = Config::load(&by.config.sources(Vec::new())?)?;
     if by.dry_run {
         out.write_all(&change.encode())?;
         writeln!(out)?;
         return Ok(0);
     }
-    let settings = service::kafka_settings(&config);
+    write_change(&change, &config, by.format, out)
+}
+
+fn new_change(act: Act, actor: String, reason: String) -> Result<Change> {
+    let id = format!("{:032x}", rand::random::<u128>());
+    let change = Change { v: CHANGE_VERSION, id, ts: EventTime(now_ms()), actor, reason, act };
+    if let Err(fault) = change.check() {
+        bail!(fault);
+    }
+    Ok(change)
+}
+
+fn write_change(
+    change: &Change,
+    config: &Config,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<u8> {
+    let settings = service::kafka_settings(config);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
-    let offset = runtime.block_on(publish(&settings, &change))?;
+    let offset = runtime.block_on(publish(&settings, change))?;
     let (topic, decision) = (&config.topics.control, change.decision_id());
-    if by.format == Format::Json {
+    if format == Format::Json {
         let written = json!({ "change": change.id, "decision": decision, "topic": topic,
             "partition": 0, "offset": offset });
         writeln!(out, "{written}")?;

@@ -57,6 +57,8 @@ enum RulesCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Put a rule set in force on every instance, checked and with its lists.
+    Publish(intervene::PublishArguments),
     /// Run the tests beside the rules.
     Test(rule_tests::Arguments),
     /// Print the JSON Schema of rule files, for editors.
@@ -86,6 +88,9 @@ pub fn main() -> ExitCode {
         Command::Topics(command) => run::topics(&command, &mut out),
         Command::Rules(RulesCommand::Check { paths, format }) => {
             rules::check(&paths, format == Format::Json, &mut out)
+        }
+        Command::Rules(RulesCommand::Publish(arguments)) => {
+            intervene::publish_rules(&arguments, &mut out)
         }
         Command::Rules(RulesCommand::Test(arguments)) => rule_tests::run(&arguments, &mut out),
         Command::Rules(RulesCommand::Schema) => rules::schema(&mut out),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
+use crate::engine::{NamedText, PublishedRules};
 use crate::rule::{self, Fault, ListEntry, Place, RuleSet, Source};
 
 /// Why rules did not come from disk. Rules load whole or not at all.
@@ -44,6 +45,38 @@ impl LoadError {
     }
 }
 
+/// A checked rule set with all that was read for it.
+#[derive(Debug)]
+pub struct RulesOnDisk {
+    pub rules: RuleSet,
+    /// Of each list, in order of [`RuleSet::lists`].
+    pub entries: Vec<Vec<ListEntry>>,
+    /// What it is when it is published.
+    pub published: PublishedRules,
+}
+
+/// The rules of a file or folder with their texts.
+pub fn read_published(path: &Path) -> Result<RulesOnDisk, LoadError> {
+    let (rules, lists, sources) = read_texts(&[path.to_owned()])?;
+    let (entries, texts): (Vec<_>, Vec<_>) = lists.into_iter().unzip();
+    let mut published = PublishedRules::named(&rules, &entries);
+    // Paths within the rules: the same on every host.
+    let name = |file: &str| {
+        let file = Path::new(file);
+        let within = file.strip_prefix(path).ok().filter(|within| within.file_name().is_some());
+        let within = within.map(Path::to_owned).or_else(|| file.file_name().map(PathBuf::from));
+        within.unwrap_or_default().display().to_string()
+    };
+    let file = |source: Source| NamedText { name: name(&source.path), text: source.text };
+    published.files = sources.into_iter().map(file).collect();
+    let named = rules.lists.iter().zip(texts);
+    let list = |(list, text): (&rule::ListDecl, Option<String>)| {
+        Some(NamedText { name: list.name.clone(), text: text? })
+    };
+    published.lists = named.filter_map(list).collect();
+    Ok(RulesOnDisk { rules, entries, published })
+}
+
 /// The rules of a file or folder, and the entries of each of its lists in order of
 /// [`RuleSet::lists`].
 pub fn read_rules(path: &Path) -> Result<(RuleSet, Vec<Vec<ListEntry>>), LoadError> {
@@ -52,6 +85,14 @@ pub fn read_rules(path: &Path) -> Result<(RuleSet, Vec<Vec<ListEntry>>), LoadErr
 
 /// As [`read_rules`], for several files or folders merged into one set.
 pub fn read_all(paths: &[PathBuf]) -> Result<(RuleSet, Vec<Vec<ListEntry>>), LoadError> {
+    let (rules, lists, _) = read_texts(paths)?;
+    Ok((rules, lists.into_iter().map(|(entries, _)| entries).collect()))
+}
+
+/// The entries of a list, and the text of its file if it has one.
+type ListText = (Vec<ListEntry>, Option<String>);
+
+fn read_texts(paths: &[PathBuf]) -> Result<(RuleSet, Vec<ListText>, Vec<Source>), LoadError> {
     let (sources, mut faults) = read_sources(paths)?;
     let set = match rule::load(&sources) {
         Ok(set) => set,
@@ -63,11 +104,11 @@ pub fn read_all(paths: &[PathBuf]) -> Result<(RuleSet, Vec<Vec<ListEntry>>), Loa
     let mut lists = Vec::new();
     for list in &set.lists {
         match read_list(list, &sources, &set.timezone) {
-            Ok(entries) => lists.push(entries),
+            Ok(list) => lists.push(list),
             Err(mut more) => faults.append(&mut more),
         }
     }
-    if faults.is_empty() { Ok((set, lists)) } else { Err(LoadError::Faults(faults)) }
+    if faults.is_empty() { Ok((set, lists, sources)) } else { Err(LoadError::Faults(faults)) }
 }
 
 /// Path of the file of a list: relative to the rule file that declares it.
@@ -80,10 +121,13 @@ fn read_list(
     list: &rule::ListDecl,
     sources: &[Source],
     zone: &TimeZone,
-) -> Result<Vec<ListEntry>, Vec<Fault>> {
-    let Some(path) = list_path(list) else { return Ok(Vec::new()) };
+) -> Result<ListText, Vec<Fault>> {
+    let Some(path) = list_path(list) else { return Ok((Vec::new(), None)) };
     match fs::read_to_string(&path) {
-        Ok(text) => rule::parse_list(&text, &path.display().to_string(), zone),
+        Ok(text) => {
+            let entries = rule::parse_list(&text, &path.display().to_string(), zone)?;
+            Ok((entries, Some(text)))
+        }
         Err(error) => Err(vec![Fault {
             place: rule::place_of_list(sources, list),
             text: list.file.clone().unwrap_or_default(),

@@ -3,5 +3,7 @@
 mod disk;
 mod held;
 
-pub use disk::{LoadError, list_path, read_all, read_rules, rule_files};
+pub use disk::{
+    LoadError, RulesOnDisk, list_path, read_all, read_published, read_rules, rule_files,
+};
 pub use held::{Accounts, Held, Origins};

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::engine::Hold;
 use crate::engine::act::hex;
 use crate::engine::partial::owner_of;
 use crate::engine::space::{PART, hash_of};
+use crate::engine::{Hold, PublishedRules};
 use crate::event::EventTime;
 use crate::rule::Scope;
 
@@ -68,6 +68,8 @@ pub enum Act {
     },
     /// Takes a value from a list, in its file or not, until it is added again.
     ListRemove { list: String, value: String },
+    /// Puts a rule set in force with the lists of its files (R17).
+    Rules(PublishedRules),
 }
 
 impl Act {
@@ -132,6 +134,14 @@ impl Change {
                 text("list", list, TEXT_MAX)?;
                 text("value", value, TEXT_MAX)
             }
+            Act::Rules(rules) => {
+                text("ruleset", &rules.ruleset, TEXT_MAX)?;
+                text("set", &rules.set, TEXT_MAX)?;
+                if rules.files.is_empty() {
+                    return Err("the rule set has no files".to_owned());
+                }
+                Ok(())
+            }
         }
     }
 
@@ -150,6 +160,8 @@ impl Change {
             Act::ListAdd { list, value, .. } | Act::ListRemove { list, value } => {
                 format!("list/{list}/{value}")
             }
+            // A set that was in force stays readable, however often it was replaced.
+            Act::Rules(rules) => format!("rules/{}", rules.set),
         }
     }
 
@@ -160,9 +172,10 @@ impl Change {
             Act::Freeze { target, .. } | Act::Unfreeze { target: Some(target), .. } => {
                 seat(target, partitions)
             }
-            Act::Unfreeze { target: None, .. } | Act::ListAdd { .. } | Act::ListRemove { .. } => {
-                Seat::Events(0)
-            }
+            Act::Unfreeze { target: None, .. }
+            | Act::ListAdd { .. }
+            | Act::ListRemove { .. }
+            | Act::Rules(_) => Seat::Events(0),
         }
     }
 }

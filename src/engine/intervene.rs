@@ -15,6 +15,7 @@ use crate::rule::{Scope, Severity};
 pub const FREEZE_BY_HAND: &str = "tidegate.freeze";
 const UNFREEZE: &str = "tidegate.unfreeze";
 const LISTS: &str = "tidegate.lists";
+const RULES: &str = "tidegate.rules";
 
 /// Commands that a decision about a change names.
 const LINES_MAX: usize = 50;
@@ -76,6 +77,9 @@ impl State {
                 self.edits.put(list, value, Edit::Removed);
                 remark = unknown(plan, list);
             }
+            Act::Rules(rules) if rules.initial => return,
+            // What has to be done with it is up to whoever holds the plan.
+            Act::Rules(_) => {}
         }
         if speaks {
             let mut decision = audit(plan, change, place, &remark);
@@ -191,6 +195,13 @@ fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) ->
             let key = object([("list", list.as_str()), ("value", value.as_str())]);
             (LISTS, key, "removed".to_owned())
         }
+        Act::Rules(rules) => {
+            (RULES, object([("ruleset", rules.ruleset.as_str())]), "published".to_owned())
+        }
+    };
+    let ruleset = match &change.act {
+        Act::Rules(rules) => &rules.ruleset,
+        _ => &plan.rules.version,
     };
     let subject: Vec<String> = key
         .iter()
@@ -219,7 +230,7 @@ fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) ->
         actor: Some(change.actor.clone()),
         reason: Some(change.reason.clone()),
         key,
-        ..Decision::about(rule, rule, &plan.rules.version, change.ts)
+        ..Decision::about(rule, rule, ruleset, change.ts)
     }
 }
 

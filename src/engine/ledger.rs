@@ -163,6 +163,11 @@ impl Ledger {
         }
     }
 
+    /// In order of their keys.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
     /// What is spent of budgets, by name of the rule.
     pub(crate) fn budgets(&self) -> &BTreeMap<String, Spent> {
         &self.budgets

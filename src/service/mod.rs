@@ -3,6 +3,7 @@
 
 mod announce;
 mod lock;
+mod publisher;
 mod rules;
 mod settings;
 mod status;
@@ -26,12 +27,14 @@ use crate::http::{self, Admission, App, Readiness};
 use crate::metrics::Metrics;
 use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun, Secret};
 use crate::snapshot::{Objects, Shelf};
-use crate::stream::kafka::{TopicError, prepare};
+use crate::stream::kafka::{KafkaSettings, TopicError, prepare};
 use crate::stream::{
     Clock, Fleet, PlanCell, RunnerSettings, SnapshotSettings, SystemClock, WorkerView,
 };
 
 use self::announce::Announcer;
+use self::publisher::{Publisher, settle};
+use self::rules::Found;
 use self::status::Status;
 
 /// What ends a process that was not told to stop.
@@ -104,6 +107,7 @@ pub struct Service {
 struct Work {
     fleet: Fleet,
     announcer: Announcer,
+    publisher: Publisher,
     notifier: JoinHandle<Result<(), NotifyError>>,
 }
 
@@ -181,13 +185,17 @@ impl Service {
     /// When the topics cannot be used or the system gives no thread.
     pub async fn begin(&mut self) -> Result<(), ServiceError> {
         let partitions = topics(&self.config, &self.status).await?;
+        let kafka = kafka_settings(&self.config);
+        first_rules(&kafka, &self.config.kafka.instance, &self.rules, &self.status).await;
         let fleet = Fleet::start(&runner(&self.config, partitions)?, &self.plans, &self.metrics)
             .map_err(start)?;
         self.status.set_fleet(&fleet);
         let notifier =
             notify::run(notifier(&self.config, &self.notify_metrics), self.stop.subscribe());
-        let announcer = Announcer::new(&kafka_settings(&self.config)).map_err(start)?;
-        self.work = Some(Work { fleet, announcer, notifier: tokio::spawn(notifier) });
+        let announcer = Announcer::new(&kafka).map_err(start)?;
+        let publisher = Publisher::new(kafka, self.config.kafka.instance.clone());
+        let notifier = tokio::spawn(notifier);
+        self.work = Some(Work { fleet, announcer, publisher, notifier });
         Ok(())
     }
 
@@ -205,9 +213,12 @@ impl Service {
         }
         // The gauge must be right although nobody asks for /readyz.
         self.status.readiness();
-        let faulty = self.rules.reload(&self.config, forced, &self.plans, &self.metrics);
-        if let (Some(decision), Some(work)) = (faulty, &self.work) {
-            work.announcer.tell(&decision);
+        // Before it has begun nothing is published; what the files say by then is.
+        let Some(work) = &self.work else { return Ok(()) };
+        match self.rules.reload(forced, &self.plans.get(), &self.metrics) {
+            Found::Nothing => {}
+            Found::Another => work.publisher.publish(self.rules.published().clone()),
+            Found::Faults(decision) => work.announcer.tell(&decision),
         }
         Ok(())
     }
@@ -285,6 +296,22 @@ async fn topics(config: &Config, status: &Status) -> Result<u32, ServiceError> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Publishes the files that the instance starts with, where that is due; waits for a broker as
+/// long as it takes.
+async fn first_rules(settings: &KafkaSettings, instance: &str, rules: &RuleFiles, status: &Status) {
+    let mut told_us = i64::MIN;
+    while let Err(error) = settle(settings, instance, rules.published(), false).await {
+        let now_us = SystemClock.now_us();
+        if now_us.saturating_sub(told_us) >= REMIND_US {
+            told_us = now_us;
+            tracing::warn!(%error, "rules cannot be published; trying on");
+        }
+        status.set_waiting(Some(format!("rules cannot be published: {error}")));
+        tokio::time::sleep(PAUSE).await;
+    }
+    status.set_waiting(None);
 }
 
 fn runner(config: &Config, partitions: u32) -> Result<RunnerSettings, ServiceError> {

@@ -1,4 +1,5 @@
 //! The rule files and lists of a running instance: read at the start, watched afterwards (R17).
+//! What they say is published; what is published is in force.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,12 +7,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::config::Config;
-use crate::control::{LoadError, list_path, read_rules, rule_files};
-use crate::engine::{Decision, Lists, Plan, Settings};
+use crate::control::{LoadError, RulesOnDisk, list_path, read_published, rule_files};
+use crate::engine::{Decision, Lists, Plan, PublishedRules, Settings};
 use crate::event::EventTime;
 use crate::metrics::Metrics;
 use crate::rule::{ListEntry, RuleSet};
-use crate::stream::{Clock, PlanCell, SystemClock};
+use crate::stream::{Clock, SystemClock};
 
 /// What a file looked like: length and time of change.
 type Look = BTreeMap<PathBuf, Option<(u64, SystemTime)>>;
@@ -22,7 +23,18 @@ pub struct RuleFiles {
     path: PathBuf,
     rules: Arc<RuleSet>,
     entries: Vec<Vec<ListEntry>>,
+    published: PublishedRules,
     look: Look,
+}
+
+/// What a look at the files has found.
+#[derive(Debug)]
+pub(super) enum Found {
+    Nothing,
+    /// Another set than at the last look, to be published.
+    Another,
+    /// Nothing that can be used; the decision says so.
+    Faults(Box<Decision>),
 }
 
 impl RuleFiles {
@@ -31,9 +43,9 @@ impl RuleFiles {
     /// # Errors
     /// All faults at once, or a path that cannot be read.
     pub fn read(path: &Path) -> Result<RuleFiles, LoadError> {
-        let (rules, entries) = read_rules(path)?;
+        let RulesOnDisk { rules, entries, published } = read_published(path)?;
         let look = look(path, &rules);
-        Ok(RuleFiles { path: path.to_owned(), rules: Arc::new(rules), entries, look })
+        Ok(RuleFiles { path: path.to_owned(), rules: Arc::new(rules), entries, published, look })
     }
 
     pub fn version(&self) -> &str {
@@ -45,42 +57,37 @@ impl RuleFiles {
         plan_of(self.rules.clone(), &self.entries, config)
     }
 
-    /// Reads anew when something changed, or when told to. A faulty set leaves the last good
-    /// one in force, and says so: in the log, a metric and the decision that comes back.
-    pub(super) fn reload(
-        &mut self,
-        config: &Config,
-        forced: bool,
-        plans: &PlanCell,
-        metrics: &Metrics,
-    ) -> Option<Decision> {
+    /// The set as it is published.
+    pub(super) fn published(&self) -> &PublishedRules {
+        &self.published
+    }
+
+    /// Reads anew when something changed, or when told to. A faulty set leaves the one `in_force`
+    /// where it is, and says so: in the log, a metric and a decision.
+    pub(super) fn reload(&mut self, forced: bool, in_force: &Plan, metrics: &Metrics) -> Found {
         let now = look(&self.path, &self.rules);
         if now == self.look && !forced {
-            return None;
+            return Found::Nothing;
         }
         self.look = now;
-        match read_rules(&self.path) {
-            Ok((rules, entries)) => {
+        match read_published(&self.path) {
+            Ok(RulesOnDisk { rules, entries, published }) => {
                 metrics.rules_reload_success.set(1);
-                if rules.version == self.rules.version && entries == self.entries {
-                    return None;
+                if published.set == self.published.set {
+                    return Found::Nothing;
                 }
-                let (before, after) = (self.rules.version.clone(), rules.version.clone());
-                (self.rules, self.entries) = (Arc::new(rules), entries);
+                (self.rules, self.entries, self.published) = (Arc::new(rules), entries, published);
                 // A list that is new has a file to watch.
                 self.look = look(&self.path, &self.rules);
-                plans.set(self.plan(config));
-                metrics.rules_info.with_label_values(&[&before]).set(0);
-                metrics.rules_info.with_label_values(&[&after]).set(1);
-                tracing::info!(before, after, "rules or lists have changed and are in force");
-                None
+                Found::Another
             }
             Err(error) => {
                 metrics.rules_reload_success.set(0);
-                let version = &self.rules.version;
+                let version = &in_force.rule_set().version;
                 tracing::error!(%error, version, "changed rules are faulty; the last good ones stay");
                 let now_ms = EventTime(SystemClock.now_us() / 1000);
-                Some(Decision::rules_faulty(version, &error.to_string(), now_ms))
+                let faulty = Decision::rules_faulty(version, &error.to_string(), now_ms);
+                Found::Faults(Box::new(faulty))
             }
         }
     }

@@ -85,7 +85,7 @@ impl Status {
 
     pub(super) fn json(&self) -> Value {
         let ready = self.readiness();
-        let plan = self.plans.get().0;
+        let plan = self.plans.get();
         let rules = plan.rule_set().rules.iter().map(|rule| {
             let mode = format!("{:?}", rule.mode).to_lowercase();
             json!({ "name": rule.name, "mode": mode, "levels": levels(&rule.check) })

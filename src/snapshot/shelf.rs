@@ -54,6 +54,9 @@ pub struct Manifest {
     pub landmark: Option<Landmark>,
     /// The rule set it was made under.
     pub ruleset: String,
+    /// Its name, and its offset in the control topic; empty and -1 where nothing was published.
+    pub set: String,
+    pub set_at: i64,
     /// Milliseconds since the epoch.
     pub written_ms: i64,
     pub segments: Vec<Segment>,
@@ -76,6 +79,8 @@ impl Manifest {
             begun_at: 0,
             landmark: None,
             ruleset: String::new(),
+            set: String::new(),
+            set_at: -1,
             written_ms: 0,
             segments: Vec::new(),
         }

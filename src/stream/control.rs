@@ -8,11 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Change;
+use crate::engine::{Act, Change, Holds};
+use crate::stream::plans::{PlanCell, Sets};
 use crate::stream::{Failure, Produce, SideRecord, Sink};
 
 /// The version of the journal's records.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Targets whose holds stand in one record: some 500 bytes each, seldom more than 2,000.
+const ACCOUNTS_MAX: usize = 300;
 /// A record of the journal is cut at about so many bytes; brokers take 1 MiB.
 const RECORD_BYTES: usize = 256 * 1024;
 
@@ -35,6 +38,22 @@ pub(crate) struct Journaled {
     /// How many partitions the events topic had: who acts on a change depends on it.
     pub(crate) partitions: u32,
     pub(crate) changes: Vec<Placed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) begun: Option<Begun>,
+}
+
+/// A state begins anew, from the first record of its log, under a rule set that counts otherwise;
+/// holds and budgets go over from the one before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    /// The name of the rule set.
+    pub(crate) set: String,
+    /// Its offset in the control topic.
+    pub(crate) at: i64,
+    /// Of several records the first.
+    pub(crate) first: bool,
+    /// `None` where there was no state before.
+    pub(crate) holds: Option<Holds>,
 }
 
 /// Where a state took changes in.
@@ -57,26 +76,49 @@ pub(crate) fn journal(applied: &Applied<'_>, changes: &[Placed]) -> Vec<Produce>
             bytes <= RECORD_BYTES
         });
         let (some, later) = rest.split_at(fits.count().max(1));
-        let entry = Journaled {
-            v: VERSION,
-            topic: applied.topic.to_owned(),
-            partition: applied.partition,
-            offset: applied.offset,
-            control: some.last().map_or(0, |placed| placed.at + 1),
-            partitions: applied.partitions,
-            changes: some.to_vec(),
-        };
-        records.push(Produce {
-            sink: Sink::Journal,
-            partition: None,
-            key: Some(format!("{}/{}", applied.topic, applied.partition).into_bytes()),
-            value: Some(serde_json::to_vec(&entry).unwrap_or_default()),
-            timestamp_ms: None,
-            headers: Vec::new(),
-        });
+        let control = some.last().map_or(0, |placed| placed.at + 1);
+        records.push(applied.record(control, some.to_vec(), None));
         rest = later;
     }
     records
+}
+
+/// The journal's records for a state that begins anew; it has seen the control topic up to
+/// `control`, with a rule set at `at`.
+pub(crate) fn begin(
+    applied: &Applied<'_>,
+    (control, (at, set)): (i64, (i64, &str)),
+    holds: Option<Holds>,
+) -> Vec<Produce> {
+    let parts = holds.map(|holds| holds.cut(ACCOUNTS_MAX));
+    let parts: Vec<Option<Holds>> =
+        parts.map_or(vec![None], |parts| parts.into_iter().map(Some).collect());
+    let begun = |(number, holds)| Begun { set: set.to_owned(), at, first: number == 0, holds };
+    let parts = parts.into_iter().enumerate().map(begun);
+    parts.map(|begun| applied.record(control, Vec::new(), Some(begun))).collect()
+}
+
+impl Applied<'_> {
+    fn record(&self, control: i64, changes: Vec<Placed>, begun: Option<Begun>) -> Produce {
+        let entry = Journaled {
+            v: VERSION,
+            topic: self.topic.to_owned(),
+            partition: self.partition,
+            offset: self.offset,
+            control,
+            partitions: self.partitions,
+            changes,
+            begun,
+        };
+        Produce {
+            sink: Sink::Journal,
+            partition: None,
+            key: Some(format!("{}/{}", self.topic, self.partition).into_bytes()),
+            value: Some(serde_json::to_vec(&entry).unwrap_or_default()),
+            timestamp_ms: None,
+            headers: Vec::new(),
+        }
+    }
 }
 
 /// What the journal says of each partition, in the order in which it happened. Where a partition
@@ -93,7 +135,8 @@ pub(crate) fn histories(
         let entry = serde_json::from_slice::<Journaled>(value)
             .map_err(|error| error.to_string())
             .and_then(|entry| match entry.v {
-                VERSION => Ok(entry),
+                // Older records begin no state anew; all else is the same.
+                1 | VERSION => Ok(entry),
                 v => Err(format!("version {v} is not known, only {VERSION}")),
             });
         let entry = entry.map_err(|error| {
@@ -116,6 +159,8 @@ pub(crate) fn histories(
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     waiting: VecDeque<Placed>,
+    /// The plans of rule sets among them.
+    pub(crate) sets: Sets,
     /// Offset to read on from.
     pub(crate) next: i64,
     /// Since when the control topic cannot be read, and why.
@@ -123,14 +168,15 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// Takes in records as they were read; returns how many of them are no changes.
-    pub(crate) fn take(&mut self, records: Vec<SideRecord>) -> u64 {
+    /// Takes in records as they were read; returns how many of them are no changes, or rule sets
+    /// that cannot be used.
+    pub(crate) fn take(&mut self, records: Vec<SideRecord>, plans: &PlanCell) -> u64 {
         let mut unreadable = 0;
         for SideRecord { offset, value } in records {
             self.next = offset + 1;
             // Nothing is said where a value was deleted.
             let Some(value) = value else { continue };
-            match Change::decode(&value) {
+            match self.read(&value, plans) {
                 Ok(change) => self.waiting.push_back(Placed { at: offset, change }),
                 Err(reason) => {
                     unreadable += 1;
@@ -139,6 +185,17 @@ impl Desk {
             }
         }
         unreadable
+    }
+
+    /// A change; of a rule set the plan is kept, and no text.
+    fn read(&mut self, value: &[u8], plans: &PlanCell) -> Result<Change, String> {
+        let mut change = Change::decode(value)?;
+        if let Act::Rules(rules) = &mut change.act {
+            let plan = plans.make(rules).map_err(|faults| format!("faulty rules: {faults}"))?;
+            self.sets.insert(rules.set.clone(), plan);
+            rules.strip();
+        }
+        Ok(change)
     }
 
     /// The changes that a state which has seen the topic up to `from` has not.
@@ -156,11 +213,19 @@ impl Desk {
         while self.waiting.front().is_some_and(|placed| placed.at < from) {
             self.waiting.pop_front();
         }
+        let waiting = &self.waiting;
+        let waits = |set: &String| {
+            waiting
+                .iter()
+                .any(|placed| matches!(&placed.change.act, Act::Rules(rules) if rules.set == *set))
+        };
+        self.sets.retain(|set, _| waits(set));
     }
 
     /// Starts over at the offset that the states of an assignment have seen.
     pub(crate) fn reset(&mut self, from: i64) {
         self.waiting.clear();
+        self.sets.clear();
         self.next = from;
     }
 

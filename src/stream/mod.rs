@@ -9,6 +9,8 @@ mod emit;
 pub mod kafka;
 mod log;
 mod part;
+mod plans;
+mod reign;
 mod restore;
 mod runner;
 mod shared;
@@ -19,7 +21,8 @@ pub use log::{
     Batch, Bounds, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record, Side,
     SideRecord, Sink, Source, Visit,
 };
+pub use plans::PlanCell;
 pub use runner::{Fleet, RunnerSettings, readiness};
 pub(crate) use shared::lock;
-pub use shared::{PartitionView, Phase, PlanCell, Recent, WorkerView};
+pub use shared::{PartitionView, Phase, Recent, WorkerView};
 pub use worker::{SnapshotSettings, Start, Worker, WorkerSettings};

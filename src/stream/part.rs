@@ -4,19 +4,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::{
-    ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Plan, Seat,
+    Act, ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Seat,
     State, step,
 };
 use crate::event::{Decoder, Event, EventTime, Reason};
 use crate::snapshot::{Landmark, Manifest};
-use crate::stream::control::{Applied, Journaled, Placed, journal};
+use crate::stream::control::{Applied, Begun, Journaled, Placed, begin, journal};
 use crate::stream::emit::{Note, partial, quarantined, record};
+use crate::stream::plans::Sets;
+use crate::stream::reign::Reign;
 use crate::stream::{Place, Polled, Produce, Record, Source};
 
 /// What all partitions of a worker share while records are applied.
 #[derive(Debug)]
 pub(crate) struct Workbench {
-    pub(crate) plan: Arc<Plan>,
     pub(crate) decoder: Decoder,
     pub(crate) max_bytes: usize,
     /// The control topic, and how many partitions the events topic has.
@@ -46,6 +47,7 @@ fn event<'a, 'e>(
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) place: Place,
+    pub(crate) reign: Reign,
     pub(crate) state: State,
     pub(crate) output: Output,
     /// Offset at which the state was begun empty; beyond 0 the log had lost its beginning.
@@ -62,6 +64,8 @@ pub(crate) struct Part {
     pub(crate) committed: i64,
     /// Changes that restoring takes in again, the first first.
     history: VecDeque<Journaled>,
+    /// The plans of rule sets among them.
+    sets: Sets,
     /// Offset in the control topic up to which changes are taken in.
     pub(crate) controlled: i64,
     /// Changes taken in that are not committed.
@@ -82,9 +86,10 @@ const HEARTBEAT_US: i64 = 1_000_000;
 const IDLE_FLUSHES: i64 = 3;
 
 impl Part {
-    pub(crate) fn new(place: Place, origin: Origin, start: i64) -> Part {
+    pub(crate) fn new(place: Place, origin: Origin, start: i64, reign: Reign) -> Part {
         Part {
             place,
+            reign,
             state: State::new(origin),
             output: Output::default(),
             begun_at: start,
@@ -94,6 +99,7 @@ impl Part {
             landmark: None,
             committed: start,
             history: VecDeque::new(),
+            sets: Sets::new(),
             controlled: 0,
             changes_open: 0,
             at_end: false,
@@ -107,7 +113,7 @@ impl Part {
     }
 
     /// A part as a snapshot has it.
-    pub(crate) fn of(place: Place, loaded: Loaded, manifest: &Manifest) -> Part {
+    pub(crate) fn of(place: Place, loaded: Loaded, manifest: &Manifest, reign: Reign) -> Part {
         Part {
             state: loaded.state,
             output: loaded.output,
@@ -115,7 +121,7 @@ impl Part {
             snapshot: Some(manifest.offset),
             landmark: manifest.landmark,
             controlled: manifest.control,
-            ..Part::new(place, Origin { topic: "".into(), partition: 0 }, manifest.offset)
+            ..Part::new(place, Origin { topic: "".into(), partition: 0 }, manifest.offset, reign)
         }
     }
 
@@ -152,7 +158,8 @@ impl Part {
             let decoded: Vec<Decoded<'_>> =
                 some.iter().map(|one| self.decode(one, bench)).collect();
             if self.place.source == Source::Events {
-                self.state.look_ahead(&bench.plan, some.iter().zip(&decoded).filter_map(event));
+                self.state
+                    .look_ahead(&self.reign.plan, some.iter().zip(&decoded).filter_map(event));
             }
             for (one, decoded) in some.iter().zip(&decoded) {
                 match one {
@@ -195,7 +202,7 @@ impl Part {
             return;
         }
         while self.history.front().is_some_and(|entry| entry.offset <= record.offset) {
-            self.repeat(&bench.plan, &bench.control_topic);
+            self.repeat(&bench.control_topic);
         }
         let live = record.offset >= self.emit_from;
         if live && !self.restored {
@@ -208,7 +215,7 @@ impl Part {
             let payload = record.value.unwrap_or_default();
             let input =
                 Input::Partials { payload, offset: record.offset, record_ts: record.timestamp_ms };
-            step(&mut self.state, &bench.plan, input, &mut self.output);
+            step(&mut self.state, &self.reign.plan, input, &mut self.output);
             None
         };
         self.next = record.offset + 1;
@@ -248,11 +255,11 @@ impl Part {
                     offset: record.offset,
                     record_ts: record.timestamp_ms.map(EventTime),
                 };
-                step(&mut self.state, &bench.plan, input, &mut self.output);
+                step(&mut self.state, &self.reign.plan, input, &mut self.output);
             }
             Err(reason) => {
                 let input = Input::Rejected { reason: *reason };
-                step(&mut self.state, &bench.plan, input, &mut self.output);
+                step(&mut self.state, &self.reign.plan, input, &mut self.output);
             }
         }
         match self.output.outcome {
@@ -272,35 +279,56 @@ impl Part {
         }
     }
 
-    /// What the journal says of this partition, up to the committed offset.
-    pub(crate) fn remember(&mut self, history: Vec<Journaled>) {
+    /// What the journal says of this partition, up to the committed offset, and the plans of the
+    /// rule sets it names.
+    pub(crate) fn remember(&mut self, history: Vec<Journaled>, sets: Sets) {
         let new =
             |entry: &Journaled| entry.control > self.controlled && entry.offset <= self.emit_from;
         self.history = history.into_iter().filter(new).collect();
+        self.sets = sets;
     }
 
     /// Takes in again, without output, the changes that stand before the next record.
     pub(crate) fn catch_up(&mut self, bench: &Workbench) {
         while self.history.front().is_some_and(|entry| entry.offset <= self.next) {
-            self.repeat(&bench.plan, &bench.control_topic);
+            self.repeat(&bench.control_topic);
         }
     }
 
     /// The first change of the history, as it was taken in before.
-    fn repeat(&mut self, plan: &Plan, control_topic: &str) {
+    fn repeat(&mut self, control_topic: &str) {
         let Some(entry) = self.history.pop_front() else { return };
         let before = self.output.effects.len();
-        self.step_over(&entry.changes, (plan, control_topic, entry.partitions));
+        self.step_over(&entry.changes, (control_topic, entry.partitions));
+        self.reign.go_on(newest(&entry.changes), &self.sets);
+        if let Some(Begun { first, holds: Some(holds), .. }) = entry.begun {
+            if first {
+                self.state.replace_holds(holds);
+            } else {
+                self.state.add_holds(holds);
+            }
+        }
         self.controlled = entry.control;
         self.output.effects.truncate(before);
+        if self.history.is_empty() {
+            self.sets.clear();
+        }
     }
 
-    /// Takes in new changes; they are noted for the journal of the next transaction.
-    pub(crate) fn change(&mut self, changes: &[Placed], bench: &mut Workbench, now_us: i64) {
+    /// Takes in new changes; they are noted for the journal of the next transaction. A rule set
+    /// that counts otherwise ends this state: the next one is rebuilt from the log once that
+    /// transaction is committed.
+    pub(crate) fn change(
+        &mut self,
+        changes: &[Placed],
+        sets: &Sets,
+        bench: &mut Workbench,
+        now_us: i64,
+    ) {
         let Some(last) = changes.last() else { return };
         let before = self.output.effects.len();
         let partitions = bench.partitions;
-        self.step_over(changes, (&bench.plan, &bench.control_topic, partitions));
+        self.step_over(changes, (&bench.control_topic, partitions));
         self.controlled = last.at + 1;
         self.changes_open += changes.len();
         let origin = self.state.origin();
@@ -311,13 +339,21 @@ impl Part {
             partitions,
         };
         bench.outbox.extend(journal(&applied, changes));
+        let newest = newest(changes);
+        if let Some(other) = newest.filter(|newest| self.reign.ends_by(*newest, sets)) {
+            let holds = Some(self.state.holds());
+            let at_the_end = (self.controlled, other);
+            bench.outbox.extend(begin(&applied, at_the_end, holds));
+            self.reign.is_over = true;
+        }
+        self.reign.go_on(newest, sets);
         let new = self.output.effects.get(before..).unwrap_or_default();
         if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
             bench.tipped.push(now_us / 1000);
         }
     }
 
-    fn step_over(&mut self, changes: &[Placed], (plan, topic, partitions): (&Plan, &str, u32)) {
+    fn step_over(&mut self, changes: &[Placed], (topic, partitions): (&str, u32)) {
         let number = u32::try_from(self.place.partition).unwrap_or(0);
         let seat = match self.place.source {
             Source::Events => Seat::Events(number),
@@ -325,8 +361,28 @@ impl Part {
         };
         for Placed { at, change } in changes {
             let place = ChangePlace { topic, offset: *at, seat, partitions };
-            step(&mut self.state, plan, Input::Change { change, place }, &mut self.output);
+            let input = Input::Change { change, place };
+            step(&mut self.state, &self.reign.plan, input, &mut self.output);
         }
+    }
+
+    /// Notes for the journal under which rule set the state began.
+    fn begin(&mut self, bench: &mut Workbench) {
+        if self.reign.is_written || !self.restored {
+            return;
+        }
+        let origin = self.state.origin();
+        let applied = Applied {
+            topic: &origin.topic,
+            partition: origin.partition,
+            offset: self.emit_from,
+            partitions: bench.partitions,
+        };
+        let own = (self.reign.at, self.reign.set.as_str());
+        bench.outbox.extend(begin(&applied, (self.controlled, own), None));
+        self.reign.is_written = true;
+        // An offset goes with it, so that nobody notes it whose partition this is not.
+        self.changes_open += 1;
     }
 
     /// The offset that the next transaction should commit.
@@ -349,12 +405,13 @@ impl Part {
         flush_us: i64,
         now_us: i64,
     ) {
+        self.begin(bench);
         for effect in self.output.effects.drain(..) {
             let (produce, note) = record(&effect);
             bench.outbox.push(produce);
             bench.notes.extend(note);
         }
-        let Some((idle, beat)) = self.heartbeat(bench, flush_us, now_us) else { return };
+        let Some((idle, beat)) = self.heartbeat(flush_us, now_us) else { return };
         let origin = self.state.origin().clone();
         let watermark = self.state.watermark();
         let records = self.output.partials.drain(&origin, watermark, partitions, idle, beat);
@@ -366,13 +423,9 @@ impl Part {
 
     /// Whether the partition is idle, and whether the owners of shared keys must hear from it
     /// even without events. `None` where nobody listens.
-    pub(crate) fn heartbeat(
-        &self,
-        bench: &Workbench,
-        flush_us: i64,
-        now_us: i64,
-    ) -> Option<(bool, bool)> {
-        if self.place.source == Source::Partials || !bench.plan.has_shared() || !self.restored {
+    pub(crate) fn heartbeat(&self, flush_us: i64, now_us: i64) -> Option<(bool, bool)> {
+        if self.place.source == Source::Partials || !self.reign.plan.has_shared() || !self.restored
+        {
             return None;
         }
         let idle = self.is_idle(flush_us, now_us);
@@ -391,4 +444,12 @@ impl Part {
         let now = self.output.counts.clone();
         (std::mem::replace(&mut self.reported, now.clone()), now)
     }
+}
+
+/// The last rule set among changes: its offset and its name.
+fn newest(changes: &[Placed]) -> Option<(i64, &str)> {
+    changes.iter().rev().find_map(|placed| match &placed.change.act {
+        Act::Rules(rules) => Some((placed.at, rules.set.as_str())),
+        _ => None,
+    })
 }

@@ -10,6 +10,8 @@ use crate::metrics::Metrics;
 use crate::snapshot::{Bad, Manifest, Shelf, Subject};
 use crate::stream::control::{Journaled, histories};
 use crate::stream::part::Part;
+use crate::stream::plans::{NOWHERE, PlanCell};
+use crate::stream::reign::{Found, Reign, Sought, begun, forget_holds};
 use crate::stream::{Failure, Log, Place, Side, SideRecord, Source, Start};
 
 /// The parts of an assignment, each with the offset to read from.
@@ -18,7 +20,7 @@ pub(crate) struct Restored {
     /// Places begun anew whose log no longer holds its beginning.
     pub(crate) truncated: Vec<Place>,
     /// Changes by people that not every state has seen, and the offset from which on they are.
-    pub(crate) changes: (i64, Vec<SideRecord>),
+    pub(crate) changes: Changes,
 }
 
 /// Where states may come from, and under which rules.
@@ -26,7 +28,7 @@ pub(crate) struct Origins<'a> {
     pub(crate) events_topic: &'a Arc<str>,
     pub(crate) partials_topic: &'a Arc<str>,
     pub(crate) start: Start,
-    pub(crate) plan: &'a Plan,
+    pub(crate) plans: &'a PlanCell,
     pub(crate) shelf: Option<&'a Shelf>,
     /// Go on from a snapshot although records after it are gone.
     pub(crate) accept_gap: bool,
@@ -89,20 +91,27 @@ pub(crate) fn parts(
         }
         plans.push((*place, (from, committed), bounds.low));
     }
-    let (histories, changes) = told(log, &plans, origins)?;
+    let (histories, found, changes) = told(log, &plans, origins)?;
     let mut restored = Restored { parts: Vec::new(), truncated: Vec::new(), changes };
     for ((place, (from, committed), low), history) in plans.into_iter().zip(histories) {
-        let kept = parked.remove(&place).filter(|part| part.next <= from && part.next >= low);
+        // One that began under an earlier rule set is of no use.
+        let begun_at = begun(&history).map_or(NOWHERE, |begun| begun.at);
+        let fits = |part: &Part| part.next <= from && part.next >= low && begun_at <= part.reign.at;
+        let kept = parked.remove(&place).filter(fits);
+        let reign = found.reign(&history);
         let kept = match (kept, origins.shelf) {
-            (None, Some(shelf)) => Search { log, shelf, origins, place }.newest(low, from)?,
+            (None, Some(shelf)) => {
+                Search { log, shelf, origins, place, found: &found, reign: &reign }
+                    .newest(low, from)?
+            }
             (kept, _) => kept,
         };
-        let mut part = kept.unwrap_or_else(|| Part::new(place, origins.of(place), low));
+        let mut part = kept.unwrap_or_else(|| Part::new(place, origins.of(place), low, reign));
         if part.begun_at > 0 {
             restored.truncated.push(place);
         }
         part.resume(from, committed, now_us);
-        part.remember(history);
+        part.remember(history, found.sets.clone());
         restored.parts.push(part);
     }
     Ok(restored)
@@ -114,6 +123,9 @@ struct Search<'a, L> {
     shelf: &'a Shelf,
     origins: &'a Origins<'a>,
     place: Place,
+    found: &'a Found,
+    /// Under which the state of this place began last.
+    reign: &'a Reign,
 }
 
 impl<L: Log> Search<'_, L> {
@@ -185,26 +197,27 @@ impl<L: Log> Search<'_, L> {
             self.skip(&format!("{name}: is of another log that had the same name"));
             return Ok(None);
         }
-        let loaded = self.load(subject, name, &manifest)?;
+        let own = self.found.reign_at(self.reign, &manifest.set, manifest.set_at);
+        if own.is_none() && low == 0 {
+            self.rebuild(&manifest.ruleset);
+            return Ok(None);
+        }
+        let reign = own.unwrap_or_else(|| self.reign.clone());
+        let loaded = self.load(subject, name, &manifest, &reign.plan)?;
         let anew = loaded.anew.join(", ");
         if !anew.is_empty() {
-            let partition = self.origins.name(self.place);
             if low == 0 {
-                tracing::info!(
-                    partition,
-                    rules = anew,
-                    "rules have changed since the snapshot: the state is rebuilt from the log"
-                );
+                self.rebuild(&manifest.ruleset);
                 return Ok(None);
             }
             tracing::warn!(
-                partition,
+                partition = self.origins.name(self.place),
                 rules = anew,
-                "rules have changed since the snapshot, and the log no longer holds its \
+                "rules count otherwise since the snapshot, and the log no longer holds its \
                  beginning: they begin anew"
             );
         }
-        let mut part = Part::of(self.place, loaded, &manifest);
+        let mut part = Part::of(self.place, loaded, &manifest, reign);
         part.next = part.next.max(low);
         if part.next > manifest.offset {
             tracing::warn!(
@@ -219,12 +232,26 @@ impl<L: Log> Search<'_, L> {
         Ok(Some(part))
     }
 
-    fn load(&self, subject: &Subject, name: &str, manifest: &Manifest) -> Result<Loaded, Bad> {
+    fn rebuild(&self, ruleset: &str) {
+        tracing::info!(
+            partition = self.origins.name(self.place),
+            ruleset,
+            "rules count otherwise since the snapshot: the state is rebuilt from the log"
+        );
+    }
+
+    fn load(
+        &self,
+        subject: &Subject,
+        name: &str,
+        manifest: &Manifest,
+        plan: &Plan,
+    ) -> Result<Loaded, Bad> {
         let bad = |error: crate::engine::Damaged| Bad::Damaged {
             name: name.to_owned(),
             reason: error.to_string(),
         };
-        let mut loader = Loader::new(self.origins.plan, self.origins.of(self.place));
+        let mut loader = Loader::new(plan, self.origins.of(self.place));
         for segment in &manifest.segments {
             loader.take(&self.shelf.records(subject, segment)?).map_err(bad)?;
         }
@@ -256,13 +283,20 @@ impl From<Failure> for Reason {
 
 /// A place, where to go on from with what is committed, and the start of its log.
 type Begin = (Place, (i64, Option<i64>), i64);
-/// The journal of each place, and the changes that not all of them have seen.
-type Told = (Vec<Vec<Journaled>>, (i64, Vec<SideRecord>));
 
-/// Asks the journal after the committed offsets, so that it holds all that led to them.
+/// Changes by people that not every state has seen, and the offset from which on they are.
+type Changes = (i64, Vec<SideRecord>);
+
+/// The journal of each place, the plans that it names, and the changes that not all places have
+/// seen.
+type Told = (Vec<Vec<Journaled>>, Found, Changes);
+
+/// Asks the journal after the committed offsets, so that it holds all that led to them, and then
+/// the control topic.
 fn told(log: &mut impl Log, places: &[Begin], origins: &Origins<'_>) -> Result<Told, Failure> {
+    let plans = origins.plans;
     if places.is_empty() {
-        return Ok((Vec::new(), (0, Vec::new())));
+        return Ok((Vec::new(), Sought::of(&[], plans).found(&[], &[])?, (0, Vec::new())));
     }
     let mut all = histories(&log.whole(Side::Journal, 0)?)?;
     let mut own = Vec::new();
@@ -270,9 +304,14 @@ fn told(log: &mut impl Log, places: &[Begin], origins: &Origins<'_>) -> Result<T
         let Origin { topic, partition } = origins.of(*place);
         let mut history = all.remove(&(topic.to_string(), partition)).unwrap_or_default();
         history.retain(|entry| entry.offset <= *from);
+        forget_holds(&mut history);
         own.push(history);
     }
     let seen = own.iter().map(|history| history.last().map_or(0, |last| last.control)).min();
-    let from = seen.unwrap_or(0);
-    Ok((own, (from, log.whole(Side::Control, from)?)))
+    let seen = seen.unwrap_or(0);
+    let sought = Sought::of(&own, plans);
+    let mut changes = log.whole(Side::Control, sought.from.map_or(seen, |from| from.min(seen)))?;
+    let found = sought.found(&own, &changes)?;
+    changes.retain(|record| record.offset >= seen);
+    Ok((own, found, (seen, changes)))
 }

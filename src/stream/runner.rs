@@ -10,8 +10,10 @@ use crate::event::Decoder;
 use crate::metrics::Metrics;
 use crate::snapshot::{Keeper, Shelf};
 use crate::stream::kafka::{KafkaLog, KafkaSettings};
-use crate::stream::shared::{Phase, PlanCell, Recent, WorkerView, lock};
-use crate::stream::{Clock, Failure, SnapshotSettings, Start, SystemClock, Worker, WorkerSettings};
+use crate::stream::shared::{Phase, Recent, WorkerView, lock};
+use crate::stream::{
+    Clock, Failure, PlanCell, SnapshotSettings, Start, SystemClock, Worker, WorkerSettings,
+};
 
 /// Pause before a worker is built anew; doubled up to the greatest.
 const PAUSE_MIN: Duration = Duration::from_millis(200);

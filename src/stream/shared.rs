@@ -1,45 +1,13 @@
-//! What a worker shares with other threads: the plan it runs, what it looks like, and the
-//! decisions it committed last.
+//! What a worker shares with other threads: what it looks like, and the decisions it committed
+//! last.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::engine::Plan;
-
 /// Decisions kept for the status page.
 const RECENT_MAX: usize = 100;
-
-/// The plan in force. Workers look at the number at every turn and take a new plan between two
-/// transactions.
-#[derive(Debug)]
-pub struct PlanCell {
-    plan: Mutex<Arc<Plan>>,
-    number: AtomicU64,
-}
-
-impl PlanCell {
-    pub fn new(plan: Plan) -> PlanCell {
-        PlanCell { plan: Mutex::new(Arc::new(plan)), number: AtomicU64::new(0) }
-    }
-
-    pub fn get(&self) -> (Arc<Plan>, u64) {
-        let plan = lock(&self.plan);
-        (plan.clone(), self.number.load(Ordering::Acquire))
-    }
-
-    pub fn set(&self, plan: Plan) {
-        let mut current = lock(&self.plan);
-        *current = Arc::new(plan);
-        self.number.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub fn number(&self) -> u64 {
-        self.number.load(Ordering::Acquire)
-    }
-}
 
 /// Where a worker is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]

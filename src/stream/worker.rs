@@ -13,9 +13,9 @@ use crate::metrics::Metrics;
 use crate::stream::control::Desk;
 use crate::stream::part::{Part, Workbench};
 use crate::stream::restore::{self, Origins, Restored};
-use crate::stream::shared::{PlanCell, Recent, WorkerView};
+use crate::stream::shared::{Recent, WorkerView};
 use crate::stream::worker::snapshots::Snapshots;
-use crate::stream::{Batch, Clock, Failure, Log, Place, Polled, Rebalance, Source};
+use crate::stream::{Batch, Clock, Failure, Log, Place, PlanCell, Polled, Rebalance, Source};
 
 mod changes;
 mod report;
@@ -63,7 +63,8 @@ pub struct Worker<L, C> {
     clock: C,
     settings: WorkerSettings,
     plans: Arc<PlanCell>,
-    plan_number: u64,
+    /// A state is over: what it took in is committed before anything else.
+    is_renewing: bool,
     bench: Workbench,
     parts: BTreeMap<Place, Part>,
     /// States of partitions that were taken away and may come back.
@@ -100,11 +101,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         plans: Arc<PlanCell>,
         outside: (Metrics, Arc<Mutex<WorkerView>>, Arc<Recent>),
     ) -> Worker<L, C> {
-        let (plan, plan_number) = plans.get();
         let (metrics, view, recent) = outside;
         let now_us = clock.now_us();
         let bench = Workbench {
-            plan,
             decoder,
             max_bytes: settings.max_bytes,
             control_topic: settings.control_topic.clone(),
@@ -119,7 +118,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             clock,
             settings,
             plans,
-            plan_number,
+            is_renewing: false,
             bench,
             parts: BTreeMap::new(),
             parked: BTreeMap::new(),
@@ -159,9 +158,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     fn round(&mut self) -> Result<(), Failure> {
+        // Last before the poll: what comes after a change is judged by it.
         self.take_changes()?;
-        // Last before the poll: what comes after a changed plan is judged by it.
-        self.take_plan()?;
         self.poll()?;
         for rebalance in self.log.rebalances() {
             self.rebalance(rebalance)?;
@@ -193,7 +191,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn poll(&mut self) -> Result<(), Failure> {
         let now_us = self.clock.now_us();
-        if self.failing_since_us.is_some() {
+        if self.failing_since_us.is_some() || self.is_renewing {
             // Memory is bounded: no more comes in until what waits is committed.
             return self.log.serve(POLL_MAX_MS);
         }
@@ -219,26 +217,6 @@ impl<L: Log, C: Clock> Worker<L, C> {
         Ok(())
     }
 
-    /// A new plan takes effect between two transactions.
-    fn take_plan(&mut self) -> Result<(), Failure> {
-        let waits = self.clock.now_us() < self.not_before_us;
-        if self.plans.number() == self.plan_number || waits || !self.flush()? {
-            return Ok(());
-        }
-        let (plan, number) = self.plans.get();
-        let goes_on = plan.counts_as(&self.bench.plan);
-        (self.bench.plan, self.plan_number) = (plan, number);
-        if !goes_on && self.pending.is_none() && !self.parts.is_empty() {
-            // Counters of another shape are rebuilt from the log, without output.
-            self.pending = Some(self.parts.keys().copied().collect());
-            self.drop_snapshot();
-            self.parts.clear();
-            self.not_before_us = i64::MIN;
-        }
-        self.parked.clear();
-        Ok(())
-    }
-
     fn rebalance(&mut self, rebalance: Rebalance) -> Result<(), Failure> {
         match rebalance {
             Rebalance::Assigned(places) => {
@@ -251,9 +229,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 self.pending = None;
                 self.member = false;
                 self.drop_snapshot();
+                self.is_renewing = false;
                 for (place, part) in std::mem::take(&mut self.parts) {
                     report::forget(&self.metrics, place);
-                    if clean {
+                    if clean && !part.reign.is_over {
                         self.parked.insert(place, part);
                     }
                 }
@@ -273,7 +252,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             events_topic: &self.settings.events_topic,
             partials_topic: &self.settings.partials_topic,
             start: self.settings.start,
-            plan: &self.bench.plan,
+            plans: &self.plans,
             shelf: own.map(|own| own.keeper.shelf()),
             accept_gap: own.is_some_and(|own| own.settings.accept_gap),
             metrics: &self.metrics,
@@ -312,6 +291,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             }
         }
         self.parts = parts.into_iter().map(|part| (part.place, part)).collect();
+        self.is_renewing = false;
+        self.tell_plans();
         self.contact_us = now_us;
         Ok(())
     }

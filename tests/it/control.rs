@@ -151,3 +151,210 @@ fn a_change_that_cannot_be_written_says_why() {
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&shown["change"], &shown["target"]), (&json!("freeze"), &json!({ "user": "u-1" })));
 }
+
+/// The lines of a dry run, as JSON.
+fn rehearse(setup: &Setup, arguments: &[&str]) -> Vec<Value> {
+    let by = ["--actor", "ann", "--reason", "a look", "--format", "json", "--dry-run"];
+    let output = tidegate(setup, &[arguments, &by].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn targets(values: &[Value]) -> Vec<String> {
+    let user = |value: &Value| value["target"]["user"].as_str().unwrap().to_owned();
+    let mut users: Vec<String> = values.iter().map(user).collect();
+    users.sort();
+    users
+}
+
+#[test]
+fn a_bad_edit_is_undone_and_nothing_else() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "undo", "");
+    let good = "version: 1\nrules:\n  - { name: large, on: issue, where: { points: { gt: 900 } }, \
+                then: [freeze] }\n";
+    setup.write("rules/rules.yaml", good);
+    let instance = Instance::start(setup.path());
+    wait("it is ready", || instance.is_ready());
+    let (decisions, commands) = (setup.topic("decisions"), setup.topic("commands"));
+    let produce = |n: u64, user: &str, points: u64| {
+        broker.produce(&setup.topic("events"), &[event(n, user, points)]);
+    };
+    produce(0, "u-1", 1_000);
+    until(broker, &commands, "large", 1);
+    setup.write("rules/rules.yaml", &good.replace("900", "9"));
+    instance.line("are in force");
+    for n in 1..=30 {
+        // Whoever is frozen already is frozen anew, by the set that is in force now.
+        produce(n, &format!("u-{n}"), 10);
+    }
+    let placed = until(broker, &decisions, "large", 31);
+    let bad = placed.last().unwrap()["ruleset"].as_str().unwrap().to_owned();
+    change(&setup, &["freeze", "--user", "u-70", "--scope", "issue"]);
+    until(broker, &commands, "tidegate.freeze", 1);
+    setup.write("rules/rules.yaml", good);
+    wait("it is mended", || instance.log().matches("are in force").count() == 2);
+    produce(50, "u-50", 1_000);
+    until(broker, &commands, "large", 32);
+
+    let undo = ["unfreeze", "--rule", "large", "--ruleset", &bad];
+    let instant = (1_763_780_000_000_i64 + 21 * 20).to_string();
+    let since = [&undo[..], &["--since", &instant]].concat();
+    let expected: Vec<String> = (21..=30).map(|n| format!("u-{n}")).collect();
+    let shown = rehearse(&setup, &since);
+    assert_eq!(targets(&shown), expected);
+    assert!(shown.iter().all(|held| held["ruleset"] == json!(bad)), "{shown:#?}");
+    assert_eq!(rehearse(&setup, &undo).len(), 30);
+    assert_eq!(rehearse(&setup, &["unfreeze", "--user", "u-70"]).len(), 1);
+
+    // What was shown is what happens, through a kill.
+    let undone = change(&setup, &since);
+    let lifted = until(broker, &commands, "tidegate.unfreeze", 10);
+    assert_eq!(targets(&lifted), expected);
+    assert!(lifted.iter().all(|command| command["decision"] == json!(undone)));
+    instance.kill();
+    change(&setup, &undo);
+    let instance = Instance::start(setup.path());
+    let lifted = until(broker, &commands, "tidegate.unfreeze", 30);
+    assert_eq!(lifted.len(), 30);
+    assert!(instance.stop().0.success());
+    assert_eq!(holds(broker, &setup, "user:u-50"), 1);
+    assert_eq!(holds(broker, &setup, "user:u-70"), 1, "the one by hand");
+    assert_eq!(holds(broker, &setup, "user:u-1"), 0);
+}
+
+/// Publishes rules, and returns the decision that will tell of it.
+fn publish(setup: &Setup, path: &str) -> String {
+    let by = ["--actor", "ann", "--reason", "ticket 42", "--format", "json"];
+    let output = tidegate(setup, &[&["rules", "publish", path][..], &by].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    said["decision"].as_str().unwrap().to_owned()
+}
+
+/// The version of the rule set that an instance runs.
+fn in_force(instance: &Instance) -> String {
+    let status: Value = serde_json::from_str(&instance.get("/api/v1/status").1).unwrap();
+    status["ruleset"].as_str().unwrap().to_owned()
+}
+
+/// One rule that reviews from so many points on.
+fn large(points: u32) -> String {
+    format!(
+        "version: 1\nlists: {{ bad: {{ file: bad.csv, field: user }} }}\nrules:\n  \
+         - {{ name: large, on: issue, where: {{ points: {{ gt: {points} }} }}, then: [review] }}\n  \
+         - {{ name: listed, where: {{ user: {{ in: bad }} }}, then: [review] }}\n"
+    )
+}
+
+#[test]
+fn a_published_set_is_in_force_on_every_instance_and_a_faulty_one_on_none() {
+    let Some(broker) = broker::shared() else { return };
+    let a = Setup::new(broker.address(), "sets", "");
+    a.write("rules/rules.yaml", &large(900));
+    let b = a.second_host();
+    let instances = [Instance::start(a.path()), Instance::start(b.path())];
+    let [one, two] = &instances;
+    wait("both are ready", || one.is_ready() && two.is_ready());
+    wait("both have partitions", || one.partitions() > 0 && two.partitions() > 0);
+    let (decisions, commands) = (a.topic("decisions"), a.topic("commands"));
+    let first = in_force(one);
+    assert_eq!(in_force(two), first);
+    let mut sent = 0;
+    let mut produce = |points: u64| {
+        let events: Vec<_> =
+            (sent..sent + 40).map(|n| event(n, &format!("u-{n}"), points)).collect();
+        broker.produce(&a.topic("events"), &events);
+        sent += 40;
+        wait("all is committed", || a.caught_up(broker));
+    };
+    produce(100);
+
+    // By hand, from files that no instance has.
+    a.write("other/bad.csv", "value,reason,expires,author\nu-85,bots,,ann\n");
+    a.write("other/rules.yaml", &large(50));
+    let decision = publish(&a, "other");
+    let audit = until(broker, &decisions, "tidegate.rules", 1);
+    assert_eq!(audit[0]["id"], json!(decision));
+    assert_eq!((&audit[0]["actor"], &audit[0]["reason"]), (&json!("ann"), &json!("ticket 42")));
+    let second = audit[0]["ruleset"].as_str().unwrap().to_owned();
+    wait("both run it", || in_force(one) == second && in_force(two) == second);
+    wait("all is committed", || journaled(broker, &a, &second) == 8);
+    produce(100);
+    until(broker, &commands, "large", 40);
+    produce(1);
+    let listed = until(broker, &commands, "listed", 1);
+    assert_eq!(targets(&listed), ["u-85"], "the list came with the rules");
+
+    // An edit that one instance sees.
+    b.write("rules/rules.yaml", &large(500));
+    wait("both run the edit", || {
+        let (one, two) = (in_force(one), in_force(two));
+        one == two && one != first && one != second
+    });
+    let third = in_force(one);
+    wait("all is committed", || journaled(broker, &a, &third) == 8);
+    produce(100);
+    produce(600);
+    until(broker, &commands, "large", 80);
+    let audit = until(broker, &decisions, "tidegate.rules", 2);
+    assert!(audit[1]["actor"].as_str().unwrap().starts_with("instance "), "{audit:#?}");
+
+    // A host with files of an older set says so and leaves the newer one alone.
+    let [one, two] = instances;
+    one.kill();
+    let one = Instance::start(a.path());
+    one.line("does not come back by itself");
+    wait("it is ready", || one.is_ready());
+    assert_eq!((in_force(&one), in_force(&two)), (third.clone(), third));
+    produce(100);
+    produce(600);
+    until(broker, &commands, "large", 120);
+    // Its edit, once it is down, is news.
+    assert!(one.stop().0.success());
+    a.write("rules/rules.yaml", &large(50_000));
+    let one = Instance::start(a.path());
+    wait("both run it", || in_force(&two) == in_force(&one) && one.is_ready());
+    until(broker, &decisions, "tidegate.rules", 3);
+    wait("all is committed", || journaled(broker, &a, &in_force(&one)) == 8);
+    produce(600);
+    assert!(one.stop().0.success() && two.stop().0.success());
+    assert_eq!(until(broker, &commands, "large", 120).len(), 120);
+    assert_eq!(until(broker, &decisions, "tidegate.rules", 3).len(), 3);
+}
+
+/// How many partitions have begun, or gone on, under a version of the rule set.
+fn journaled(broker: &Broker, setup: &Setup, ruleset: &str) -> usize {
+    let records = values(&broker.read_all(&setup.topic("journal")));
+    let names = |entry: &&Value| {
+        let changes = entry["changes"].as_array().unwrap().iter();
+        changes.clone().any(|placed| placed["change"]["ruleset"] == json!(ruleset))
+    };
+    records.iter().filter(names).count()
+}
+
+#[test]
+fn a_rule_set_is_checked_before_it_is_published() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "checked", "");
+    setup.write("faulty.yaml", "version: 1\nrules: [{ nam: broken }]\n");
+    let publish = |path: &str, more: &[&str]| {
+        let output =
+            tidegate(&setup, &[&["rules", "publish", path, "--actor", "ann"], more].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let (status, said) = publish("faulty.yaml", &[]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("`nam`"), "{said}");
+    let (status, said) = publish("nowhere.yaml", &[]);
+    assert_eq!(status, Some(2), "{said}");
+    let (status, said) = publish("rules", &[]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("missing topics"), "{said}");
+    // What is only shown needs no broker.
+    let (status, said) = publish("rules", &["--dry-run", "--brokers", "127.0.0.1:9"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.starts_with("ok: rules 4, lists 1, rule set "), "{said}");
+}

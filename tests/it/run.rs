@@ -48,15 +48,26 @@ impl Setup {
              {more}\n"
         );
         setup.write("tidegate.yaml", &config);
-        std::fs::create_dir(setup.folder.path().join("rules")).unwrap();
         setup.write("rules/rules.yaml", RULES);
         setup.write("rules/bad.csv", "value,reason,expires,author\n");
+        setup
+    }
+
+    /// Another host with the same configuration, instance name aside, and rules of its own.
+    pub(crate) fn second_host(&self) -> Setup {
+        let setup = Setup { folder: tempfile::tempdir().unwrap(), base: self.base.clone() };
+        for file in ["tidegate.yaml", "rules/rules.yaml", "rules/bad.csv"] {
+            setup.write(file, &std::fs::read_to_string(self.path().join(file)).unwrap());
+        }
+        let config = std::fs::read_to_string(self.path().join("tidegate.yaml")).unwrap();
+        setup.write("tidegate.yaml", &config.replace("kafka: {", "kafka: { instance: host-b,"));
         setup
     }
 
     pub(crate) fn write(&self, file: &str, text: &str) {
         // Renamed into place, as editors do, so that no half of a file is read.
         let place = self.path().join(file);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
         std::fs::write(place.with_extension("new"), text).unwrap();
         std::fs::rename(place.with_extension("new"), place).unwrap();
     }

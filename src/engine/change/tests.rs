@@ -44,6 +44,9 @@ fn a_change_is_read_as_it_was_written() {
         json!({ "change": "unfreeze", "rule": "cap", "ruleset": "9c1f7a2e", "since": 5 }),
         json!({ "change": "list_add", "list": "bad", "value": "u1", "until": 7 }),
         json!({ "change": "list_remove", "list": "bad", "value": "u1" }),
+        json!({ "change": "rules", "ruleset": "9c1f7a2e", "set": "9c1f7a2e-1",
+            "files": [{ "name": "a.yaml", "text": "version: 1" }],
+            "lists": [{ "name": "bad", "text": "value" }] }),
     ];
     for row in rows {
         let read = change(&row).unwrap();
@@ -63,6 +66,8 @@ fn what_cannot_be_a_change_is_refused_with_its_reason() {
         (json!({ "change": "unfreeze" }), "an unfreeze names a target, a hold, a rule or"),
         (json!({ "change": "unfreeze", "since": 5 }), "an unfreeze names a target, a hold, a rule"),
         (json!({ "change": "list_remove", "list": "", "value": "x" }), "`list` is empty"),
+        (json!({ "change": "rules", "ruleset": "v", "set": "s" }), "the rule set has no files"),
+        (json!({ "change": "rules", "ruleset": "v", "set": "" }), "`set` is empty"),
         (
             json!({ "change": "list_remove", "list": "l", "value": "x", "reason": "" }),
             "`reason` is empty",
@@ -96,11 +101,13 @@ fn compaction_keeps_interventions_and_the_last_edit_of_a_value() {
         json!({ "change": "unfreeze", "rule": "cap" }),
         json!({ "change": "list_add", "list": "bad", "value": "u1", "until": null }),
         json!({ "change": "list_remove", "list": "bad", "value": "u1" }),
+        json!({ "change": "rules", "ruleset": "v", "set": "v-1",
+            "files": [{ "name": "a.yaml", "text": "version: 1" }] }),
     ]
     .iter()
     .map(|row| change(row).unwrap().key())
     .collect();
-    assert_eq!(keys, ["unfreeze/c1", "list/bad/u1", "list/bad/u1"]);
+    assert_eq!(keys, ["unfreeze/c1", "list/bad/u1", "list/bad/u1", "rules/v-1"]);
 }
 
 #[test]

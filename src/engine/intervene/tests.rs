@@ -296,3 +296,24 @@ fn a_decision_names_some_of_many_commands() {
     assert_eq!(actions.len(), 51);
     assert!(actions[50].as_str().unwrap().ends_with(" more"));
 }
+
+#[test]
+fn a_published_rule_set_is_written_down_once_and_the_first_of_all_is_not() {
+    let mut world = World::new();
+    let rules = |initial: bool| {
+        json!({ "change": "rules", "ruleset": "9c1f7a2e", "set": "9c1f7a2e-1", "initial": initial,
+            "files": [{ "name": "r.yaml", "text": RULES }] })
+    };
+    assert_eq!(world.change(&rules(true)), [] as [Value; 0]);
+    let effects = world.change(&rules(false));
+    assert_eq!(effects.len(), 1, "{effects:#?}");
+    let decision = &effects[0]["decision"];
+    assert_eq!(
+        (&decision["rule"], &decision["severity"]),
+        (&json!("tidegate.rules"), &json!("info"))
+    );
+    assert_eq!(decision["key"], json!({ "ruleset": "9c1f7a2e" }));
+    assert_eq!((&decision["ruleset"], &decision["actor"]), (&json!("9c1f7a2e"), &json!("ann")));
+    assert_eq!(decision["summary"], "ruleset 9c1f7a2e: published by ann: ticket 42");
+    assert_eq!(decision.get("alert"), None, "an audit record is no notice");
+}

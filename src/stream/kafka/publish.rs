@@ -1,13 +1,16 @@
-//! Writes one change by people to the control topic and waits until it is safe there.
+//! Writes one change by people to the control topic and waits until it is safe there; reads which
+//! rule sets were published.
 
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::engine::Change;
+use crate::engine::{Act, Change};
 use crate::stream::kafka::client::{KafkaSettings, unusable};
+use crate::stream::kafka::side::SideReader;
 use crate::stream::kafka::topics::{TopicError, counts, unmade};
+use crate::stream::{Failure, Side};
 
 /// A change is acknowledged within so long, or given up.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -23,6 +26,43 @@ pub enum PublishError {
     Unknown { id: String, topic: String },
     #[error("the broker refused the change: {0}")]
     Refused(String),
+    #[error(
+        "the broker takes no record of this size ({bytes} bytes before compression): raise `max.message.bytes` of topic {topic}"
+    )]
+    TooLarge { bytes: usize, topic: String },
+    #[error("{0}")]
+    Unread(String),
+}
+
+/// A rule set that was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetRecord {
+    pub offset: i64,
+    pub set: String,
+    pub ruleset: String,
+    pub actor: String,
+}
+
+/// The rule sets in the control topic, the oldest first; those that replaced none and were
+/// published again stand at the later place.
+///
+/// # Errors
+/// When the topic cannot be read.
+pub async fn published(settings: &KafkaSettings) -> Result<Vec<SetRecord>, PublishError> {
+    let settings = settings.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let topic = settings.topics.side(Side::Control);
+        SideReader::open(&settings, "tidegate-control", topic, 0)?.whole()
+    });
+    let records = read.await.map_err(|error| Failure::Retriable(error.to_string()));
+    let records = records.flatten().map_err(|failure| PublishError::Unread(failure.to_string()))?;
+    let sets = records.iter().filter_map(|record| {
+        let change = Change::decode(record.value.as_deref()?).ok()?;
+        let Act::Rules(rules) = change.act else { return None };
+        let (set, ruleset) = (rules.set, rules.ruleset);
+        Some(SetRecord { offset: record.offset, set, ruleset, actor: change.actor })
+    });
+    Ok(sets.collect())
 }
 
 /// Writes a change, and returns its offset.
@@ -43,7 +83,12 @@ pub async fn publish(settings: &KafkaSettings, change: &Change) -> Result<i64, P
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("linger.ms", "0")
-        .set("message.timeout.ms", PATIENCE.as_millis().to_string());
+        .set("message.timeout.ms", PATIENCE.as_millis().to_string())
+        // The broker's limit is what counts, and it counts what is compressed.
+        .set("message.max.bytes", "100000000");
+    if !settings.properties.contains_key("compression.type") {
+        config.set("compression.type", "zstd");
+    }
     let producer: FutureProducer = config.create().map_err(unmade)?;
     let (key, value) = (change.key(), change.encode());
     let record = FutureRecord::to(&topic).partition(0).key(&key).payload(&value);
@@ -52,6 +97,12 @@ pub async fn publish(settings: &KafkaSettings, change: &Change) -> Result<i64, P
         Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut), _)) => {
             Err(PublishError::Unknown { id: change.id.clone(), topic })
         }
+        Err((
+            KafkaError::MessageProduction(
+                RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize,
+            ),
+            _,
+        )) => Err(PublishError::TooLarge { bytes: value.len(), topic }),
         Err((error, _)) => Err(PublishError::Refused(unusable(&error))),
     }
 }

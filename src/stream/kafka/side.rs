@@ -146,7 +146,7 @@ fn consumer(settings: &KafkaSettings, slot: &str) -> Result<BaseConsumer<Ears>, 
 }
 
 /// A reader of one side topic. Fields drop in order: the queue before its client.
-struct SideReader {
+pub(super) struct SideReader {
     queue: PrivateQueue,
     consumer: BaseConsumer<Ears>,
     topic: Arc<str>,
@@ -163,7 +163,7 @@ impl SideReader {
     ///
     /// # Errors
     /// Fatal when a setting cannot be used.
-    fn open(
+    pub(super) fn open(
         settings: &KafkaSettings,
         slot: &str,
         topic: &Arc<str>,
@@ -189,7 +189,7 @@ impl SideReader {
     ///
     /// # Errors
     /// Retriable when the end does not come in time.
-    fn whole(&mut self) -> Result<Vec<SideRecord>, Failure> {
+    pub(super) fn whole(&mut self) -> Result<Vec<SideRecord>, Failure> {
         let mut records = Vec::new();
         let until = Instant::now() + WHOLE;
         loop {

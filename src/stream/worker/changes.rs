@@ -8,6 +8,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// Reads what is new, and applies it between two transactions. A control topic that does not
     /// answer holds nothing up; it is told, and the changes wait there.
     pub(super) fn take_changes(&mut self) -> Result<(), Failure> {
+        if self.is_renewing {
+            return self.renew();
+        }
         if self.parts.is_empty() || self.pending.is_some() {
             // An assignment reads all that its states have not seen.
             return Ok(());
@@ -20,11 +23,43 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         let now_us = self.clock.now_us();
         for part in self.parts.values_mut().filter(|part| part.restored) {
-            part.change(&self.desk.since(part.controlled), &mut self.bench, now_us);
+            let changes = self.desk.since(part.controlled);
+            part.change(&changes, &self.desk.sets, &mut self.bench, now_us);
         }
         let seen = self.parts.values().map(|part| part.controlled).min();
         self.desk.forget_before(seen.unwrap_or(0));
+        self.tell_plans();
+        self.is_renewing = self.parts.values().any(|part| part.reign.is_over);
+        if self.is_renewing { self.renew() } else { Ok(()) }
+    }
+
+    /// Rebuilds the states that are over from the log, once what they took in is committed.
+    fn renew(&mut self) -> Result<(), Failure> {
+        let waits = self.clock.now_us() < self.not_before_us;
+        if waits || !self.flush()? {
+            return Ok(());
+        }
+        // The journal has it all now: as after a crash.
+        self.drop_snapshot();
+        self.pending = Some(self.parts.keys().copied().collect());
+        self.parked = std::mem::take(&mut self.parts);
+        self.parked.retain(|_, part| !part.reign.is_over);
+        self.not_before_us = i64::MIN;
+        self.is_renewing = false;
         Ok(())
+    }
+
+    /// Says which rule set is in force, where that is news.
+    pub(super) fn tell_plans(&self) {
+        for part in self.parts.values() {
+            let Some(before) = self.plans.take_effect(part.reign.at, &part.reign.plan) else {
+                continue;
+            };
+            let (before, after) = (&before.rules.version, &part.reign.plan.rules.version);
+            self.metrics.rules_info.with_label_values(&[before]).set(0);
+            self.metrics.rules_info.with_label_values(&[after]).set(1);
+            tracing::info!(before, after, "rules or lists have changed and are in force");
+        }
     }
 
     fn read_changes(&mut self) -> Result<(), Failure> {
@@ -33,7 +68,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 if self.desk.answers() {
                     tracing::info!(slot = %self.settings.slot, "the control topic answers again");
                 }
-                self.metrics.control_unreadable.inc_by(self.desk.take(records));
+                self.metrics.control_unreadable.inc_by(self.desk.take(records, &self.plans));
                 Ok(())
             }
             Err(Failure::Retriable(reason)) => {
@@ -59,6 +94,6 @@ impl<L: Log, C: Clock> Worker<L, C> {
             part.catch_up(&self.bench);
         }
         self.desk.reset(from);
-        self.metrics.control_unreadable.inc_by(self.desk.take(changes));
+        self.metrics.control_unreadable.inc_by(self.desk.take(changes, &self.plans));
     }
 }

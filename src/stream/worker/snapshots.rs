@@ -82,7 +82,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
     pub fn canonical(&self) -> BTreeMap<Place, (i64, Vec<Vec<u8>>)> {
         let even = self.parts.iter().filter(|(_, part)| part.is_even());
         let told = even.map(|(place, part)| {
-            let records = part.state.canonical(&self.bench.plan, &part.output);
+            let records = part.state.canonical(&part.reign.plan, &part.output);
             (*place, (part.next, records))
         });
         told.collect()
@@ -181,7 +181,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let (Some(own), Some(part)) = (&mut self.snapshots, self.parts.get_mut(&place)) else {
             return;
         };
-        let plan = &self.bench.plan;
+        let plan = &part.reign.plan;
         part.state.begin_snapshot(plan, &part.output);
         let origin = part.state.origin();
         let subject = Subject { topic: origin.topic.to_string(), partition: origin.partition };
@@ -190,6 +190,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             begun_at: part.begun_at,
             landmark: part.landmark,
             ruleset: plan.rule_set().version.clone(),
+            set: part.reign.set.clone(),
+            set_at: part.reign.at,
             written_ms: now_us / 1000,
             ..Manifest::new(subject, part.next)
         };
@@ -207,7 +209,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return false;
         };
         if !under_way.is_told && under_way.piece.len() < PIECE {
-            match part.state.sweep(&self.bench.plan, SWEEP, &mut under_way.piece) {
+            match part.state.sweep(&part.reign.plan, SWEEP, &mut under_way.piece) {
                 Swept::More => {}
                 Swept::All => under_way.is_told = true,
                 Swept::Void => {

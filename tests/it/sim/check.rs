@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tidegate::engine::{
-    Change, ChangePlace, Effect, Input, Origin, Outcome, Output, Plan, Seat, State, account_key,
-    command_key, step,
+    Act, Change, ChangePlace, Effect, Holds, Input, Origin, Outcome, Output, Plan, Seat, State,
+    account_key, command_key, step,
 };
 use tidegate::event::{Decoder, EventTime, Reason};
 use tidegate::metrics::Metrics;
 use tidegate::stream::{Place, Produce, Sink, Source};
 
-use super::broker::{Broker, SIZE_MAX};
+use super::broker::{Broker, Entry, SIZE_MAX};
 
 /// What folds over the logs come to, in order.
 #[derive(Default)]
@@ -21,12 +21,23 @@ struct Expected {
     accounts: BTreeMap<String, Vec<Value>>,
     quarantine: Vec<(i32, i64, String, bool)>,
     accepted: u64,
+    /// States begun under a rule set.
+    begun: usize,
 }
 
-/// Changes that a partition took in before its record at an offset, as the journal has them.
+/// A record of the journal about one partition: before its record at an offset it took in these
+/// changes, or began anew under a rule set, with these holds.
 struct Taken {
     offset: i64,
     changes: Vec<(i64, Change)>,
+    begun: Option<(String, i64, bool)>,
+    holds: Value,
+}
+
+impl Taken {
+    fn begins(&self) -> bool {
+        self.begun.as_ref().is_some_and(|(.., first)| *first)
+    }
 }
 
 impl Expected {
@@ -47,55 +58,176 @@ impl Expected {
     }
 }
 
-fn expected(broker: &Broker, plan: &Plan, max_bytes: usize) -> Expected {
+fn expected(seed: u64, broker: &Broker, home: &Plan, max_bytes: usize) -> Expected {
     let mut expected = Expected::default();
-    let decoder = Decoder::default();
-    for (place, log) in &broker.inputs {
-        let topic = if place.source == Source::Events { "events" } else { "partials" };
-        let origin = Origin { topic: topic.into(), partition: place.partition };
-        let (mut state, mut output) = (State::new(origin), Output::default());
-        let mut taken = taken(broker, *place).into_iter().peekable();
-        for (offset, entry) in (0..).zip(log) {
-            let Some(entry) = entry else { continue };
-            while let Some(taken) = taken.next_if(|taken| taken.offset <= offset) {
-                change(plan, *place, &taken, (&mut state, &mut output));
-                expected.take(&mut output);
-            }
-            let value = entry.value.as_deref().unwrap();
-            let record_ts = Some(entry.timestamp_ms);
-            if place.source == Source::Partials {
-                let input = Input::Partials { payload: value, offset, record_ts };
-                step(&mut state, plan, input, &mut output);
-                expected.take(&mut output);
-                continue;
-            }
-            let record_ts = record_ts.map(EventTime);
-            match decoder.decode(value, max_bytes) {
-                Ok(event) => {
-                    let input = Input::Event { event: &event, offset, record_ts };
-                    step(&mut state, plan, input, &mut output);
-                }
-                Err(reason) => step(&mut state, plan, Input::Rejected { reason }, &mut output),
-            }
-            output.partials.clear();
-            let reason = match output.outcome {
-                Outcome::Late => Some(Reason::Late),
-                Outcome::Quarantined(reason) => Some(reason),
-                Outcome::Accepted | Outcome::Duplicate => None,
-            };
-            if let Some(reason) = reason {
-                let whole = value.len() <= SIZE_MAX;
-                expected.quarantine.push((place.partition, offset, reason.to_string(), whole));
-            }
-            expected.take(&mut output);
+    let plans = plans(broker);
+    for place in broker.inputs.keys() {
+        let taken = taken(broker, *place);
+        let begins = (0..taken.len()).filter(|at| taken[*at].begins());
+        let bounds: Vec<usize> = begins.chain([taken.len()]).collect();
+        let mut fold = Fold {
+            broker,
+            place: *place,
+            taken: &taken,
+            plans: &plans,
+            max_bytes,
+            state: State::new(origin(*place)),
+            output: Output::default(),
+            plan: home,
+            at: -1,
+        };
+        assert_eq!(bounds.first(), Some(&0), "seed {seed}: {place:?} begins under no rule set");
+        let mut holds = None;
+        for bounds in bounds.windows(2) {
+            holds = Some(fold.reign(seed, (bounds[0], bounds[1]), holds, &mut expected));
+            expected.begun += 1;
         }
-        for taken in taken {
-            change(plan, *place, &taken, (&mut state, &mut output));
-            expected.take(&mut output);
-        }
-        expected.accepted += output.counts.accepted;
+        expected.accepted += fold.output.counts.accepted;
     }
     expected
+}
+
+fn origin(place: Place) -> Origin {
+    let topic = if place.source == Source::Events { "events" } else { "partials" };
+    Origin { topic: topic.into(), partition: place.partition }
+}
+
+/// The rule sets of the control topic that can be used, by name.
+fn plans(broker: &Broker) -> BTreeMap<String, Plan> {
+    let sets = changes(broker).into_values().filter_map(|change| match change.act {
+        Act::Rules(rules) => Some((rules.set.clone(), rules.plan(super::settings()).unwrap())),
+        _ => None,
+    });
+    sets.collect()
+}
+
+/// One partition, folded from its beginning for every rule set under which its state began.
+struct Fold<'a> {
+    broker: &'a Broker,
+    place: Place,
+    taken: &'a [Taken],
+    plans: &'a BTreeMap<String, Plan>,
+    max_bytes: usize,
+    state: State,
+    output: Output,
+    plan: &'a Plan,
+    /// Offset of the plan in the control topic.
+    at: i64,
+}
+
+impl Fold<'_> {
+    /// From the record of the journal at which a state began to the one at which the next did.
+    /// What lies before tells the counters alone; holds come from the state before.
+    fn reign(
+        &mut self,
+        seed: u64,
+        (first, end): (usize, usize),
+        holds: Option<Holds>,
+        expected: &mut Expected,
+    ) -> Holds {
+        let (set, at, _) = self.taken[first].begun.clone().unwrap();
+        (self.plan, self.at) = (&self.plans[&set], at);
+        (self.state, self.output) = (State::new(origin(self.place)), Output::default());
+        let mut holds = holds;
+        let mut next = 0;
+        // Where the next reign begins, or never.
+        let until = self.taken.get(end).map_or(i64::MAX, |taken| taken.offset);
+        let log = &self.broker.inputs[&self.place];
+        for (offset, entry) in (0..).zip(log).take_while(|(offset, _)| *offset < until) {
+            let Some(entry) = entry else { continue };
+            while next < end && self.taken[next].offset <= offset {
+                self.turn(seed, (next, first), &mut holds, expected);
+                next += 1;
+            }
+            let quarantined = self.step(offset, entry);
+            self.output.partials.clear();
+            if next > first {
+                expected.quarantine.extend(quarantined);
+                expected.take(&mut self.output);
+            }
+            self.output.effects.clear();
+        }
+        while next < end {
+            self.turn(seed, (next, first), &mut holds, expected);
+            next += 1;
+        }
+        self.state.holds()
+    }
+
+    /// A record of the journal.
+    fn turn(
+        &mut self,
+        seed: u64,
+        (at, first): (usize, usize),
+        holds: &mut Option<Holds>,
+        expected: &mut Expected,
+    ) {
+        let taken = &self.taken[at];
+        self.change(taken);
+        if at == first
+            && let Some(holds) = holds.take()
+        {
+            let written: Holds = serde_json::from_value(taken.holds.clone()).unwrap();
+            assert_eq!(written, holds, "seed {seed}: {:?} at {}", self.place, taken.offset);
+            self.state.replace_holds(holds);
+        }
+        if at > first {
+            expected.take(&mut self.output);
+        }
+        self.output.effects.clear();
+        let newest = taken.changes.iter().rev().find_map(|(at, change)| match &change.act {
+            Act::Rules(rules) => Some((*at, &rules.set)),
+            _ => None,
+        });
+        // A set that counts otherwise begins the next reign.
+        if let Some((at, set)) = newest
+            && at > self.at
+            && self.plans[set].counts_as(self.plan)
+        {
+            (self.plan, self.at) = (&self.plans[set], at);
+        }
+    }
+
+    /// A record of the log; what has to be quarantined of it.
+    fn step(&mut self, offset: i64, entry: &Entry) -> Option<(i32, i64, String, bool)> {
+        let (state, output, plan) = (&mut self.state, &mut self.output, self.plan);
+        let value = entry.value.as_deref().unwrap();
+        let record_ts = Some(entry.timestamp_ms);
+        if self.place.source == Source::Partials {
+            let input = Input::Partials { payload: value, offset, record_ts };
+            step(state, plan, input, output);
+            return None;
+        }
+        let record_ts = record_ts.map(EventTime);
+        match Decoder::default().decode(value, self.max_bytes) {
+            Ok(event) => {
+                let input = Input::Event { event: &event, offset, record_ts };
+                step(state, plan, input, output);
+            }
+            Err(reason) => step(state, plan, Input::Rejected { reason }, output),
+        }
+        let reason = match output.outcome {
+            Outcome::Late => Reason::Late,
+            Outcome::Quarantined(reason) => reason,
+            Outcome::Accepted | Outcome::Duplicate => return None,
+        };
+        let whole = value.len() <= SIZE_MAX;
+        Some((self.place.partition, offset, reason.to_string(), whole))
+    }
+
+    fn change(&mut self, taken: &Taken) {
+        let partition = u32::try_from(self.place.partition).unwrap();
+        let seat = match self.place.source {
+            Source::Events => Seat::Events(partition),
+            Source::Partials => Seat::Partials(partition),
+        };
+        let partitions = u32::try_from(super::PARTITIONS).unwrap();
+        for (offset, change) in &taken.changes {
+            let place = ChangePlace { topic: "control", offset: *offset, seat, partitions };
+            let input = Input::Change { change, place };
+            step(&mut self.state, self.plan, input, &mut self.output);
+        }
+    }
 }
 
 /// What the journal says of a partition, in order.
@@ -105,33 +237,31 @@ fn taken(broker: &Broker, place: Place) -> Vec<Taken> {
     let own =
         journal.filter(|entry| entry["topic"] == topic && entry["partition"] == place.partition);
     own.map(|entry| {
+        // Rule sets are named without their texts, which makes them no changes on their own.
         let change = |placed: &Value| {
-            let change = Change::decode(placed["change"].to_string().as_bytes()).unwrap();
+            let change = serde_json::from_value(placed["change"].clone()).unwrap();
             (placed["at"].as_i64().unwrap(), change)
         };
         let changes = entry["changes"].as_array().unwrap().iter().map(change).collect();
-        Taken { offset: entry["offset"].as_i64().unwrap(), changes }
+        let begun = entry.get("begun").map(|begun| {
+            let first = begun["first"].as_bool().unwrap();
+            (text(&begun["set"]), begun["at"].as_i64().unwrap(), first)
+        });
+        let holds = entry["begun"]["holds"].clone();
+        Taken { offset: entry["offset"].as_i64().unwrap(), changes, begun, holds }
     })
     .collect()
 }
 
-fn change(plan: &Plan, of: Place, taken: &Taken, (state, output): (&mut State, &mut Output)) {
-    let partition = u32::try_from(of.partition).unwrap();
-    let seat = match of.source {
-        Source::Events => Seat::Events(partition),
-        Source::Partials => Seat::Partials(partition),
-    };
-    let partitions = u32::try_from(super::PARTITIONS).unwrap();
-    for (offset, change) in &taken.changes {
-        let place = ChangePlace { topic: "control", offset: *offset, seat, partitions };
-        step(state, plan, Input::Change { change, place }, output);
-    }
-}
-
 /// The changes of the control topic that are some, by offset.
 fn changes(broker: &Broker) -> BTreeMap<i64, Change> {
+    let usable = |change: &Change| match &change.act {
+        Act::Rules(rules) => rules.plan(super::settings()).is_ok(),
+        _ => true,
+    };
     let all = (0..).zip(&broker.control);
-    all.filter_map(|(at, (_, value))| Some((at, Change::decode(value).ok()?))).collect()
+    let all = all.filter_map(|(at, (_, value))| Some((at, Change::decode(value).ok()?)));
+    all.filter(|(_, change)| usable(change)).collect()
 }
 
 /// Every partition has taken in the last change there is.
@@ -139,14 +269,20 @@ pub(super) fn are_changes_applied(broker: &Broker) -> bool {
     let Some((last, _)) = changes(broker).pop_last() else { return true };
     broker.inputs.keys().all(|place| {
         let taken = taken(broker, *place);
-        taken.last().and_then(|taken| taken.changes.last()).is_some_and(|(at, _)| *at == last)
+        let mut changes = taken.iter().rev().filter_map(|taken| taken.changes.last());
+        changes.next().is_some_and(|(at, _)| *at == last)
     })
 }
 
 /// Each partition took in every change once and in order, those aside that compaction took
 /// from it because a later one replaced them.
 fn once_each(seed: u64, broker: &Broker) {
-    let all = changes(broker);
+    let mut all = changes(broker);
+    for change in all.values_mut() {
+        if let Act::Rules(rules) = &mut change.act {
+            (rules.files, rules.lists) = (Vec::new(), Vec::new());
+        }
+    }
     for place in broker.inputs.keys() {
         let taken: Vec<(i64, Change)> =
             taken(broker, *place).into_iter().flat_map(|taken| taken.changes).collect();
@@ -185,9 +321,9 @@ pub(super) fn everything(
     plan: &Plan,
     metrics: &Metrics,
     max_bytes: usize,
-) {
+) -> usize {
     once_each(seed, broker);
-    let expected = expected(broker, plan, max_bytes);
+    let expected = expected(seed, broker, plan, max_bytes);
     let written = |sink| broker.outputs.get(&sink).map_or(&[][..], Vec::as_slice);
 
     let decisions = written(Sink::Decisions).iter().map(|output| text(&json(output)["id"]));
@@ -216,6 +352,7 @@ pub(super) fn everything(
     total(seed, written(Sink::Decisions), broker, expected.accepted);
     holds(seed, written(Sink::Commands), &accounts);
     conservation(seed, metrics);
+    expected.begun - broker.inputs.len()
 }
 
 /// What accounts say last is what commands come to: every freeze is held until it is lifted, is

@@ -1,7 +1,7 @@
 //! The real worker over a broker in memory, from one seed: crashes at any call, aborts, fenced
 //! and paused workers, rebalances, slow commits, duplicates, disorder, broken records, changes by
-//! people and a control topic that is compacted and away at times. Checkers
-//! that know only the logs compare what was written with what had to be.
+//! people, rule sets that keep the counters or do not, and a control topic that is compacted and
+//! away at times. Checkers that know only the logs compare what was written with what had to be.
 //!
 //! More seeds: `TIDEGATE_SIM_SEEDS=2000`. One seed again: `TIDEGATE_SIM_SEED=17`.
 
@@ -19,10 +19,10 @@ use prometheus::Registry;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use tidegate::engine::{Change, Lists, Plan, Seat, Settings};
+use tidegate::engine::{Act, Change, Lists, NamedText, Plan, PublishedRules, Seat, Settings};
 use tidegate::event::Decoder;
 use tidegate::metrics::Metrics;
-use tidegate::rule::{Source as Text, load};
+use tidegate::rule::{Source as Text, load, parse_list};
 use tidegate::snapshot::{Keeper, Shelf};
 use tidegate::stream::{
     Failure, Place, PlanCell, Recent, Side, SnapshotSettings, Source, Start, Worker,
@@ -42,7 +42,7 @@ const RULES: &str = "
 version: 1
 timezone: Asia/Shanghai
 lists:
-  bad: { field: user }
+  bad: { file: bad.csv, field: user }
 rules:
   - { name: cap, on: issue, per: user, measure: sum(points), window: day, levels: [
       { above: 300, then: [alert] },
@@ -73,13 +73,53 @@ fn plan() -> Plan {
 fn plan_of(rules: &str) -> Plan {
     let source = Text { path: "sim.yaml".to_owned(), text: rules.to_owned() };
     let set = load(&[source]).unwrap();
-    let settings = Settings {
+    Plan::new(Arc::new(set), Lists::new(1), settings())
+}
+
+fn settings() -> Settings {
+    Settings {
         allowed_lateness_ms: 5_000,
         dedup_ms: Some(6_000),
         max_ahead_ms: Some(20_000),
         idle_after_ms: 2_000,
+    }
+}
+
+/// Rule sets that are published, with the values of the list: the counters are kept from some to
+/// some.
+fn edited(number: u32) -> (String, &'static str) {
+    let burst = "  - { name: burst,";
+    let extra = "  - { name: extra, on: redeem, per: user, measure: count, window: 3s, above: 2,
+      then: [{ freeze: { scope: activity, for: 6s } }] }\n  - { name: total,";
+    match number {
+        0 => (rules(), ""),
+        1 => (rules().replace("above: 300", "above: 200"), ""),
+        2 => (rules(), "u2\nu5\n"),
+        3 => (rules().replace("for: 4s", "for: 6s").replace("above: 900", "above: 700"), "u2\n"),
+        4 => (rules().replace("  - { name: total,", extra), ""),
+        5 => (rules().replace(burst, "  - { mode: shadow, name: burst,"), ""),
+        6 => (rules().replace(burst, "  - { mode: off, name: burst,"), "u1\n"),
+        _ => (rules().replace("window: 2s, above: 3", "window: 1s, above: 2"), "u2\nu5\n"),
+    }
+}
+
+/// The change that publishes one of them.
+fn publication(number: u32, id: &str, now_ms: i64) -> Change {
+    let (text, values) = edited(number);
+    let set = load(&[Text { path: "sim.yaml".to_owned(), text: text.clone() }]).unwrap();
+    let list = format!("value\n{values}");
+    let entries = parse_list(&list, "bad.csv", &set.timezone).unwrap();
+    let named = |name: &str, text: &str| NamedText { name: name.to_owned(), text: text.to_owned() };
+    let published = PublishedRules {
+        files: vec![named("sim.yaml", &text)],
+        lists: vec![named("bad", &list)],
+        ..PublishedRules::named(&set, &[entries])
     };
-    Plan::new(Arc::new(set), Lists::new(1), settings)
+    let who = json!({ "v": 1, "id": id, "ts": now_ms, "actor": "ann", "reason": "a test",
+        "change": "list_remove", "list": "x", "value": "x" });
+    let mut change = Change::decode(who.to_string().as_bytes()).unwrap();
+    change.act = Act::Rules(published);
+    change
 }
 
 /// Where Kafka's own partitioner puts the events of a user: the engine must think the same.
@@ -234,6 +274,18 @@ impl World {
         self.broker.borrow_mut().control.push((key, value));
     }
 
+    /// Another rule set; now and then one with faults.
+    fn publish(&mut self) {
+        self.made += 1;
+        let now_ms = self.clock.0.get() / 1000;
+        let mut change = publication(self.random(8), &format!("c{}", self.made), now_ms);
+        if let (Act::Rules(rules), 0) = (&mut change.act, self.random(8)) {
+            rules.set.push_str("-faulty");
+            rules.files[0].text.push_str("  - { nam: x }\n");
+        }
+        self.broker.borrow_mut().control.push((change.key(), change.encode()));
+    }
+
     fn turn(&mut self, slot: &str) {
         let Some(worker) = self.workers.get_mut(slot) else { return };
         match worker.turn() {
@@ -261,6 +313,7 @@ impl World {
             match self.random(400) {
                 0 => self.broker.borrow_mut().rebalance(),
                 3..=14 => self.intervene(),
+                22 | 23 => self.publish(),
                 15 | 16 => self.broker.borrow_mut().compact(),
                 17 => {
                     self.broker.borrow_mut().away.insert(Side::Control);
@@ -347,7 +400,18 @@ impl World {
     }
 }
 
-fn simulate(seed: u64) -> [u64; 4] {
+/// What a world has been through.
+struct Happened {
+    crashes: u64,
+    rebalances: u64,
+    changes: usize,
+    /// States that began anew under another rule set.
+    begun: usize,
+    /// States that began with a snapshot.
+    restored: u64,
+}
+
+fn simulate(seed: u64) -> Happened {
     let mut world = World::new(seed);
     // Every third world does without snapshots; every other store of the rest can be trusted.
     if !seed.is_multiple_of(3) {
@@ -355,14 +419,21 @@ fn simulate(seed: u64) -> [u64; 4] {
         world.store = Some(Arc::new(SimStore::new(seed, fault)));
     }
     world.broker.borrow_mut().late_news = 900;
+    // As an instance does before its workers start.
+    let first = publication(world.random(8), "first", START_MS);
+    world.broker.borrow_mut().control.push((first.key(), first.encode()));
     world.run(1_500);
     world.settle();
     world.compare();
     let broker = world.broker.borrow();
-    check::everything(seed, &broker, &plan(), &world.metrics, MAX_BYTES);
-    let restored = world.metrics.snapshots.with_label_values(&["restored"]).get();
-    let changes = u64::try_from(broker.control.len()).unwrap();
-    [broker.crashes, broker.rebalances, changes, restored]
+    let begun = check::everything(seed, &broker, &plan(), &world.metrics, MAX_BYTES);
+    Happened {
+        crashes: broker.crashes,
+        rebalances: broker.rebalances,
+        changes: broker.control.len(),
+        begun,
+        restored: world.metrics.snapshots.with_label_values(&["restored"]).get(),
+    }
 }
 
 #[test]
@@ -372,21 +443,26 @@ fn every_effect_is_written_exactly_once_whatever_fails() {
         simulate(seed);
         return;
     }
-    let mut all = [0; 4];
+    let mut all = Happened { crashes: 0, rebalances: 0, changes: 0, begun: 0, restored: 0 };
     let seeds = number("TIDEGATE_SIM_SEEDS").unwrap_or(60);
     for seed in 0..seeds {
         // Shown only when the test fails: the last line names the seed to paste.
         println!("seed {seed}");
-        for (all, one) in all.iter_mut().zip(simulate(seed)) {
-            *all += one;
-        }
+        let one = simulate(seed);
+        all.crashes += one.crashes;
+        all.rebalances += one.rebalances;
+        all.changes += one.changes;
+        all.begun += one.begun;
+        all.restored += one.restored;
     }
-    let [crashes, rebalances, changes, restored] = all;
+    let Happened { crashes, rebalances, changes, begun, restored } = all;
     println!(
-        "{seeds} seeds, {crashes} crashes, {rebalances} rebalances, {changes} changes, \
-         {restored} states from snapshots"
+        "{seeds} seeds, {crashes} crashes, {rebalances} rebalances, {changes} changes, {begun} \
+         states anew, {restored} from snapshots"
     );
+    let at_least = usize::try_from(seeds).unwrap();
     assert!(crashes > seeds && rebalances > seeds, "the faults do not happen");
-    assert!(changes > 10 * seeds, "nobody changes anything");
+    assert!(changes > 10 * at_least, "nobody changes anything");
+    assert!(begun > 5 * at_least, "no rule set counts otherwise");
     assert!(restored > 5 * seeds, "no snapshot is used");
 }

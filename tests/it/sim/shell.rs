@@ -243,7 +243,7 @@ fn what_is_no_change_is_counted_and_holds_nothing_up() {
 fn a_zombie_that_reads_a_change_writes_nothing() {
     let mut world = World::calm();
     // No heartbeats, whose offsets would give it away.
-    world.plans.set(plan_of(QUIET));
+    world.plans = std::sync::Arc::new(tidegate::stream::PlanCell::new(plan_of(QUIET)));
     world.start(SLOT);
     world.turn_until("it is ready", |world| world.broker.borrow().committed.len() == 6);
     // Its partitions go to another, and it does not hear of it.

@@ -1,0 +1,186 @@
+//! Under which rule sets the state of a partition was and is folded, as journal and control topic
+//! have it: a restore folds each record under the set that was in force at its place.
+//!
+//! A set that keeps the counters goes on with the state before. Under any other a state begins
+//! anew from the first record of its log, and of the one before only holds and budgets stay.
+
+use std::sync::Arc;
+
+use crate::engine::{Act, Change, Plan, PublishedRules};
+use crate::stream::control::{Begun, Journaled};
+use crate::stream::plans::{NOWHERE, PlanCell, Sets};
+use crate::stream::{Failure, SideRecord};
+
+/// The rule set that a state is folded under.
+#[derive(Debug, Clone)]
+pub(crate) struct Reign {
+    pub(crate) plan: Arc<Plan>,
+    /// Its name; empty where nothing is published.
+    pub(crate) set: String,
+    /// Offset of its publication in the control topic; [`NOWHERE`] where nothing is published.
+    pub(crate) at: i64,
+    /// The journal says, or need not say, that the state began under it.
+    pub(crate) is_written: bool,
+    /// A set that counts otherwise is in force: the state is of no more use.
+    pub(crate) is_over: bool,
+}
+
+impl Reign {
+    fn new(plan: Arc<Plan>, set: &str, at: i64) -> Reign {
+        Reign { plan, set: set.to_owned(), at, is_written: true, is_over: false }
+    }
+
+    /// Takes in the newest rule set among changes, if there is one. Of several without a record
+    /// between them only the newest matters.
+    pub(crate) fn go_on(&mut self, newest: Option<(i64, &str)>, sets: &Sets) {
+        if let Some((at, set)) = newest.filter(|(at, _)| *at > self.at)
+            && let Some(plan) = sets.get(set)
+        {
+            (self.plan, self.at) = (plan.clone(), at);
+            set.clone_into(&mut self.set);
+        }
+    }
+
+    /// True when a rule set is news to a state and counts otherwise than its own.
+    pub(crate) fn ends_by(&self, (at, set): (i64, &str), sets: &Sets) -> bool {
+        let is_other = |plan: &Arc<Plan>| self.at == NOWHERE || !plan.counts_as(&self.plan);
+        at > self.at && sets.get(set).is_some_and(is_other)
+    }
+}
+
+/// The rule set under which a state began last.
+pub(crate) fn begun(history: &[Journaled]) -> Option<&Begun> {
+    let mut begun = history.iter().rev().filter_map(|entry| entry.begun.as_ref());
+    begun.find(|begun| begun.first)
+}
+
+/// Forgets the holds that earlier states began with: they are of no more use, and may be many.
+pub(crate) fn forget_holds(history: &mut [Journaled]) {
+    let is_first = |entry: &Journaled| entry.begun.as_ref().is_some_and(|begun| begun.first);
+    let last = history.iter().rposition(is_first).unwrap_or(0);
+    let earlier = history.iter_mut().take(last).filter_map(|entry| entry.begun.as_mut());
+    earlier.for_each(|begun| begun.holds = None);
+}
+
+/// The rule sets that a restore needs: the one under which the state began, and those that came
+/// later; offsets and names.
+fn named(history: &[Journaled]) -> impl Iterator<Item = (i64, &str)> {
+    let begun = begun(history).map(|begun| (begun.at, begun.set.as_str()));
+    let since = begun.map_or(i64::MAX, |(at, _)| at);
+    let changes = history.iter().flat_map(|entry| &entry.changes);
+    let later = changes.filter_map(move |placed| match &placed.change.act {
+        Act::Rules(rules) if placed.at > since => Some((placed.at, rules.set.as_str())),
+        _ => None,
+    });
+    begun.into_iter().chain(later)
+}
+
+/// Plans for the histories of an assignment.
+#[derive(Debug)]
+pub(crate) struct Sought<'a> {
+    plans: &'a PlanCell,
+    /// Those that are there already.
+    sets: Sets,
+    /// The control topic has the others from here on; `None` when there are none.
+    pub(crate) from: Option<i64>,
+}
+
+impl<'a> Sought<'a> {
+    pub(crate) fn of(histories: &[Vec<Journaled>], plans: &'a PlanCell) -> Sought<'a> {
+        let mut sought = Sought { plans, sets: Sets::new(), from: None };
+        for history in histories {
+            if begun(history).is_none() {
+                // The newest of all that are published may be the first there is.
+                sought.from = Some(0);
+            }
+            for (at, set) in named(history) {
+                if let Some(plan) = plans.known(set) {
+                    sought.sets.insert(set.to_owned(), plan);
+                } else {
+                    // Where the same set was published again, compaction may have left only the
+                    // later record.
+                    sought.from = Some(sought.from.map_or(at, |from| from.min(at)));
+                }
+            }
+        }
+        sought
+    }
+
+    /// Takes the plans that are missing from records of the control topic.
+    ///
+    /// # Errors
+    /// Fatal when one is not there, or cannot be used any more: no state would be right.
+    pub(crate) fn found(
+        mut self,
+        histories: &[Vec<Journaled>],
+        records: &[SideRecord],
+    ) -> Result<Found, Failure> {
+        let published = published(records);
+        for (_, set) in histories.iter().flat_map(|history| named(history)) {
+            if self.sets.contains_key(set) {
+                continue;
+            }
+            let rules = published.iter().find(|(_, rules)| rules.set == set);
+            let plan = rules.map_or_else(
+                || Err("the control topic does not hold it".to_owned()),
+                |(_, rules)| self.plans.make(rules),
+            );
+            let plan = plan.map_err(|reason| {
+                Failure::Fatal(format!(
+                    "the journal says that state was built under rule set {set}, which cannot be \
+                     used: {reason}"
+                ))
+            })?;
+            self.sets.insert(set.to_owned(), plan);
+        }
+        let first = first(&published, self.plans);
+        Ok(Found { sets: self.sets, first })
+    }
+}
+
+/// All plans that a restore needs.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) sets: Sets,
+    /// Under which a state begins whose journal names no rule set.
+    first: Reign,
+}
+
+impl Found {
+    /// Under which rule set the state of a history begins.
+    pub(crate) fn reign(&self, history: &[Journaled]) -> Reign {
+        let begun = begun(history);
+        let own = begun.and_then(|begun| {
+            Some(Reign::new(self.sets.get(&begun.set)?.clone(), &begun.set, begun.at))
+        });
+        own.unwrap_or_else(|| self.first.clone())
+    }
+
+    /// The reign of a state that was made under a set while `begun`, or a set that keeps its
+    /// counters, was in force; `None` for one that was made before.
+    pub(crate) fn reign_at(&self, begun: &Reign, set: &str, at: i64) -> Option<Reign> {
+        if set == begun.set {
+            return (at >= begun.at).then(|| Reign { at, ..begun.clone() });
+        }
+        let plan = self.sets.get(set).filter(|_| at > begun.at)?;
+        Some(Reign::new(plan.clone(), set, at))
+    }
+}
+
+/// The newest set that can be used; without any what the process has at home.
+fn first(published: &[(i64, PublishedRules)], plans: &PlanCell) -> Reign {
+    let mut usable = published.iter().rev().filter_map(|(at, rules)| {
+        let plan = plans.make(rules).ok()?;
+        Some(Reign { is_written: false, ..Reign::new(plan, &rules.set, *at) })
+    });
+    usable.next().unwrap_or_else(|| Reign::new(plans.home(), "", NOWHERE))
+}
+
+/// All rule sets among records of the control topic, by offset.
+fn published(records: &[SideRecord]) -> Vec<(i64, PublishedRules)> {
+    let rules = |record: &SideRecord| match Change::decode(record.value.as_deref()?).ok()?.act {
+        Act::Rules(rules) => Some((record.offset, rules)),
+        _ => None,
+    };
+    records.iter().filter_map(rules).collect()
+}
