@@ -16,6 +16,10 @@
 //!                     └─ one Kafka transaction with the input offsets
 //! ```
 //!
+//! Rule sets, list edits and interventions come through a log of their own, the control topic. A
+//! worker takes them in between two transactions and notes in the journal where it did, so that a
+//! replay takes each in at the same place.
+//!
 //! A worker that starts takes the newest snapshot of each of its partitions, reads the log from
 //! there, or from its beginning, without output, up to what the group has committed, and goes on.
 //!

@@ -12,7 +12,7 @@ use crate::run::{Setup, event};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn tidegate(setup: &Setup, arguments: &[&str]) -> Output {
+pub(crate) fn tidegate(setup: &Setup, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.args(arguments).current_dir(setup.path()).env_remove("TIDEGATE_ACTOR");
     command.output().unwrap()
@@ -153,7 +153,7 @@ fn a_change_that_cannot_be_written_says_why() {
 }
 
 /// The lines of a dry run, as JSON.
-fn rehearse(setup: &Setup, arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn rehearse(setup: &Setup, arguments: &[&str]) -> Vec<Value> {
     let by = ["--actor", "ann", "--reason", "a look", "--format", "json", "--dry-run"];
     let output = tidegate(setup, &[arguments, &by].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -18,6 +18,7 @@ mod naive;
 mod notify;
 mod notify_run;
 mod process;
+mod reigns;
 mod restore;
 mod rules;
 mod run;
