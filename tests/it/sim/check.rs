@@ -264,13 +264,17 @@ fn changes(broker: &Broker) -> BTreeMap<i64, Change> {
     all.filter(|(_, change)| usable(change)).collect()
 }
 
-/// Every partition has taken in the last change there is.
+/// Every partition has taken in the last change that compaction has left: a record that is no
+/// change may have replaced one.
 pub(super) fn are_changes_applied(broker: &Broker) -> bool {
-    let Some((last, _)) = changes(broker).pop_last() else { return true };
+    let all = changes(broker);
+    let Some(last) = all.keys().rev().find(|at| !broker.compacted.contains(*at)) else {
+        return true;
+    };
     broker.inputs.keys().all(|place| {
         let taken = taken(broker, *place);
         let mut changes = taken.iter().rev().filter_map(|taken| taken.changes.last());
-        changes.next().is_some_and(|(at, _)| *at == last)
+        changes.next().is_some_and(|(at, _)| at >= last)
     })
 }
 
