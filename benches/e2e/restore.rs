@@ -21,6 +21,9 @@ pub(crate) fn measure(bed: &Bed, input: &Input, options: &Options) {
     // Event time at the end of the input: a later one would let go of everything.
     let seconds = i64::try_from(options.events / options.rate).unwrap();
     let end = tidegate::generate::Options::default().start + seconds * 1000;
+    // Events that were sent in addition.
+    let mut more_events = 0;
+    let each = input.ends.len() as u64;
     for rules in &options.rules {
         println!("\n{}, snapshots", rules.title());
         for (title, more) in [("none", NEVER), ("each second", OFTEN)] {
@@ -34,7 +37,8 @@ pub(crate) fn measure(bed: &Bed, input: &Input, options: &Options) {
             let id = instance.id().to_string();
             let cpu = cpu_seconds(&id);
             let (began, first) = progress.wait(1);
-            let (ended, _) = progress.wait(input.events);
+            let all = input.events + more_events;
+            let (ended, _) = progress.wait(all);
             #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
             let (rate, cpu) = (
                 (input.events - first) as f64 / (ended - began).as_secs_f64(),
@@ -54,12 +58,13 @@ pub(crate) fn measure(bed: &Bed, input: &Input, options: &Options) {
             let bytes = instance.metric("tidegate_snapshot_bytes", "");
             let keys = instance.metric("tidegate_state_keys", "");
             println!("  {bytes} bytes stored, {keys} keys, pauses: {}", pauses(&instance));
-            progress.wait(input.events + input.ends.len() as u64);
+            progress.wait(all + each);
             instance.kill();
             send(bed, input, end, "after");
             let began = Instant::now();
             let instance = start();
-            let (ended, _) = progress.wait(input.events + 2 * input.ends.len() as u64);
+            more_events += 2 * each;
+            let (ended, _) = progress.wait(all + 2 * each);
             let took = (ended - began).as_secs_f64();
             let restored = instance.metric("tidegate_snapshots_total", "\"restored\"");
             println!("  killed, started again, next events committed: {took:.2} s");

@@ -171,7 +171,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if self.is_due(now_us) {
             self.flush()?;
         }
-        self.take_snapshots(now_us);
+        self.take_snapshots(self.clock.now_us());
         self.keep_contact(now_us)?;
         self.report(self.clock.now_us());
         Ok(())
