@@ -80,7 +80,8 @@ impl Letters {
         let fixed = [("enable.idempotence", "true")];
         let defaults = [("linger.ms", "0"), ("partitioner", "murmur2_random")];
         let config = group::settings(brokers, properties, &defaults, &fixed);
-        let writer = Writer { producer: producer(&config)?, config, topic: topic.to_owned() };
+        config.create_native_config().map_err(group::hide_value)?;
+        let writer = Writer { producer: None, config, topic: topic.to_owned() };
         let (queue, letters) = mpsc::unbounded_channel();
         let (done, written) = mpsc::unbounded_channel();
         let task = runtime.spawn(writer.run(letters, done));
@@ -113,7 +114,8 @@ impl Drop for Letters {
 }
 
 struct Writer {
-    producer: FutureProducer<Quiet>,
+    /// Made when there is a letter: it keeps a thread busy for a hundredth of a core.
+    producer: Option<FutureProducer<Quiet>>,
     config: ClientConfig,
     topic: String,
 }
@@ -141,13 +143,14 @@ impl Writer {
     }
 
     async fn write(&mut self, letter: &Letter) -> Result<(), KafkaError> {
-        if self.producer.client().fatal_error().is_some() {
-            self.producer = producer(&self.config)?;
-        }
+        let producer = match &mut self.producer {
+            Some(producer) if producer.client().fatal_error().is_none() => producer,
+            none_good => none_good.insert(producer(&self.config)?),
+        };
         // Decisions came out of JSON and can go back into it.
         let text = serde_json::to_string(letter).unwrap_or_default();
         let record = FutureRecord::to(&self.topic).key(&letter.receiver).payload(&text);
-        self.producer.send(record, AGAIN_AFTER).await.map(drop).map_err(|(error, _)| error)
+        producer.send(record, AGAIN_AFTER).await.map(drop).map_err(|(error, _)| error)
     }
 }
 
