@@ -77,6 +77,9 @@ impl Cells {
     ) {
         let looks = keys.map(|(hash, space, rules)| (Look { hash, space, id: None }, rules));
         let mut looks: SmallVec<[(Look, &[usize]); LOOK_AHEAD]> = looks.collect();
+        for (look, _) in &looks {
+            self.spaces[look.space].touch_index(look.hash);
+        }
         for (look, _) in &mut looks {
             look.find(self);
         }

@@ -21,6 +21,7 @@ pub(crate) mod edits;
 pub(crate) mod filter;
 pub(crate) mod firing;
 pub(crate) mod holds;
+pub(crate) mod index;
 pub(crate) mod inputs;
 pub(crate) mod intervene;
 pub mod io;

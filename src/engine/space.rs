@@ -1,9 +1,9 @@
 //! Keys, interned once per partition and key form.
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::engine::index::Index;
 use crate::engine::slab::Slab;
 use crate::event::{AttrValue, Event};
 use crate::rule::{Field, KeySpec};
@@ -20,8 +20,7 @@ const NEAR: usize = 9;
 /// The interned keys of one key form, each with the places of its cells.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Space {
-    /// (hash, id), so that a table that grows does not read the rows.
-    index: HashTable<(u32, u32)>,
+    index: Index,
     rows: Slab<Row>,
     free: Vec<u32>,
     /// Rules that count by this key form.
@@ -90,12 +89,9 @@ impl Space {
     /// The id of a key, if it is known.
     pub(crate) fn find(&self, key: &mut Key<'_>) -> Option<u32> {
         if key.id == Found::NotLooked {
-            let (hash, rows) = (half(key.hash), &self.rows);
-            let same = |(other, id): &(u32, u32)| {
-                *other == hash && *rows[*id as usize].text == *key.text.as_bytes()
-            };
-            let found = self.index.find(spread(hash), same);
-            key.id = found.map_or(Found::Nowhere, |(_, id)| Found::At(*id));
+            let same = |id: u32| *self.rows[id as usize].text == *key.text.as_bytes();
+            let found = self.index.find(half(key.hash), same);
+            key.id = found.map_or(Found::Nowhere, Found::At);
         }
         match key.id {
             Found::At(id) => Some(id),
@@ -103,10 +99,14 @@ impl Space {
         }
     }
 
+    /// Reads where a key of this hash would be noted.
+    pub(crate) fn touch_index(&self, hash: u64) {
+        self.index.touch(half(hash));
+    }
+
     /// A key that has this hash: most likely the one that a look-up will find.
     pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
-        let hash = half(hash);
-        self.index.find(spread(hash), |(other, _)| *other == hash).map(|(_, id)| *id)
+        self.index.find(half(hash), |_| true)
     }
 
     /// Reads the row of a key.
@@ -130,8 +130,7 @@ impl Space {
             self.far.resize(self.rows.len() * beyond(self.rules), NONE);
             u32::try_from(id).unwrap_or(u32::MAX)
         };
-        let hash = half(key.hash);
-        self.index.insert_unique(spread(hash), (hash, id), |(hash, _)| spread(*hash));
+        self.index.insert(half(key.hash), id);
         key.id = Found::At(id);
         id
     }
@@ -171,7 +170,7 @@ impl Space {
     }
 
     pub(crate) fn reserve(&mut self, keys: usize) {
-        self.index.reserve(keys, |(hash, _)| spread(*hash));
+        self.index.reserve(keys);
     }
 
     /// Notes a key's new cell, which holds the key.
@@ -186,10 +185,7 @@ impl Space {
         let row = &mut self.rows[id as usize];
         row.cells = row.cells.saturating_sub(u32::from(place != NONE));
         if row.cells == 0 && place != NONE {
-            let hash = half(xxh3_64(&row.text));
-            if let Ok(found) = self.index.find_entry(spread(hash), |(_, other)| *other == id) {
-                found.remove();
-            }
+            self.index.remove(half(xxh3_64(&row.text)), id);
             row.text = SmallVec::new();
             self.free.push(id);
         }
@@ -203,7 +199,7 @@ impl Space {
     /// Bytes on the heap, without texts too long to stand inline.
     pub(crate) fn bytes(&self) -> usize {
         let words = self.free.capacity() + self.far.capacity();
-        self.index.allocation_size() + self.rows.bytes() + words * size_of::<u32>()
+        self.index.bytes() + self.rows.bytes() + words * size_of::<u32>()
     }
 }
 
@@ -215,12 +211,6 @@ fn beyond(rules: usize) -> usize {
 #[expect(clippy::cast_possible_truncation, reason = "half a hash is a hash")]
 fn half(hash: u64) -> u32 {
     hash as u32
-}
-
-/// The table takes buckets from the low bits of a hash and tags from the high ones: a
-/// multiplication by the golden ratio fills both from 32 bits.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A field's text, borrowed where it is one; `None` when the event lacks it.

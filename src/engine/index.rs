@@ -1,0 +1,146 @@
+//! From hashes to ids, in buckets of one cache line each, so that a look-up waits for one access
+//! far away, and a look ahead can bring that line near without a branch on what it holds.
+
+/// Slots of a bucket.
+const SLOTS: usize = 7;
+const BUCKETS_MIN: usize = 2;
+/// Ids a bucket holds on average before there are twice as many buckets: at 5 of 7 slots, one
+/// id in eight finds its bucket full, just before it grows.
+const LOAD_MAX: usize = 5;
+/// No id: the slot is free.
+const FREE: u32 = u32::MAX;
+
+/// Ids by half a hash. Several may share a hash: the caller knows what an id stands for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Index {
+    buckets: Vec<Bucket>,
+    len: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Bucket {
+    hashes: [u32; SLOTS],
+    ids: [u32; SLOTS],
+    /// Ids that belong here or before and found this bucket full: they stand further on.
+    passed: u32,
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+const EMPTY: Bucket = Bucket { hashes: [0; SLOTS], ids: [FREE; SLOTS], passed: 0 };
+
+impl Index {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Reads the line where a hash would stand.
+    pub(crate) fn touch(&self, hash: u32) {
+        if let Some(bucket) = self.buckets.get(self.home(hash)) {
+            std::hint::black_box(bucket.passed);
+        }
+    }
+
+    /// The id under this hash that `is` says yes to.
+    pub(crate) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut at = self.home(hash);
+        loop {
+            let bucket = self.buckets.get(at)?;
+            for (other, id) in bucket.hashes.iter().zip(bucket.ids) {
+                if *other == hash && id != FREE && is(id) {
+                    return Some(id);
+                }
+            }
+            if bucket.passed == 0 {
+                return None;
+            }
+            at = self.next(at);
+        }
+    }
+
+    /// Adds an id, below `u32::MAX`, that is not there.
+    pub(crate) fn insert(&mut self, hash: u32, id: u32) {
+        if self.len >= self.buckets.len() * LOAD_MAX {
+            self.grow((self.buckets.len() * 2).max(BUCKETS_MIN));
+        }
+        self.len += 1;
+        self.put(hash, id);
+    }
+
+    /// Takes an id out, if it is there.
+    pub(crate) fn remove(&mut self, hash: u32, id: u32) {
+        let home = self.home(hash);
+        let mut at = home;
+        loop {
+            let Some(bucket) = self.buckets.get_mut(at) else { return };
+            let slot = bucket.ids.iter().position(|other| *other == id);
+            if let Some(slot) = slot.filter(|slot| bucket.hashes[*slot] == hash) {
+                bucket.ids[slot] = FREE;
+                break;
+            }
+            if bucket.passed == 0 {
+                return;
+            }
+            at = self.next(at);
+        }
+        self.len -= 1;
+        let found = at;
+        at = home;
+        while at != found {
+            self.buckets[at].passed -= 1;
+            at = self.next(at);
+        }
+    }
+
+    /// Makes room for so many ids more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let buckets = ((self.len + more) / LOAD_MAX + 1).next_power_of_two();
+        if buckets > self.buckets.len() {
+            self.grow(buckets);
+        }
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
+    }
+
+    fn grow(&mut self, count: usize) {
+        let old = std::mem::replace(&mut self.buckets, vec![EMPTY; count]);
+        for bucket in &old {
+            for (hash, id) in bucket.hashes.iter().zip(bucket.ids) {
+                if id != FREE {
+                    self.put(*hash, id);
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, hash: u32, id: u32) {
+        let mut at = self.home(hash);
+        loop {
+            let bucket = &mut self.buckets[at];
+            if let Some(slot) = bucket.ids.iter().position(|other| *other == FREE) {
+                (bucket.hashes[slot], bucket.ids[slot]) = (hash, id);
+                return;
+            }
+            bucket.passed += 1;
+            at = self.next(at);
+        }
+    }
+
+    /// There is a power of two of buckets, or none. Hashes may have low bits in common, which
+    /// choose the owner of a key: a multiplication by the golden ratio leaves none so.
+    fn home(&self, hash: u32) -> usize {
+        let spread = u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        usize::try_from(spread).unwrap_or(0) & self.buckets.len().wrapping_sub(1)
+    }
+
+    fn next(&self, at: usize) -> usize {
+        (at + 1) & (self.buckets.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! Against a plain map, with hashes so few that buckets run over.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+proptest! {
+    #[test]
+    fn ids_are_found_until_they_are_removed(
+        steps in proptest::collection::vec((0_u32..60, 0_u32..12, any::<bool>()), 0..400),
+    ) {
+        let mut index = Index::default();
+        let mut known: BTreeMap<u32, u32> = BTreeMap::new();
+        for (id, hash, adds) in steps {
+            match known.get(&id).copied() {
+                None if adds => {
+                    index.insert(hash, id);
+                    known.insert(id, hash);
+                }
+                Some(hash) if !adds => {
+                    index.remove(hash, id);
+                    known.remove(&id);
+                }
+                _ => index.remove(hash + 100, id),
+            }
+            prop_assert_eq!(index.len(), known.len());
+            for id in 0..60 {
+                for hash in 0..12 {
+                    let found = index.find(hash, |other| other == id);
+                    prop_assert_eq!(found, (known.get(&id) == Some(&hash)).then_some(id));
+                }
+            }
+        }
+        for (id, hash) in known {
+            index.remove(hash, id);
+        }
+        prop_assert!(index.buckets.iter().all(|bucket| bucket.passed == 0));
+    }
+
+    #[test]
+    fn room_made_ahead_changes_nothing(ids in 1_u32..500, more in 0_usize..2000) {
+        let mut index = Index::default();
+        for id in 0..ids {
+            index.insert(id.wrapping_mul(0x9e37_79b9), id);
+        }
+        index.reserve(more);
+        let room = index.bytes();
+        for id in 0..ids {
+            let found = index.find(id.wrapping_mul(0x9e37_79b9), |other| other == id);
+            prop_assert_eq!(found, Some(id));
+        }
+        for id in ids..ids + u32::try_from(more).unwrap() {
+            index.insert(id.wrapping_mul(0x9e37_79b9), id);
+        }
+        prop_assert_eq!(index.bytes(), room);
+    }
+}
