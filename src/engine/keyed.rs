@@ -79,7 +79,7 @@ impl Keyed {
     ) {
         let Check::Match { severity, then, .. } = &ctx.plan.rule(rule).check else { return };
         if let Some(cooldown_ms) = ctx.plan.rule(rule).cooldown_ms {
-            let id = self.cells.cell(rule, key, at.ts, ctx.plan).0.key;
+            let id = self.cells.cell(rule, key, (at.ts, at.ts), ctx.plan).0.key;
             let mut cooldown = Cooldown {
                 all: &mut self.cooldowns,
                 rule,
@@ -141,7 +141,7 @@ impl Keyed {
         let span = span(plan, view.window, what.ts);
         let lateness = plan.settings.allowed_lateness_ms;
         let below = plan.info[rule].form == Form::CalendarBelow;
-        let (cell, first) = self.cells.cell(rule, key, what.ts, plan);
+        let (cell, first) = self.cells.cell(rule, key, (what.ts, span.end), plan);
         let id = cell.key;
         let Body::Calendar(body) = &mut cell.body else { return };
         if !what.reversal {
@@ -201,7 +201,8 @@ impl Keyed {
         let view = View::of(&plan.rule(rule).check);
         let Window::Duration(window_ms) = plan.info[rule].window else { return };
         let at_watermark = plan.info[rule].form == Form::RollingBelow;
-        let (cell, first) = self.cells.cell(rule, key, what.ts, plan);
+        let end = what.ts.saturating_add(window_ms);
+        let (cell, first) = self.cells.cell(rule, key, (what.ts, end), plan);
         let id = cell.key;
         let Cell { fired, body: Body::Rolling(body), .. } = cell else { return };
         if !what.reversal && !first && what.ts > body.t {

@@ -39,7 +39,7 @@ impl Keyed {
             }
             return;
         }
-        let (cell, first) = self.cells.cell(rule, key, what.ts, plan);
+        let (cell, first) = self.cells.cell(rule, key, (what.ts, span.end), plan);
         let id = cell.key;
         let Body::ZScore(body) = &mut cell.body else { return };
         if first || (!what.reversal && span.start < body.next.start) {

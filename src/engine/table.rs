@@ -25,8 +25,8 @@ pub(crate) struct Cells {
     pub(crate) tables: Vec<Table>,
     /// (rule, key) by the slot of event time in which they may be forgotten.
     expiry: BTreeMap<i64, Vec<(u32, u32)>>,
-    /// The slot that new cells go to, apart from the others: it is the same for minutes.
-    newest: (i64, Vec<(u32, u32)>),
+    /// By rule: the slot that new cells go to, apart from the others. It is the same for minutes.
+    newest: Vec<(i64, Vec<u32>)>,
     /// The earliest slot.
     first: Option<i64>,
     /// A snapshot under way.
@@ -38,6 +38,7 @@ impl Cells {
         if self.spaces.len() != plan.spaces.len() || self.tables.len() != plan.info.len() {
             self.spaces.resize_with(plan.spaces.len(), Space::default);
             self.tables.resize_with(plan.info.len(), Table::default);
+            self.newest.resize_with(plan.info.len(), Default::default);
         }
         for (space, width) in self.spaces.iter_mut().zip(&plan.widths) {
             space.widen(*width);
@@ -68,12 +69,13 @@ impl Cells {
         self.tables[rule].get_mut(self.spaces[info.space].place(id, info.column))
     }
 
-    /// The cell of a rule and key, made when there is none: then true.
+    /// The cell of a rule and key, made when there is none: then true. What happens at `ts` counts
+    /// until `end` at least.
     pub(crate) fn cell(
         &mut self,
         rule: usize,
         key: &mut Key<'_>,
-        ts: i64,
+        (ts, end): (i64, i64),
         plan: &Plan,
     ) -> (&mut Cell, bool) {
         let info = &plan.info[rule];
@@ -92,12 +94,16 @@ impl Cells {
             place = table.insert(Cell { key: id, fired: 0, body });
             space.put(id, info.column, place);
             if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling) {
-                let slot = slot_of(ts);
-                if self.newest.0 != slot {
-                    let (before, cells) = std::mem::replace(&mut self.newest, (slot, Vec::new()));
-                    self.expiry.entry(before).or_default().extend(cells);
+                let slot = slot_of(end.saturating_add(plan.settings.allowed_lateness_ms));
+                let newest = &mut self.newest[rule];
+                if newest.0 != slot {
+                    let (before, cells) = std::mem::replace(newest, (slot, Vec::new()));
+                    if !cells.is_empty() {
+                        let cells = cells.into_iter().map(|id| (half(rule), id));
+                        self.expiry.entry(before).or_default().extend(cells);
+                    }
                 }
-                self.newest.1.push((half(rule), id));
+                newest.1.push(id);
                 self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
             }
         }
@@ -137,10 +143,13 @@ impl Cells {
     pub(crate) fn due(&mut self, watermark: i64) -> Option<Vec<(u32, u32)>> {
         let first = self.first.filter(|first| first.saturating_mul(SLOT_MS) <= watermark)?;
         let mut due = self.expiry.remove(&first).unwrap_or_default();
-        if self.newest.0 == first {
-            due.append(&mut self.newest.1);
+        for (rule, (slot, cells)) in self.newest.iter_mut().enumerate() {
+            if *slot == first {
+                due.extend(cells.drain(..).map(|id| (half(rule), id)));
+            }
         }
-        let newest = (!self.newest.1.is_empty()).then_some(self.newest.0);
+        let newest = self.newest.iter().filter(|(_, cells)| !cells.is_empty());
+        let newest = newest.map(|(slot, _)| *slot);
         let next = self.expiry.first_key_value().map(|(slot, _)| *slot);
         self.first = next.into_iter().chain(newest).min();
         Some(due)
@@ -148,10 +157,11 @@ impl Cells {
 
     pub(crate) fn bytes(&self) -> usize {
         let waiting: usize = self.expiry.values().map(|slot| slot.capacity() * 8).sum();
-        let waiting = waiting + self.newest.1.capacity() * 8;
+        let newest: usize = self.newest.iter().map(|(_, cells)| cells.capacity() * 4).sum();
         self.spaces.iter().map(Space::bytes).sum::<usize>()
             + self.tables.iter().map(Table::bytes).sum::<usize>()
             + waiting
+            + newest
     }
 }
 
