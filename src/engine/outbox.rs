@@ -10,7 +10,7 @@ use crate::engine::inputs::Told;
 use crate::engine::partial::{Batch, Entry, EntryMark, PartialsOutbox, Slot};
 use crate::engine::plan::Plan;
 use crate::engine::state::{Output, State};
-use crate::engine::tally::{Added, Tally};
+use crate::engine::tally::{Added, PACKED, Tally};
 
 /// Beyond so many distinct values an entry keeps an index of them.
 const VALUES_SCAN_MAX: usize = 16;
@@ -69,6 +69,12 @@ struct Mark {
 impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Bytes of all entries on the wire, about.
+    pub(crate) fn size(&self) -> usize {
+        let values: usize = self.entries.iter().map(|entry| entry.of.values.len()).sum();
+        self.keys.len() + self.ids.len() + self.entries.len() * 24 + values * PACKED
     }
 
     pub(crate) fn clear(&mut self) {

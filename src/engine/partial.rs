@@ -132,8 +132,9 @@ impl PartialsOutbox {
         let before = Told { watermark: self.told, idle: false };
         let tell_all = self.tell(watermark, heartbeat);
         let told = Told { watermark, idle };
-        let mut letters: Vec<(Letter, bool)> = Vec::new();
-        letters.resize_with(partitions as usize, Default::default);
+        let room = self.pending.size() / partitions.max(1) as usize;
+        let letter = || (Letter::with_room((room + room / 4).min(RECORD_MAX)), false);
+        let mut letters: Vec<(Letter, bool)> = (0..partitions).map(|_| letter()).collect();
         let mut records = Vec::new();
         for (key_hash, entry) in self.pending.entries() {
             let to = owner_of(key_hash, partitions);

@@ -119,8 +119,8 @@ impl Turn<'_, '_, '_> {
                     return;
                 }
                 let values = (self.value(of), self.value(to));
-                let of = if sees.0 { self.added(values.0.as_ref()) } else { NOTHING };
-                let to = if sees.1 { self.added(values.1.as_ref()) } else { NOTHING };
+                let of = if sees.0 { self.added(of, values.0.as_ref()) } else { NOTHING };
+                let to = if sees.1 { self.added(to, values.1.as_ref()) } else { NOTHING };
                 let what = Contribution { ts: ts.0, of: &of, to: &to, reversal: false };
                 self.contribute(rule, &what);
             }
@@ -133,7 +133,7 @@ impl Turn<'_, '_, '_> {
             return;
         }
         let value = self.value(input);
-        let of = self.added(value.as_ref());
+        let of = self.added(input, value.as_ref());
         let ts = self.event.ts.0;
         self.contribute(rule, &Contribution { ts, of: &of, to: &NOTHING, reversal: false });
     }
@@ -187,10 +187,17 @@ impl Turn<'_, '_, '_> {
     }
 
     /// What the event adds to a measure that sees it.
-    fn added<'v>(&self, value: Option<&'v (u64, i64)>) -> Added<'v> {
+    fn added<'v>(&self, input: &Measured, value: Option<&'v (u64, i64)>) -> Added<'v> {
         let points = self.event.points;
-        let values = Values::Pairs(value.map_or(&[], std::slice::from_ref));
-        Added { count: 1, sum: points, max: Some(points), values }
+        match input.measure {
+            Measure::Count => Added { count: 1, ..NOTHING },
+            Measure::SumPoints => Added { sum: points, ..NOTHING },
+            Measure::MaxPoints => Added { max: Some(points), ..NOTHING },
+            Measure::Distinct(_) => {
+                let values = Values::Pairs(value.map_or(&[], std::slice::from_ref));
+                Added { values, ..NOTHING }
+            }
+        }
     }
 
     fn passes(&mut self, filter: &Filter, kind: Kind, ts: EventTime) -> bool {

@@ -28,6 +28,8 @@ const VALUES: u8 = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Letter {
     body: Vec<u8>,
+    /// Bytes that it is likely to take.
+    room: usize,
     entries: u64,
     /// Event time and offset of the first entry.
     base: (i64, i64),
@@ -37,6 +39,10 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
+    pub(crate) fn with_room(room: usize) -> Letter {
+        Letter { body: Vec::with_capacity(room), room, ..Letter::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries == 0
     }
@@ -85,34 +91,35 @@ impl Letter {
     /// The record: what `head` says, without its entries, and the entries of this letter, which
     /// is empty after.
     pub(crate) fn seal(&mut self, head: &Batch<'_>) -> Vec<u8> {
-        let mut record = Vec::with_capacity(self.body.len() + 128 + self.rules.len() * 8);
-        record.push(VERSION);
-        put_text(&mut record, head.topic);
-        put_signed(&mut record, i64::from(head.partition));
-        put(&mut record, u64::from(head.partitions));
-        record.push(
+        let mut bytes = Vec::with_capacity(128 + self.rules.len() * 8);
+        bytes.push(VERSION);
+        put_text(&mut bytes, head.topic);
+        put_signed(&mut bytes, i64::from(head.partition));
+        put(&mut bytes, u64::from(head.partitions));
+        bytes.push(
             HAS_WATERMARK * u8::from(head.watermark.is_some())
                 + IDLE * u8::from(head.idle)
                 + HAS_MOVER * u8::from(head.mover.is_some()),
         );
         if let Some(watermark) = head.watermark {
-            put_signed(&mut record, watermark);
+            put_signed(&mut bytes, watermark);
         }
         if let Some(mover) = &head.mover {
-            put_text(&mut record, mover.id);
-            put_signed(&mut record, mover.ts);
-            put_signed(&mut record, mover.offset);
+            put_text(&mut bytes, mover.id);
+            put_signed(&mut bytes, mover.ts);
+            put_signed(&mut bytes, mover.offset);
         }
-        put_signed(&mut record, self.base.0);
-        put_signed(&mut record, self.base.1);
-        put(&mut record, self.rules.len() as u64);
-        self.rules.iter().for_each(|rule| record.extend_from_slice(&rule.to_le_bytes()));
-        put(&mut record, self.entries);
-        record.extend_from_slice(&self.body);
-        self.body.clear();
+        put_signed(&mut bytes, self.base.0);
+        put_signed(&mut bytes, self.base.1);
+        put(&mut bytes, self.rules.len() as u64);
+        self.rules.iter().for_each(|rule| bytes.extend_from_slice(&rule.to_le_bytes()));
+        put(&mut bytes, self.entries);
         self.rules.clear();
         self.places.clear();
         self.entries = 0;
+        // The entries make way where they stand: a copy would want fresh memory.
+        let mut record = std::mem::replace(&mut self.body, Vec::with_capacity(self.room));
+        record.splice(..0, bytes);
         record
     }
 }
