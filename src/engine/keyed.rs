@@ -12,7 +12,8 @@ use crate::engine::space::Key;
 use crate::engine::table::{Cells, has_gone};
 use crate::engine::tally::Added;
 use crate::engine::view::{View, rolling_span, span, window_span};
-use crate::engine::{Counts, Effect, Plan, Trigger, WindowSpan};
+use crate::engine::{Counts, Effect, Origin, Plan, Trigger, WindowSpan};
+use crate::event::Event;
 use crate::rule::{Check, Side, Window};
 
 /// Counters of all rules for the keys of one log.
@@ -48,7 +49,19 @@ pub(crate) struct At<'a> {
     pub(crate) offset: i64,
 }
 
-impl At<'_> {
+impl<'a> At<'a> {
+    /// An event of a log of events.
+    pub(crate) fn event(event: &'a Event<'_>, offset: i64, origin: &'a Origin) -> At<'a> {
+        At {
+            ts: event.ts.0,
+            seed: Seed::Event(&event.id),
+            id: &event.id,
+            topic: &origin.topic,
+            partition: origin.partition,
+            offset,
+        }
+    }
+
     pub(crate) fn trigger(&self) -> Trigger {
         Trigger {
             id: self.id.to_owned(),

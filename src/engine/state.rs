@@ -201,22 +201,16 @@ impl State {
             }
         }
         let late = ts < watermark.saturating_sub(settings.allowed_lateness_ms);
-        let topic = self.origin.topic.clone();
-        let at = At {
-            ts,
-            seed: Seed::Event(&event.id),
-            id: &event.id,
-            topic: &topic,
-            partition: self.origin.partition,
-            offset,
-        };
         if !late && self.watermark != Some(watermark) {
-            self.advance(plan, watermark, &at, out);
+            self.advance(plan, watermark, (event, offset), out);
         }
+        let at = At::event(event, offset, &self.origin);
         let mut composed = std::mem::take(&mut self.composed);
         let mut text = std::mem::take(&mut self.text);
         compose(plan, event, &mut composed);
         {
+            let spaces = plan.spaces.len();
+            let mut known: SmallVec<[_; 6]> = SmallVec::from_elem(Known::NotAsked, spaces);
             let mut turn = Turn {
                 plan,
                 event,
@@ -226,7 +220,7 @@ impl State {
                     event,
                     composed: &composed,
                     user_hash: foreseen.map(|known| known.user_hash),
-                    known: SmallVec::from_elem(Known::NotAsked, plan.spaces.len()),
+                    known: &mut known,
                 },
                 text: &mut text,
                 keyed: &mut self.keyed,
@@ -258,16 +252,23 @@ impl State {
     }
 
     /// Moves the watermark: what is over closes and expires before the event counts.
-    fn advance(&mut self, plan: &Plan, watermark: i64, at: &At<'_>, out: &mut Output) {
+    fn advance(
+        &mut self,
+        plan: &Plan,
+        watermark: i64,
+        (event, offset): (&Event<'_>, i64),
+        out: &mut Output,
+    ) {
         if let (Some(before), Some(max_ahead)) = (self.watermark, plan.settings.max_ahead_ms)
             && watermark - before > max_ahead
         {
             out.counts.watermark_jumps += 1;
         }
         self.watermark = Some(watermark);
-        out.partials.set_mover(at.id, at.ts, at.offset);
+        out.partials.set_mover(&event.id, event.ts.0, offset);
+        let at = At::event(event, offset, &self.origin);
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        self.keyed.close(at, false, &mut ctx);
+        self.keyed.close(&at, false, &mut ctx);
         self.settle(plan, watermark, out);
     }
 

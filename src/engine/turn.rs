@@ -3,8 +3,6 @@
 //!
 //! A key is read and hashed once an event and key form, however many rules count by it.
 
-use smallvec::SmallVec;
-
 use crate::engine::edits::ListEdits;
 use crate::engine::filter::{FilterCtx, Listed, holds};
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
@@ -39,13 +37,13 @@ pub(crate) fn compose(plan: &Plan, event: &Event<'_>, composed: &mut Vec<Compose
 
 /// The event's keys, by key form, as far as rules have asked for them.
 #[derive(Debug)]
-pub(crate) struct Keys<'a, 'e> {
+pub(crate) struct Keys<'a, 'e, 'o> {
     pub(crate) plan: &'a Plan,
     pub(crate) event: &'a Event<'e>,
     pub(crate) composed: &'a [Composed],
     /// Of the user's name, where it is known.
     pub(crate) user_hash: Option<u64>,
-    pub(crate) known: SmallVec<[Known<'a>; 6]>,
+    pub(crate) known: &'o mut [Known<'a>],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +54,7 @@ pub(crate) enum Known<'a> {
     Is(Key<'a>),
 }
 
-impl<'a> Keys<'a, '_> {
+impl<'a> Keys<'a, '_, '_> {
     /// `None` when the event lacks a field of the key.
     fn get(&mut self, space: usize) -> Option<&mut Key<'a>> {
         let (plan, event, composed) = (self.plan, self.event, self.composed);
@@ -89,7 +87,7 @@ pub(crate) struct Turn<'a, 'e, 'o> {
     pub(crate) plan: &'a Plan,
     pub(crate) event: &'a Event<'e>,
     pub(crate) at: &'a At<'a>,
-    pub(crate) keys: Keys<'a, 'e>,
+    pub(crate) keys: Keys<'a, 'e, 'o>,
     /// For the text of a field that is no text.
     pub(crate) text: &'a mut String,
     pub(crate) keyed: &'a mut Keyed,
