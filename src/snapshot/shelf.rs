@@ -4,10 +4,12 @@
 //! same partition do not disturb each other: segments are named by their content. What was torn,
 //! cut short, changed or written by something else is found out by the checksums.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::snapshot::store::{SharedStore, StoreError};
+use crate::snapshot::store::{Listed, SharedStore, StoreError};
 
 /// Version of manifest and segments; a reader takes no other.
 const FORMAT: u32 = 1;
@@ -167,16 +169,11 @@ impl Shelf {
     /// # Errors
     /// When the store does not answer.
     pub fn names(&self, subject: &Subject) -> Result<Vec<(i64, String)>, StoreError> {
-        let listed = match self.store.list(&self.folder(subject)) {
-            Ok(listed) => listed,
-            Err(StoreError::Missing(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let offset = |name: &str| name.rsplit('/').next()?.strip_suffix(MANIFEST)?.parse().ok();
-        let named = listed.into_iter().filter_map(|one| Some((offset(&one.name)?, one.name)));
-        let mut names: Vec<(i64, String)> = named.collect();
-        names.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(names)
+        match self.store.list(&self.folder(subject)) {
+            Ok(listed) => Ok(manifests(&listed)),
+            Err(StoreError::Missing(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The manifest of this name.
@@ -229,30 +226,28 @@ impl Shelf {
     /// Removes all but the newest snapshots of a partition, and segments that none of those needs.
     fn clear(&self, newest: &Manifest) -> Result<(), StoreError> {
         let subject = &newest.subject;
-        // Nothing newer than what was written just now is touched: it is of somebody else.
-        let names = self.names(subject)?;
-        let own = names.into_iter().filter(|(offset, _)| *offset <= newest.offset);
-        let mut gone = std::collections::BTreeSet::new();
-        for (_, name) in own.skip(self.keep) {
+        let listed = self.store.list(&self.folder(subject))?;
+        let (mut needed, mut gone) = (BTreeSet::new(), BTreeSet::new());
+        let mut own = 0;
+        for (offset, name) in manifests(&listed) {
+            // Nothing newer than what was written just now is touched: it is of somebody else.
+            own += usize::from(offset <= newest.offset);
+            let is_kept = own <= self.keep;
             match self.manifest(subject, &name) {
-                Ok(manifest) => gone.extend(manifest.segments.into_iter().map(|one| one.hash)),
+                Ok(manifest) => {
+                    let segments = manifest.segments.into_iter().map(|segment| segment.hash);
+                    if is_kept { needed.extend(segments) } else { gone.extend(segments) }
+                }
                 Err(Bad::Store(error)) => return Err(error),
                 Err(Bad::Damaged { .. }) => {}
             }
-            self.store.delete(&name)?;
-        }
-        let mut needed = std::collections::BTreeSet::new();
-        for (_, name) in self.names(subject)? {
-            match self.manifest(subject, &name) {
-                Ok(manifest) => needed.extend(manifest.segments.into_iter().map(|one| one.hash)),
-                Err(Bad::Store(error)) => return Err(error),
-                Err(Bad::Damaged { .. }) => {}
+            if !is_kept {
+                self.store.delete(&name)?;
             }
         }
-        for object in self.store.list(&self.folder(subject))? {
-            let hash = object.name.rsplit('/').next().and_then(|name| name.strip_suffix(SEGMENT));
+        for object in listed {
             let old = newest.written_ms - object.modified_ms > ORPHAN_MS;
-            if let Some(hash) = hash
+            if let Some(hash) = file(&object.name).strip_suffix(SEGMENT)
                 && !needed.contains(hash)
                 && (old || gone.contains(hash))
             {
@@ -261,6 +256,20 @@ impl Shelf {
         }
         Ok(())
     }
+}
+
+/// Of the objects of a folder the manifests, each with its offset, the newest first.
+fn manifests(listed: &[Listed]) -> Vec<(i64, String)> {
+    let offset = |name: &str| file(name).strip_suffix(MANIFEST)?.parse().ok();
+    let named = listed.iter().filter_map(|one| Some((offset(&one.name)?, one.name.clone())));
+    let mut names: Vec<(i64, String)> = named.collect();
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    names
+}
+
+/// The last part of a name.
+fn file(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or_default()
 }
 
 fn hex(bytes: &[u8]) -> String {
