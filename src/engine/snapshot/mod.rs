@@ -59,7 +59,6 @@ pub enum Swept {
 /// A snapshot under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Point {
-    shape: u64,
     base: i64,
     stage: Stage,
     totals: Totals,
@@ -140,8 +139,7 @@ impl State {
         for (seen, (_, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
             seen.begin(base.saturating_sub(plan.settings.allowed_lateness_ms + within_ms));
         }
-        let (shape, stage) = (plan.shape, Stage::Head(head));
-        self.snapshot = Some(Point { shape, base, stage, totals: Totals::default() });
+        self.snapshot = Some(Point { base, stage: Stage::Head(head), totals: Totals::default() });
     }
 
     /// Gives up the snapshot under way, if there is one.
@@ -156,12 +154,8 @@ impl State {
 
     /// Appends what comes next to `to`, whole records of about `bytes` together.
     pub fn sweep(&mut self, plan: &Plan, bytes: usize, to: &mut Vec<u8>) -> Swept {
+        self.prepare(plan);
         let Some(mut point) = self.snapshot.take() else { return Swept::Void };
-        if point.shape != plan.shape {
-            self.snapshot = Some(point);
-            self.abandon_snapshot();
-            return Swept::Void;
-        }
         let full = to.len().saturating_add(bytes);
         while to.len() < full {
             if !self.say(&mut point, full, to) {
@@ -172,11 +166,6 @@ impl State {
         }
         self.snapshot = Some(point);
         Swept::More
-    }
-
-    /// True while a snapshot is under way.
-    pub fn is_being_told(&self) -> bool {
-        self.snapshot.is_some()
     }
 
     /// The whole state as a snapshot tells it, its records in an order of their own: equal for
@@ -199,17 +188,16 @@ impl State {
         }
         records.retain(|record| !record.is_empty());
         // Ids come in chunks of runs, in order; everything else one by one.
-        records.sort_by(|a, b| {
-            (a.first() != Some(&IDS)).cmp(&(b.first() != Some(&IDS))).then_with(|| {
-                if a.first() == Some(&IDS) { std::cmp::Ordering::Equal } else { a.cmp(b) }
-            })
-        });
-        records
+        let (mut all, mut others): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|record| record.first() == Some(&IDS));
+        others.sort_unstable();
+        all.append(&mut others);
+        all
     }
 
     /// Says the next thing; false when that was the last.
     fn say(&mut self, point: &mut Point, full: usize, to: &mut Vec<u8>) -> bool {
-        let Point { stage, totals, base, .. } = point;
+        let Point { stage, totals, base } = point;
         match stage {
             Stage::Head(head) => {
                 to.push(HEAD);
