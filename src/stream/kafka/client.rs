@@ -85,14 +85,19 @@ impl KafkaSettings {
         config
     }
 
-    pub(crate) fn consumer(&self, slot: &str) -> ClientConfig {
-        let mut config = self.client(slot);
-        config
-            .set("group.id", &self.group)
-            // Partition p of both input topics lands on the same worker.
-            .set("partition.assignment.strategy", "range")
-            .set("isolation.level", "read_committed");
+    /// Reads committed records. The client wants the name of a group before it lets partitions be
+    /// assigned, also where it joins none.
+    pub(crate) fn reading(&self, client_id: &str) -> ClientConfig {
+        let mut config = self.client(client_id);
+        config.set("group.id", &self.group).set("isolation.level", "read_committed");
         fetching(&mut config);
+        config
+    }
+
+    pub(crate) fn consumer(&self, slot: &str) -> ClientConfig {
+        let mut config = self.reading(slot);
+        // Partition p of both input topics lands on the same worker.
+        config.set("partition.assignment.strategy", "range");
         for (name, value) in [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "1000")] {
             if !self.properties.contains_key(name) {
                 config.set(name, value);

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
-use crate::stream::kafka::client::{KafkaSettings, fetching, unusable};
+use crate::stream::kafka::client::{KafkaSettings, unusable};
 use crate::stream::kafka::complaints::Complaints;
 use crate::stream::kafka::log::{NoHeaders, polled};
 use crate::stream::kafka::native::{self, PrivateQueue};
@@ -138,11 +138,7 @@ impl Sides {
 
 /// A client that reads committed records and joins no group.
 fn consumer(settings: &KafkaSettings, slot: &str) -> Result<BaseConsumer<Ears>, KafkaError> {
-    let mut config = settings.client(slot);
-    // The client wants a name before it lets partitions be assigned.
-    config.set("group.id", &settings.group).set("isolation.level", "read_committed");
-    fetching(&mut config);
-    BaseConsumer::from_config_and_context(&config, Ears::default())
+    BaseConsumer::from_config_and_context(&settings.reading(slot), Ears::default())
 }
 
 /// A reader of one side topic. Fields drop in order: the queue before its client.

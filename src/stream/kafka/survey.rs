@@ -7,7 +7,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::stream::kafka::client::{KafkaSettings, fetching, unusable};
+use crate::stream::kafka::client::{KafkaSettings, unusable};
 use crate::stream::kafka::topics::{TopicError, counts, unmade};
 
 /// One question to the broker.
@@ -44,10 +44,8 @@ pub fn survey(
     let Some(partitions) = known.get(topic).and_then(|count| i32::try_from(*count).ok()) else {
         return Err(TopicError::Missing(topic.to_owned()).into());
     };
-    let mut config = settings.client("tidegate-survey");
-    // The client wants a name before it lets partitions be assigned; no group is joined.
-    config.set("group.id", &settings.group).set("isolation.level", "read_committed");
-    let consumer: BaseConsumer = fetching(&mut config).create().map_err(unmade)?;
+    let config = settings.reading("tidegate-survey");
+    let consumer: BaseConsumer = config.create().map_err(unmade)?;
     let mut list = TopicPartitionList::with_capacity(known.len());
     for partition in 0..partitions {
         let start = since_ms.map_or(Offset::Beginning, Offset::Offset);
