@@ -13,11 +13,11 @@ use crate::cli::Format;
 use crate::cli::run::ConfigArguments;
 use crate::config::Config;
 use crate::control::{Accounts, Held, LoadError, Origins, RulesOnDisk, read_published};
-use crate::engine::{Act, CHANGE_VERSION, Change, Hold, account_key};
+use crate::engine::{Act, Change, Hold, account_key};
 use crate::event::EventTime;
 use crate::rule::{Scope, parse_duration, parse_instant};
 use crate::service;
-use crate::stream::kafka::{publish, survey};
+use crate::stream::kafka::{new_change, publish, survey};
 use crate::stream::{Clock, SystemClock};
 
 /// Clocks of whoever writes records are not further apart.
@@ -165,7 +165,7 @@ pub(super) fn publish_rules(arguments: &PublishArguments, out: &mut dyn Write) -
     let users = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
     let actor = arguments.actor.clone().or_else(|| users.into_iter().find(|name| !name.is_empty()));
     let actor = actor.context("say who publishes: --actor")?;
-    let change = new_change(Act::Rules(published), actor, arguments.reason.clone())?;
+    let change = checked(new_change(Act::Rules(published), actor, arguments.reason.clone()))?;
     if arguments.dry_run {
         let (lists, version) = (rules.lists.len(), &rules.version);
         let rules = rules.rules.len();
@@ -296,7 +296,7 @@ pub(super) fn list(command: ListCommand, out: &mut dyn Write) -> Result<u8> {
 
 /// Writes a change to the control topic, and says where it is.
 fn make(act: Act, by: &ByArguments, out: &mut dyn Write) -> Result<u8> {
-    let change = new_change(act, by.actor.clone(), by.reason.clone())?;
+    let change = checked(new_change(act, by.actor.clone(), by.reason.clone()))?;
     let config = Config::load(&by.config.sources(Vec::new())?)?;
     if by.dry_run {
         out.write_all(&change.encode())?;
@@ -306,9 +306,7 @@ fn make(act: Act, by: &ByArguments, out: &mut dyn Write) -> Result<u8> {
     write_change(&change, &config, by.format, out)
 }
 
-fn new_change(act: Act, actor: String, reason: String) -> Result<Change> {
-    let id = format!("{:032x}", rand::random::<u128>());
-    let change = Change { v: CHANGE_VERSION, id, ts: EventTime(now_ms()), actor, reason, act };
+fn checked(change: Change) -> Result<Change> {
     if let Err(fault) = change.check() {
         bail!(fault);
     }

@@ -4,12 +4,12 @@
 //! host whose files were left behind must not take back what another has put in force. While the
 //! instance runs, though, files that change are somebody's will, whatever they say.
 
-use rand::random;
 use tokio::sync::watch;
 
-use crate::engine::{Act, CHANGE_VERSION, Change, PublishedRules};
-use crate::event::EventTime;
-use crate::stream::kafka::{KafkaSettings, PublishError, SetRecord, publish, published};
+use crate::engine::{Act, PublishedRules};
+use crate::stream::kafka::{
+    KafkaSettings, PublishError, SetRecord, new_change, publish, published,
+};
 use crate::stream::{Clock, SystemClock};
 
 use super::{PAUSE, REMIND_US};
@@ -66,14 +66,7 @@ pub(super) async fn settle(
     let why = if was_edited { "its rule files were edited" } else { "its rule files are new" };
     let mut rules = rules.clone();
     rules.initial = due == Due::Begin;
-    let change = Change {
-        v: CHANGE_VERSION,
-        id: format!("{:032x}", random::<u128>()),
-        ts: EventTime(SystemClock.now_us() / 1000),
-        actor: format!("instance {instance}"),
-        reason: why.to_owned(),
-        act: Act::Rules(rules),
-    };
+    let change = new_change(Act::Rules(rules), format!("instance {instance}"), why.to_owned());
     let offset = publish(settings, &change).await?;
     tracing::info!(ruleset, offset, "published the rule files of this host: {why}");
     Ok(())

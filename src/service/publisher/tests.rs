@@ -4,13 +4,12 @@ use super::{Due, due};
 use crate::stream::kafka::SetRecord;
 
 fn history(sets: &[&str]) -> Vec<SetRecord> {
-    let record = |(offset, set): (i64, &&str)| SetRecord {
-        offset,
+    let record = |set: &&str| SetRecord {
         set: (*set).to_owned(),
         ruleset: (*set).to_owned(),
         actor: "instance a".to_owned(),
     };
-    (0..).zip(sets).map(record).collect()
+    sets.iter().map(record).collect()
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod verdict;
 pub(crate) use client::unusable;
 pub use client::{KafkaSettings, TopicNames};
 pub use log::KafkaLog;
-pub use publish::{PublishError, SetRecord, publish, published};
+pub use publish::{PublishError, SetRecord, new_change, publish, published};
 pub use reader::Reader;
 pub use stand_in::{Follower, StandIn};
 pub use survey::{SurveyError, survey};

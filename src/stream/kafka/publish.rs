@@ -6,11 +6,12 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::engine::{Act, Change};
+use crate::engine::{Act, CHANGE_VERSION, Change};
+use crate::event::EventTime;
 use crate::stream::kafka::client::{KafkaSettings, unusable};
 use crate::stream::kafka::side::SideReader;
 use crate::stream::kafka::topics::{TopicError, counts, unmade};
-use crate::stream::{Failure, Side};
+use crate::stream::{Clock, Failure, Side, SystemClock};
 
 /// A change is acknowledged within so long, or given up.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -37,7 +38,6 @@ pub enum PublishError {
 /// A rule set that was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetRecord {
-    pub offset: i64,
     pub set: String,
     pub ruleset: String,
     pub actor: String,
@@ -60,9 +60,16 @@ pub async fn published(settings: &KafkaSettings) -> Result<Vec<SetRecord>, Publi
         let change = Change::decode(record.value.as_deref()?).ok()?;
         let Act::Rules(rules) = change.act else { return None };
         let (set, ruleset) = (rules.set, rules.ruleset);
-        Some(SetRecord { offset: record.offset, set, ruleset, actor: change.actor })
+        Some(SetRecord { set, ruleset, actor: change.actor })
     });
     Ok(sets.collect())
+}
+
+/// A change that is made now, under a name of its own.
+pub fn new_change(act: Act, actor: String, reason: String) -> Change {
+    let id = format!("{:032x}", rand::random::<u128>());
+    let ts = EventTime(SystemClock.now_us() / 1000);
+    Change { v: CHANGE_VERSION, id, ts, actor, reason, act }
 }
 
 /// Writes a change, and returns its offset.
