@@ -8,6 +8,11 @@ pub trait Clock {
     fn now_us(&self) -> i64;
 }
 
+/// Milliseconds of a setting in microseconds.
+pub(crate) fn micros(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+}
+
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

@@ -8,7 +8,7 @@ use crate::engine::{
     State, step,
 };
 use crate::event::{Decoder, Event, EventTime, Reason};
-use crate::snapshot::{Landmark, Manifest};
+use crate::snapshot::{Landmark, Manifest, Subject};
 use crate::stream::control::{Applied, Begun, Journaled, Placed, begin, journal};
 use crate::stream::emit::{Note, partial, quarantined, record};
 use crate::stream::plans::Sets;
@@ -87,11 +87,15 @@ const IDLE_FLUSHES: i64 = 3;
 
 impl Part {
     pub(crate) fn new(place: Place, origin: Origin, start: i64, reign: Reign) -> Part {
+        Part::with((State::new(origin), Output::default()), place, start, reign)
+    }
+
+    fn with((state, output): (State, Output), place: Place, start: i64, reign: Reign) -> Part {
         Part {
             place,
             reign,
-            state: State::new(origin),
-            output: Output::default(),
+            state,
+            output,
             begun_at: start,
             next: start,
             emit_from: start,
@@ -115,13 +119,11 @@ impl Part {
     /// A part as a snapshot has it.
     pub(crate) fn of(place: Place, loaded: Loaded, manifest: &Manifest, reign: Reign) -> Part {
         Part {
-            state: loaded.state,
-            output: loaded.output,
             begun_at: manifest.begun_at,
             snapshot: Some(manifest.offset),
             landmark: manifest.landmark,
             controlled: manifest.control,
-            ..Part::new(place, Origin { topic: "".into(), partition: 0 }, manifest.offset, reign)
+            ..Part::with((loaded.state, loaded.output), place, manifest.offset, reign)
         }
     }
 
@@ -444,6 +446,11 @@ impl Part {
         let now = self.output.counts.clone();
         (std::mem::replace(&mut self.reported, now.clone()), now)
     }
+}
+
+/// How snapshots name the log of a state.
+pub(crate) fn subject_of(origin: &Origin) -> Subject {
+    Subject { topic: origin.topic.to_string(), partition: origin.partition }
 }
 
 /// The last rule set among changes: its offset and its name.

@@ -9,7 +9,7 @@ use crate::engine::{Loaded, Loader, Origin, Plan};
 use crate::metrics::Metrics;
 use crate::snapshot::{Bad, Manifest, Shelf, Subject};
 use crate::stream::control::{Journaled, histories};
-use crate::stream::part::Part;
+use crate::stream::part::{Part, subject_of};
 use crate::stream::plans::{NOWHERE, PlanCell};
 use crate::stream::reign::{Found, Reign, Sought, begun, forget_holds};
 use crate::stream::{Failure, Log, Place, Side, SideRecord, Source, Start};
@@ -131,8 +131,7 @@ struct Search<'a, L> {
 impl<L: Log> Search<'_, L> {
     /// The state of the newest snapshot that is whole, of this log and not ahead of `from`.
     fn newest(&mut self, low: i64, from: i64) -> Result<Option<Part>, Failure> {
-        let Origin { topic, partition } = self.origins.of(self.place);
-        let subject = Subject { topic: topic.to_string(), partition };
+        let subject = subject_of(&self.origins.of(self.place));
         let names = match self.shelf.names(&subject) {
             Ok(names) => names,
             Err(error) => return self.without_store(low, &error.to_string()),

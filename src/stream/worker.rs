@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::event::Decoder;
 use crate::metrics::Metrics;
+use crate::stream::clock::micros;
 use crate::stream::control::Desk;
 use crate::stream::part::{Part, Workbench};
 use crate::stream::restore::{self, Origins, Restored};
@@ -310,7 +311,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     fn flush_us(&self) -> i64 {
-        i64::try_from(self.settings.flush_interval_ms).unwrap_or(i64::MAX / 1000) * 1000
+        micros(self.settings.flush_interval_ms)
     }
 
     /// Commits outputs and offsets; true when everything applied is committed.

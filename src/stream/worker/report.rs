@@ -182,6 +182,6 @@ fn add(metrics: &Metrics, place: Place, before: &Counts, now: &Counts) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds are floats in metrics")]
-fn seconds(us: i64) -> f64 {
+pub(super) fn seconds(us: i64) -> f64 {
     us as f64 / 1e6
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::engine::Swept;
-use crate::snapshot::{Keeper, Manifest, Outcome, Subject};
+use crate::snapshot::{Keeper, Manifest, Outcome};
+use crate::stream::clock::micros;
+use crate::stream::part::{Part, subject_of};
 use crate::stream::worker::Worker;
-use crate::stream::worker::report::labels;
+use crate::stream::worker::report::{labels, seconds};
 use crate::stream::{Clock, Log, Place};
 
 /// How snapshots are written, and used.
@@ -63,10 +65,6 @@ impl Snapshots {
     pub(super) fn has_come(&mut self, place: Place, offset: i64, now_us: i64) {
         self.last.entry(place).or_insert(Last { offset, at_us: now_us });
     }
-
-    fn interval_us(&self) -> i64 {
-        i64::try_from(self.settings.interval_ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
-    }
 }
 
 impl<L: Log, C: Clock> Worker<L, C> {
@@ -98,9 +96,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         } else {
             return;
         }
-        let paused_us = self.clock.now_us() - now_us;
-        #[expect(clippy::cast_precision_loss, reason = "seconds are floats in metrics")]
-        self.metrics.snapshot_pause_seconds.observe(paused_us as f64 / 1e6);
+        self.metrics.snapshot_pause_seconds.observe(seconds(self.clock.now_us() - now_us));
     }
 
     /// Gives up what is under way: the partitions go, or count otherwise.
@@ -157,20 +153,17 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     fn due_snapshot(&self, now_us: i64) -> Option<Place> {
-        let own = self.snapshots.as_ref()?;
-        let interval_us = own.interval_us();
-        let due = self.parts.iter().filter_map(|(place, part)| {
+        let own = self.snapshots.as_ref().filter(|_| self.bench.outbox.is_empty())?;
+        let interval_us = micros(own.settings.interval_ms);
+        let due = self.parts.keys().filter_map(|place| {
             let at_us = own.last.get(place).map_or(i64::MIN, |last| last.at_us);
             let is_due = now_us.saturating_sub(at_us) >= interval_us && self.is_changed(*place);
-            (is_due && part.is_even()).then_some((at_us, *place))
+            is_due.then_some((at_us, *place))
         });
-        if !self.bench.outbox.is_empty() {
-            return None;
-        }
         due.min().map(|(_, place)| place)
     }
 
-    /// Whether a partition has gone on since its last snapshot.
+    /// Whether a partition is even, and has gone on since its last snapshot.
     fn is_changed(&self, place: Place) -> bool {
         let last = self.snapshots.as_ref().and_then(|own| own.last.get(&place));
         let part = self.parts.get(&place).filter(|part| part.is_even());
@@ -183,8 +176,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         };
         let plan = &part.reign.plan;
         part.state.begin_snapshot(plan, &part.output);
-        let origin = part.state.origin();
-        let subject = Subject { topic: origin.topic.to_string(), partition: origin.partition };
+        let subject = subject_of(part.state.origin());
         let manifest = Manifest {
             control: part.controlled,
             begun_at: part.begun_at,
@@ -255,13 +247,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 let took_us = self.clock.now_us() - written_ms * 1000;
                 tracing::debug!(slot = %self.settings.slot, topic = subject.topic,
                     partition = subject.partition, offset, bytes, "snapshot written");
-                #[expect(clippy::cast_precision_loss, reason = "seconds are floats in metrics")]
-                let (took, at) = (took_us as f64 / 1e6, *written_ms as f64 / 1e3);
+                let at = seconds(written_ms * 1000);
                 self.metrics.snapshots.with_label_values(&["written"]).inc();
-                self.metrics.snapshot_seconds.observe(took);
-                let named = |place: &&Place| self.name_of(**place) == *subject;
-                if let Some(place) = self.parts.keys().find(named) {
-                    let labels = labels(*place);
+                self.metrics.snapshot_seconds.observe(seconds(took_us));
+                let is_of = |part: &&Part| subject_of(part.state.origin()) == *subject;
+                if let Some(part) = self.parts.values().find(is_of) {
+                    let labels = labels(part.place);
                     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                     self.metrics.snapshot_bytes.with_label_values(&labels).set(bytes);
                     self.metrics.snapshot_timestamp_seconds.with_label_values(&labels).set(at);
@@ -274,11 +265,5 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 self.metrics.snapshots.with_label_values(&["failed"]).inc();
             }
         }
-    }
-
-    fn name_of(&self, place: Place) -> Subject {
-        let origin = self.parts.get(&place).map(|part| part.state.origin());
-        let topic = origin.map(|origin| origin.topic.to_string()).unwrap_or_default();
-        Subject { topic, partition: place.partition }
     }
 }
