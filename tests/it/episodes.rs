@@ -10,7 +10,7 @@ use tidegate::event::Decoder;
 use tidegate::generate::score::{Score, Table, Verdict};
 use tidegate::generate::{Disorder, Options, Stream};
 
-fn shipped() -> Plan {
+pub(crate) fn shipped() -> Plan {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
     let (set, entries) = read_rules(&root).unwrap();
     let mut lists = Lists::new(set.lists.len());

@@ -170,16 +170,21 @@ pub(crate) struct Folded {
     pub(crate) shared: Counts,
 }
 
+/// The plan of a rule file without lists.
+pub(crate) fn plan(rules: &str) -> Plan {
+    let source = Source { path: "rules.yaml".into(), text: rules.to_owned() };
+    let set = load(&[source]).unwrap();
+    let settings = Settings { max_ahead_ms: None, ..Settings::default() };
+    Plan::new(Arc::new(set), Lists::default(), settings)
+}
+
 /// The engine over one partition that flushes its partial aggregates every so many events.
 pub(crate) fn fold<'e>(
     rules: &str,
     events: impl ExactSizeIterator<Item = Event<'e>>,
     flush_every: usize,
 ) -> Folded {
-    let source = Source { path: "rules.yaml".into(), text: rules.to_owned() };
-    let set = load(&[source]).unwrap();
-    let settings = Settings { max_ahead_ms: None, ..Settings::default() };
-    let plan = Plan::new(Arc::new(set), Lists::default(), settings);
+    let plan = plan(rules);
     let origin = |topic: &str| Origin { topic: topic.into(), partition: 0 };
     let (mut state, mut shared) = (State::new(origin("events")), State::new(origin("partials")));
     let (mut out, mut shared_out) = (Output::default(), Output::default());

@@ -1,17 +1,13 @@
 //! A state told in pieces while it goes on, and made anew from them: the same in every respect as
 //! the state at the instant that was fixed, and from there on.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
-use tidegate::engine::{
-    Effect, Input, Lists, Loader, Origin, Output, Plan, Settings, State, Swept, step,
-};
+use tidegate::engine::{Effect, Input, Loader, Origin, Output, Plan, State, Swept, step};
 use tidegate::event::Event;
 use tidegate::generate::{Options, Stream};
-use tidegate::rule::{Source, load};
 
-use crate::naive::{Pace, history};
+use crate::episodes::shipped;
+use crate::naive::{Pace, history, plan};
 
 /// Every form of window, key, measure and memory.
 const RULES: &str = r"
@@ -38,21 +34,6 @@ rules:
   - { name: rate, on: issue, per: global, measure: count, window: 5m, zscore: { above: 2 }, baseline: { method: robust, min_windows: 3, history: 8 } }
   - { name: mean, on: issue, per: source, measure: sum(points), window: 5m, zscore: { above: 2 }, baseline: { method: mean, min_windows: 3, history: 8 } }
 ";
-
-fn plan(rules: &str) -> Plan {
-    let source = Source { path: "rules.yaml".into(), text: rules.to_owned() };
-    let settings = Settings { max_ahead_ms: None, ..Settings::default() };
-    Plan::new(Arc::new(load(&[source]).unwrap()), Lists::default(), settings)
-}
-
-fn shipped() -> Plan {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
-    let (set, entries) = tidegate::control::read_rules(&folder).unwrap();
-    let mut lists = Lists::new(set.lists.len());
-    entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
-    let settings = Settings { max_ahead_ms: None, ..Settings::default() };
-    Plan::new(Arc::new(set), lists, settings)
-}
 
 /// A partition of the events topic and the one of the partials topic.
 #[derive(Clone)]
