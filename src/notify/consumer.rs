@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
@@ -64,6 +65,8 @@ pub struct NotifyRun {
     /// `privacy.reveal`: masks nothing for anybody.
     pub reveal: bool,
     pub metrics: NotifyMetrics,
+    /// Whether a stop leaves the group; read when it stops.
+    pub leaving: Arc<AtomicBool>,
 }
 
 /// Why the notifier cannot work at all. Once it works, nothing ends it but a stop.
@@ -165,7 +168,8 @@ impl Notifier {
                 }
             }
             self.leave(&member, &mut duty);
-            group::close(member, CLOSE);
+            let leaving = self.stopped() && self.settings.leaving.load(Ordering::Acquire);
+            group::close(member, leaving, CLOSE);
             let again_at = self.clock.now_ms() + START_AGAIN_MS;
             while !self.stopped() && self.clock.now_ms() < again_at {
                 std::thread::sleep(POLL);

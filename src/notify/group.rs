@@ -15,6 +15,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
 
+use crate::stream::kafka::leave;
+
 pub(super) type Member = BaseConsumer<Context>;
 
 /// What Kafka has told.
@@ -158,12 +160,16 @@ pub(super) fn hide_value(error: KafkaError) -> KafkaError {
 }
 
 /// Leaves the client behind within the time given. Being a static member it keeps its
-/// partitions for the session's time, so that a restart takes them back at once.
-pub(super) fn close(member: Arc<Member>, within: Duration) {
+/// partitions for the session's time, so that a restart takes them back at once; `leaving` gives
+/// them to others.
+pub(super) fn close(member: Arc<Member>, leaving: bool, within: Duration) {
     member.context().closing.store(true, Ordering::Release);
     let (closed, wait) = mpsc::channel();
     // Closing waits for the broker; one that is gone must not hold up a stop.
     std::thread::spawn(move || {
+        if leaving {
+            leave(&member);
+        }
         drop(member);
         closed.send(()).unwrap_or_default();
     });

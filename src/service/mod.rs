@@ -15,6 +15,7 @@ pub use status::Totals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -51,7 +52,7 @@ pub enum ServiceError {
 }
 
 /// Everything stops within this (C7); a broker that is away must not hold a process back.
-const STOP: Duration = Duration::from_secs(6);
+const STOP: Duration = Duration::from_secs(7);
 /// Rule files and lists are looked at so often, and at once on SIGHUP (R17: within 5 s).
 const LOOK: Duration = Duration::from_secs(1);
 /// Pause between two tries to reach a broker.
@@ -99,6 +100,8 @@ pub struct Service {
     status: Arc<Status>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    /// Whether the groups are left when it stops.
+    leaving: Arc<AtomicBool>,
     pages: JoinHandle<std::io::Result<()>>,
     /// Once it has begun.
     work: Option<Work>,
@@ -146,6 +149,7 @@ impl Service {
         ));
         let config = config.clone();
         let work = None;
+        let leaving = Arc::new(AtomicBool::new(config.kafka.leave_on_stop));
         Ok(Service {
             config,
             rules,
@@ -155,6 +159,7 @@ impl Service {
             status,
             address,
             stop,
+            leaving,
             pages,
             work,
         })
@@ -187,11 +192,13 @@ impl Service {
         let partitions = topics(&self.config, &self.status).await?;
         let kafka = kafka_settings(&self.config);
         first_rules(&kafka, &self.config.kafka.instance, &self.rules, &self.status).await;
-        let fleet = Fleet::start(&runner(&self.config, partitions)?, &self.plans, &self.metrics)
-            .map_err(start)?;
+        let runner = runner(&self.config, partitions, &self.leaving)?;
+        let fleet = Fleet::start(&runner, &self.plans, &self.metrics).map_err(start)?;
         self.status.set_fleet(&fleet);
-        let notifier =
-            notify::run(notifier(&self.config, &self.notify_metrics), self.stop.subscribe());
+        let notifier = notify::run(
+            notifier(&self.config, &self.notify_metrics, &self.leaving),
+            self.stop.subscribe(),
+        );
         let announcer = Announcer::new(&kafka).map_err(start)?;
         let publisher = Publisher::new(kafka, self.config.kafka.instance.clone());
         let notifier = tokio::spawn(notifier);
@@ -230,6 +237,10 @@ impl Service {
             let forced = tokio::select! {
                 heard = signals.next() => match heard {
                     Heard::Stop => return Ok(()),
+                    Heard::Leave => {
+                        self.leaving.store(true, Ordering::Release);
+                        return Ok(());
+                    }
                     Heard::Reload => true,
                 },
                 _ = look.tick() => false,
@@ -314,11 +325,16 @@ async fn first_rules(settings: &KafkaSettings, instance: &str, rules: &RuleFiles
     status.set_waiting(None);
 }
 
-fn runner(config: &Config, partitions: u32) -> Result<RunnerSettings, ServiceError> {
+fn runner(
+    config: &Config,
+    partitions: u32,
+    leaving: &Arc<AtomicBool>,
+) -> Result<RunnerSettings, ServiceError> {
     let fold = config.fold().map_err(start)?;
     let flush_ms = config.engine.flush_interval.as_millis();
     Ok(RunnerSettings {
         kafka: kafka_settings(config),
+        leaving: leaving.clone(),
         instance: config.kafka.instance.clone(),
         workers: config.engine.workers,
         partitions,
@@ -343,7 +359,7 @@ fn snapshots(config: &Config) -> Result<Option<(Shelf, SnapshotSettings)>, Servi
     Ok(Some((shelf, SnapshotSettings { interval_ms, accept_gap: state.accept_gap })))
 }
 
-fn notifier(config: &Config, metrics: &NotifyMetrics) -> NotifyRun {
+fn notifier(config: &Config, metrics: &NotifyMetrics, leaving: &Arc<AtomicBool>) -> NotifyRun {
     NotifyRun {
         brokers: config.kafka.brokers.clone(),
         group: config.kafka.notify_group(),
@@ -354,6 +370,7 @@ fn notifier(config: &Config, metrics: &NotifyMetrics) -> NotifyRun {
         notify: config.notify.clone(),
         reveal: config.privacy.reveal,
         metrics: metrics.clone(),
+        leaving: leaving.clone(),
     }
 }
 
@@ -379,8 +396,9 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
-/// SIGTERM and Ctrl-C stop; SIGHUP looks at the rules.
+/// SIGTERM and Ctrl-C stop; SIGUSR1 stops and leaves the group; SIGHUP looks at the rules.
 pub(crate) struct Signals {
+    leave: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     reload: tokio::signal::unix::Signal,
@@ -389,12 +407,14 @@ pub(crate) struct Signals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     Stop,
+    Leave,
     Reload,
 }
 
 impl Signals {
     pub(crate) fn new() -> std::io::Result<Signals> {
         Ok(Signals {
+            leave: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             reload: signal(SignalKind::hangup())?,
@@ -405,11 +425,12 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Heard::Stop,
             _ = self.interrupt.recv() => Heard::Stop,
+            _ = self.leave.recv() => Heard::Leave,
             _ = self.reload.recv() => Heard::Reload,
         }
     }
 
     pub(crate) async fn stop(&mut self) {
-        while self.next().await != Heard::Stop {}
+        while self.next().await == Heard::Reload {}
     }
 }

@@ -14,7 +14,6 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
         brokers: config.kafka.brokers.clone(),
         group: config.kafka.group.clone(),
         properties: config.kafka.properties.clone(),
-        leave_on_stop: config.kafka.leave_on_stop,
         topics: TopicNames {
             events: name(&topics.events),
             partials: name(&config.kafka.partials()),

@@ -29,6 +29,9 @@ const FENCED_MAX: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct RunnerSettings {
     pub kafka: KafkaSettings,
+    /// Whether a stop leaves the group, so that others take over at once, or keeps the place for
+    /// a restart; read when it stops.
+    pub leaving: Arc<AtomicBool>,
     /// Worker slots are `<instance>-<n>`.
     pub instance: String,
     pub workers: usize,
@@ -220,7 +223,10 @@ impl Post {
         while !self.stopping() {
             worker.turn()?;
         }
-        drop(worker.stop()?);
+        let mut log = worker.stop()?;
+        if self.settings.leaving.load(Ordering::Acquire) {
+            log.leave();
+        }
         Ok(())
     }
 

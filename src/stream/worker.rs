@@ -178,13 +178,18 @@ impl<L: Log, C: Clock> Worker<L, C> {
         Ok(())
     }
 
-    /// Commits what is applied and gives the log back, so that it can be closed.
+    /// Goes on until a last snapshot of what has changed is taken, for a bounded time; commits
+    /// what is applied and gives the log back, so that it can be closed.
     ///
     /// # Errors
     /// What the last commit fails with; the log's end of it is undone by whoever comes next.
     pub fn stop(mut self) -> Result<L, Failure> {
+        self.make_haste();
+        while self.is_in_haste() {
+            self.turn()?;
+        }
         self.flush()?;
-        self.last_snapshots();
+        self.store_snapshots();
         let now_us = self.clock.now_us();
         self.report_now(now_us);
         Ok(self.log)
@@ -198,7 +203,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         let (parts, bench) = (&mut self.parts, &mut self.bench);
         let mut seen = false;
-        let waits = if bench.tipped.is_empty() { POLL_MAX_MS } else { 0 };
+        let waits = match &self.snapshots {
+            Some(own) if own.is_in_haste() => 1,
+            _ if bench.tipped.is_empty() => POLL_MAX_MS,
+            _ => 0,
+        };
         let mut visit = |polled: &[Polled<'_>]| {
             seen |= polled.iter().any(|one| matches!(one, Polled::Record(_)));
             for some in polled.chunk_by(|a, b| a.place() == b.place()) {

@@ -60,7 +60,6 @@ fn kafka(broker: &Broker, base: &str) -> KafkaSettings {
         brokers: broker.address().to_owned(),
         group: base.to_owned(),
         properties: BTreeMap::new(),
-        leave_on_stop: false,
         topics: names(base),
     }
 }
@@ -74,6 +73,7 @@ fn start(settings: &KafkaSettings, rules: &str, workers: usize) -> (Fleet, Metri
     let prepared = runtime().block_on(prepare(settings, true, 4)).unwrap();
     let runner = RunnerSettings {
         kafka: settings.clone(),
+        leaving: Arc::default(),
         instance: "host-a".to_owned(),
         workers,
         partitions: prepared.0,

@@ -6,6 +6,7 @@ mod control;
 mod demo;
 mod episodes;
 mod examples;
+mod fleet;
 mod fuzz;
 mod golden;
 mod grafana;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -60,6 +61,7 @@ impl Stage<'_> {
             notify: serde_json::from_value(notify.clone()).unwrap(),
             reveal: false,
             metrics: metrics.clone(),
+            leaving: Arc::default(),
         };
         Running { stop, task: tokio::spawn(run(settings, stopped)), metrics, registry }
     }
@@ -276,6 +278,7 @@ async fn the_process_of_its_own() {
         notify,
         reveal: false,
         metrics: NotifyMetrics::new(&prometheus::Registry::new()).unwrap(),
+        leaving: Arc::default(),
     };
     // Ends with the process that started it, should that not kill it.
     std::thread::spawn(move || {

@@ -130,6 +130,14 @@ impl Instance {
         (status, asked.elapsed())
     }
 
+    /// Asks it to leave its groups and stop, and waits for the end.
+    pub(crate) fn leave(self) -> (ExitStatus, Duration) {
+        let asked = Instant::now();
+        self.signal("USR1");
+        let status = self.child.lock().unwrap().wait().unwrap();
+        (status, asked.elapsed())
+    }
+
     /// Waits for an end that nobody asked for.
     pub(crate) fn end(self) -> ExitStatus {
         self.child.lock().unwrap().wait().unwrap()

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::broker::{self, Broker, Record, unique, wait};
 use crate::process::Instance;
 
-const RULES: &str = "
+pub(crate) const RULES: &str = "
 version: 1
 timezone: Asia/Shanghai
 lists:
@@ -55,12 +55,20 @@ impl Setup {
 
     /// Another host with the same configuration, instance name aside, and rules of its own.
     pub(crate) fn second_host(&self) -> Setup {
+        self.host("host-b")
+    }
+
+    /// The same under a name of the caller's choice.
+    pub(crate) fn host(&self, name: &str) -> Setup {
         let setup = Setup { folder: tempfile::tempdir().unwrap(), base: self.base.clone() };
         for file in ["tidegate.yaml", "rules/rules.yaml", "rules/bad.csv"] {
             setup.write(file, &std::fs::read_to_string(self.path().join(file)).unwrap());
         }
         let config = std::fs::read_to_string(self.path().join("tidegate.yaml")).unwrap();
-        setup.write("tidegate.yaml", &config.replace("kafka: {", "kafka: { instance: host-b,"));
+        setup.write(
+            "tidegate.yaml",
+            &config.replace("kafka: {", &format!("kafka: {{ instance: {name},")),
+        );
         setup
     }
 
@@ -165,7 +173,7 @@ fn killed_ten_times_every_effect_is_written_once() {
 }
 
 /// Decisions and commands are those of a backtest, each once.
-fn assert_once(broker: &Broker, setup: &Setup, events: &[(String, String)]) {
+pub(crate) fn assert_once(broker: &Broker, setup: &Setup, events: &[(String, String)]) {
     let (decisions, commands) = backtest(setup, events);
     assert!(commands.len() > 100, "the rules fire");
     let written = broker.read_all(&setup.topic("commands"));
@@ -185,7 +193,7 @@ fn assert_once(broker: &Broker, setup: &Setup, events: &[(String, String)]) {
 }
 
 /// Waits until the events are committed, and what their partitions told the shared counter.
-fn wait_for_all(broker: &Broker, setup: &Setup) {
+pub(crate) fn wait_for_all(broker: &Broker, setup: &Setup) {
     wait("all events are committed", || setup.caught_up(broker));
     wait("the shared counter has caught up", || {
         let topic = format!("{}.partials", setup.base);

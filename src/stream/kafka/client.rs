@@ -49,9 +49,6 @@ pub struct KafkaSettings {
     pub group: String,
     /// Handed to librdkafka as they are; may hold secrets.
     pub properties: BTreeMap<String, String>,
-    /// Leave the group when stopping, so that others take over at once. The price is that a
-    /// restart has to wait for a rebalance.
-    pub leave_on_stop: bool,
     pub topics: TopicNames,
 }
 
@@ -103,10 +100,8 @@ impl KafkaSettings {
                 config.set(name, value);
             }
         }
-        if !self.leave_on_stop {
-            // Static membership: a restart takes its partitions back without a rebalance.
-            config.set("group.instance.id", slot);
-        }
+        // Static membership: a restart takes its partitions back without a rebalance.
+        config.set("group.instance.id", slot);
         config
     }
 

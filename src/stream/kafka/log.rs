@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -16,10 +16,12 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
+use crate::stream::kafka::leave::leave;
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
 use crate::stream::kafka::seek::seek;
 use crate::stream::kafka::side::Sides;
 use crate::stream::kafka::verdict::{classify, fatal};
+use crate::stream::kafka::watcher::{Watcher, source};
 use crate::stream::shared::lock;
 use crate::stream::{
     Batch, Bounds, Failure, Header, Log, Place, Polled, Produce, Rebalance, Record, Side,
@@ -38,52 +40,6 @@ const LISTEN: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(9);
 /// Rebalances and errors are looked for so often.
 const SERVE: Duration = Duration::from_millis(10);
-
-/// Notes rebalances; the worker's loop acts on them after the poll.
-#[derive(Debug, Default)]
-struct Watcher {
-    rebalances: Mutex<Vec<Rebalance>>,
-    /// The loop has ended: partitions are given back at once.
-    closing: AtomicBool,
-    names: Option<TopicNames>,
-    complaints: Complaints,
-}
-
-impl ClientContext for Watcher {
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.note("consumer", &error, reason);
-    }
-}
-
-impl ConsumerContext for Watcher {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        code: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
-        let assigned = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::Acquire) {
-            let result = if assigned { consumer.assign(list) } else { consumer.unassign() };
-            if let Err(error) = result {
-                tracing::warn!(%error, "cannot give partitions back");
-            }
-            return;
-        }
-        let event = if assigned {
-            let elements = list.elements();
-            let place = |topic: &str, partition| Place {
-                source: source(self.names.as_ref(), topic.as_bytes()),
-                partition,
-            };
-            let places = elements.iter().map(|at| place(at.topic(), at.partition())).collect();
-            Rebalance::Assigned(places)
-        } else {
-            Rebalance::Revoked { lost: consumer.assignment_lost() }
-        };
-        lock(&self.rebalances).push(event);
-    }
-}
 
 /// Collects what the broker refused: index of the output, and why.
 #[derive(Debug, Default)]
@@ -154,16 +110,23 @@ impl KafkaLog {
             }
         })?;
         producer.context().opened.store(true, Ordering::Release);
-        let watcher = Watcher { names: Some(settings.topics.clone()), ..Watcher::default() };
         let config = settings.consumer(slot);
         let consumer: BaseConsumer<Watcher> =
-            BaseConsumer::from_config_and_context(&config, watcher).map_err(made)?;
+            BaseConsumer::from_config_and_context(&config, Watcher::new(&settings.topics))
+                .map_err(made)?;
         let topics = [&*settings.topics.events, &*settings.topics.partials];
         consumer.subscribe(&topics).map_err(made)?;
         let queue = PrivateQueue::new(consumer.client().native_ptr());
         let (settings, sides) = (settings.clone(), Sides::new(settings, slot));
         let assigned = BTreeSet::new();
         Ok(KafkaLog { queue, consumer, producer, settings, sides, assigned, served_at: None })
+    }
+
+    /// Leaves the group, so that others take the partitions over without waiting for the end of
+    /// the session. Nothing is polled or committed after it.
+    pub fn leave(&mut self) {
+        self.consumer.context().close();
+        leave(&self.consumer);
     }
 
     fn topic(&self, place: Place) -> &str {
@@ -299,11 +262,11 @@ impl KafkaLog {
     }
 }
 
-/// Leaves, or with static membership keeps the slot for the session time-out.
+/// Closes; the group keeps the slot for the session time-out unless it was left before.
 impl Drop for KafkaLog {
     fn drop(&mut self) {
         // The consumer polls until it has given its partitions back; nobody else does that now.
-        self.consumer.context().closing.store(true, Ordering::Release);
+        self.consumer.context().close();
     }
 }
 
@@ -326,7 +289,7 @@ impl Log for KafkaLog {
     }
 
     fn rebalances(&mut self) -> Vec<Rebalance> {
-        std::mem::take(&mut lock(&self.consumer.context().rebalances))
+        self.consumer.context().rebalances()
     }
 
     fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure> {
@@ -464,13 +427,6 @@ pub(super) fn polled<'a>(
         }
     });
     polled.collect()
-}
-
-fn source(names: Option<&TopicNames>, topic: &[u8]) -> Source {
-    match names {
-        Some(names) if names.partials.as_bytes() == topic => Source::Partials,
-        _ => Source::Events,
-    }
 }
 
 fn record<'a>(

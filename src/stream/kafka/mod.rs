@@ -3,6 +3,7 @@
 
 mod client;
 mod complaints;
+mod leave;
 mod log;
 mod native;
 mod publish;
@@ -13,9 +14,11 @@ mod stand_in;
 mod survey;
 mod topics;
 mod verdict;
+mod watcher;
 
 pub(crate) use client::unusable;
 pub use client::{KafkaSettings, TopicNames};
+pub(crate) use leave::leave;
 pub use log::KafkaLog;
 pub use publish::{PublishError, SetRecord, new_change, publish, published};
 pub use reader::Reader;

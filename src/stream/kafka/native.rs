@@ -1,4 +1,4 @@
-//! The one room with `unsafe`: batches of records borrowed from librdkafka, and three calls
+//! The one room with `unsafe`: batches of records borrowed from librdkafka, and four calls
 //! that the safe client does not offer.
 //!
 //! Why: a record read through the safe client costs an event, an `Arc` and a copy; read in
@@ -216,6 +216,17 @@ pub(super) fn flush(client: *mut sys::rd_kafka_t, wait_ms: i32) -> bool {
     // SAFETY: `client` is a live producer.
     let code = unsafe { sys::rd_kafka_flush(client, wait_ms) };
     code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
+/// Whether a consumer is a member of its group: it has a number there, and has not left.
+pub(super) fn is_member(client: *mut sys::rd_kafka_t) -> bool {
+    // SAFETY: `client` is a live consumer; the text is ours to free, by librdkafka.
+    unsafe {
+        let id = sys::rd_kafka_memberid(client);
+        let is_member = !id.is_null() && *id != 0;
+        sys::rd_kafka_mem_free(client, id.cast());
+        is_member
+    }
 }
 
 /// The end of a partition as the last fetch told it; asks nobody.

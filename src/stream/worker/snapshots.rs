@@ -1,6 +1,6 @@
 //! Snapshots of a worker's partitions, one at a time, told between two polls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::engine::Swept;
@@ -26,8 +26,12 @@ const SWEEP: usize = 256 << 10;
 const PIECE: usize = 4 << 20;
 /// A snapshot that takes longer has a store that is too slow.
 const LONGEST_US: i64 = 600_000_000;
+/// Before a stop, a round may take longer.
+const SWEEP_IN_HASTE: usize = 1 << 20;
 /// A last snapshot of everything may hold up a stop for so long (C7).
-const LAST: Duration = Duration::from_millis(3_500);
+const LAST_US: i64 = 3_000_000;
+/// And for so long the store.
+const STORED: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Snapshots {
@@ -35,6 +39,10 @@ pub(super) struct Snapshots {
     pub(super) settings: SnapshotSettings,
     last: BTreeMap<Place, Last>,
     under_way: Option<UnderWay>,
+    /// Handed to the keeper, and not heard of yet.
+    open: usize,
+    /// Before a stop: the partitions that want a last snapshot, and until when they may.
+    haste: Option<(BTreeSet<Place>, i64)>,
 }
 
 /// The last snapshot of a partition.
@@ -57,7 +65,13 @@ struct UnderWay {
 
 impl Snapshots {
     pub(super) fn new(keeper: Keeper, settings: SnapshotSettings) -> Snapshots {
-        Snapshots { keeper, settings, last: BTreeMap::new(), under_way: None }
+        let last = BTreeMap::new();
+        Snapshots { keeper, settings, last, under_way: None, open: 0, haste: None }
+    }
+
+    /// Whether last snapshots are taken.
+    pub(super) fn is_in_haste(&self) -> bool {
+        self.haste.is_some()
     }
 
     /// A partition has come whose state was that of a snapshot at this offset, or empty: its
@@ -110,50 +124,46 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
     }
 
-    /// A last snapshot of every partition that has changed since its last one, as far as time
-    /// allows (C7).
-    pub(super) fn last_snapshots(&mut self) {
-        let until = Instant::now() + LAST;
-        let now_us = self.clock.now_us();
-        let places: Vec<Place> = self.parts.keys().copied().collect();
-        let mut open = 0;
-        if self.snapshots.as_ref().is_some_and(|snapshots| snapshots.under_way.is_some()) {
-            open += usize::from(self.finish_snapshot(until));
-        }
-        for place in places {
-            if self.is_changed(place) && Instant::now() < until {
-                self.begin_snapshot(place, now_us);
-                open += usize::from(self.finish_snapshot(until));
-            }
-        }
-        while open > 0 {
+    /// Has a last snapshot taken of every partition that has gone on since its last one, while the
+    /// loop goes on: nobody waits for it but a stop (C7).
+    pub(super) fn make_haste(&mut self) {
+        let Some(own) = &mut self.snapshots else { return };
+        let until_us = self.clock.now_us() + LAST_US;
+        let last = &own.last;
+        let has_gone_on = |(place, part): (&Place, &Part)| {
+            let done = last.get(place).map_or(part.begun_at, |last| last.offset);
+            (part.next > done).then_some(*place)
+        };
+        own.haste = Some((self.parts.iter().filter_map(has_gone_on).collect(), until_us));
+    }
+
+    /// Whether last snapshots are still to be taken, and may be.
+    pub(super) fn is_in_haste(&self) -> bool {
+        let Some(own) = &self.snapshots else { return false };
+        let Some((wanted, until_us)) = &own.haste else { return false };
+        let is_here = |place: &Place| self.parts.contains_key(place);
+        let is_open = own.under_way.is_some() || wanted.iter().any(is_here);
+        is_open && self.clock.now_us() < *until_us
+    }
+
+    /// Waits a moment until what is taken is stored.
+    pub(super) fn store_snapshots(&mut self) {
+        self.drop_snapshot();
+        let until = Instant::now() + STORED;
+        while self.snapshots.as_ref().is_some_and(|own| own.open > 0) {
             let outcome = self.snapshots.as_mut().and_then(|own| own.keeper.wait(until));
             let Some(outcome) = outcome else { break };
             self.heard_of(&outcome);
-            open -= 1;
         }
-    }
-
-    /// Tells the rest of the snapshot under way; false when it came to nothing.
-    fn finish_snapshot(&mut self, until: Instant) -> bool {
-        while Instant::now() < until {
-            let now_us = self.clock.now_us();
-            if self.go_on(now_us) {
-                return true;
-            }
-            let Some(own) = &self.snapshots else { return false };
-            let Some(under_way) = &own.under_way else { return false };
-            if under_way.piece.len() >= PIECE || under_way.is_told {
-                // The keeper has enough to do.
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-        self.drop_snapshot();
-        false
     }
 
     fn due_snapshot(&self, now_us: i64) -> Option<Place> {
         let own = self.snapshots.as_ref().filter(|_| self.bench.outbox.is_empty())?;
+        if let Some((wanted, until_us)) = &own.haste {
+            let is_due = |place: &&Place| self.is_changed(**place);
+            let may = self.clock.now_us() < *until_us;
+            return wanted.iter().find(is_due).copied().filter(|_| may);
+        }
         let interval_us = micros(own.settings.interval_ms);
         let due = self.parts.keys().filter_map(|place| {
             let at_us = own.last.get(place).map_or(i64::MIN, |last| last.at_us);
@@ -187,27 +197,31 @@ impl<L: Log, C: Clock> Worker<L, C> {
             written_ms: now_us / 1000,
             ..Manifest::new(subject, part.next)
         };
+        if let Some((wanted, _)) = &mut own.haste {
+            wanted.remove(&place);
+        }
         own.last.insert(place, Last { offset: part.next, at_us: now_us });
         let piece = Vec::new();
         own.under_way = Some(UnderWay { place, manifest, piece, is_told: false, began_us: now_us });
     }
 
-    /// Tells a piece more; true when the snapshot is with the keeper.
-    fn go_on(&mut self, now_us: i64) -> bool {
-        let Some(own) = &mut self.snapshots else { return false };
-        let Some(under_way) = &mut own.under_way else { return false };
+    /// Tells a piece more, and hands the snapshot over once all is told.
+    fn go_on(&mut self, now_us: i64) {
+        let Some(own) = &mut self.snapshots else { return };
+        let Some(under_way) = &mut own.under_way else { return };
         let Some(part) = self.parts.get_mut(&under_way.place) else {
             self.drop_snapshot();
-            return false;
+            return;
         };
         if !under_way.is_told && under_way.piece.len() < PIECE {
-            match part.state.sweep(&part.reign.plan, SWEEP, &mut under_way.piece) {
+            let budget = if own.haste.is_some() { SWEEP_IN_HASTE } else { SWEEP };
+            match part.state.sweep(&part.reign.plan, budget, &mut under_way.piece) {
                 Swept::More => {}
                 Swept::All => under_way.is_told = true,
                 Swept::Void => {
                     own.last.remove(&under_way.place);
                     self.drop_snapshot();
-                    return false;
+                    return;
                 }
             }
         }
@@ -219,7 +233,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 under_way.piece = piece;
             } else if under_way.is_told && own.keeper.publish(&under_way.manifest) {
                 own.under_way = None;
-                return true;
+                own.open += 1;
+                return;
             }
         }
         if now_us.saturating_sub(under_way.began_us) > LONGEST_US {
@@ -229,7 +244,6 @@ impl<L: Log, C: Clock> Worker<L, C> {
             self.metrics.snapshots.with_label_values(&["failed"]).inc();
             self.drop_snapshot();
         }
-        false
     }
 
     fn hear_of_snapshots(&mut self) {
@@ -240,6 +254,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     fn heard_of(&mut self, outcome: &Outcome) {
+        if let Some(own) = &mut self.snapshots {
+            own.open = own.open.saturating_sub(1);
+        }
         match outcome {
             Outcome::Written(manifest) => {
                 let Manifest { subject, offset, written_ms, .. } = &**manifest;

@@ -1,0 +1,251 @@
+//! Several instances under a steady load (`TIDEGATE_KAFKA=1`): they come, go, are killed and
+//! fall asleep, and every effect is written once.
+//!
+//! `TIDEGATE_KILLS` and `TIDEGATE_PAUSES` set how often.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use serde_json::Value;
+
+use crate::broker::{self, Broker, PATIENCE, wait};
+use crate::process::Instance;
+use crate::run::{RULES, Setup, assert_once, event, wait_for_all};
+
+/// Events a second.
+const RATE: u64 = 5_000;
+const USERS: u64 = 20_000;
+/// Events are sent so often.
+const BEAT: Duration = Duration::from_millis(10);
+
+/// A producer that sends events at a steady rate until it is told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    began: Instant,
+    thread: JoinHandle<Vec<(String, String)>>,
+}
+
+impl Load {
+    fn start(broker: &Broker, topic: &str, seed: u64) -> Load {
+        let mut config = broker.client();
+        config.set("enable.idempotence", "true").set("linger.ms", "5");
+        config.set("delivery.report.only.error", "true");
+        let producer: BaseProducer = config.create().unwrap();
+        let (stop, sent): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
+        let topic = topic.to_owned();
+        let (told, count) = (Arc::clone(&stop), Arc::clone(&sent));
+        let began = Instant::now();
+        let work = move || {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut events: Vec<(String, String)> = Vec::new();
+            while !told.load(Ordering::Relaxed) {
+                let due = began.elapsed().as_millis() * u128::from(RATE) / 1_000;
+                while (events.len() as u128) < due {
+                    let n = events.len() as u64;
+                    let user = format!("u-{}", rng.random_range(0..USERS));
+                    let event = event(n, &user, 31 * n % 200);
+                    let record = BaseRecord::to(&topic).key(&event.0).payload(&event.1);
+                    producer.send(record).map_err(|(error, _)| error).unwrap();
+                    events.push(event);
+                }
+                count.store(events.len() as u64, Ordering::Relaxed);
+                producer.poll(Duration::ZERO);
+                std::thread::sleep(BEAT);
+            }
+            producer.flush(PATIENCE).unwrap();
+            events
+        };
+        Load { stop, sent, began, thread: std::thread::spawn(work) }
+    }
+
+    /// Events sent so far.
+    fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Ends it; all it has sent.
+    fn stop(self) -> Vec<(String, String)> {
+        self.stop.store(true, Ordering::Relaxed);
+        let took = self.began.elapsed();
+        let events = self.thread.join().unwrap();
+        say(&format!("{} events in {:.1} s", events.len(), took.as_secs_f64()));
+        events
+    }
+}
+
+/// Events whose fate is committed.
+fn committed(broker: &Broker, setup: &Setup) -> u64 {
+    let done = broker.committed(setup.group(), &setup.topic("events"));
+    done.values().sum::<i64>().try_into().unwrap()
+}
+
+/// Waits until what had been sent before is committed; how long it took.
+fn catch_up(broker: &Broker, setup: &Setup, load: &Load) -> Duration {
+    let (asked, sent) = (Instant::now(), load.sent());
+    wait("what was sent is committed", || committed(broker, setup) >= sent);
+    asked.elapsed()
+}
+
+/// The counter of the whole system has come to the number of events: one more event tells, once
+/// the bound of its rule is edited.
+fn total(broker: &Broker, setup: &Setup, instance: &Instance, events: &mut Vec<(String, String)>) {
+    let n = events.len() as u64;
+    // Levels that have fired stay; two more are beyond them.
+    let list = |bounds: &[u64]| {
+        let levels: Vec<String> = bounds.iter().map(|b| format!("{{ above: {b} }}")).collect();
+        levels.join(", ")
+    };
+    let bounds = [99, 999, 9_999, 99_999, 999_999];
+    let passed = bounds.iter().copied().filter(|bound| *bound < n);
+    let edited: Vec<u64> = passed.chain([n, n + 1]).collect();
+    let rules = RULES.replace(&list(&bounds), &list(&edited));
+    assert_ne!(rules, RULES);
+    setup.write("rules/rules.yaml", &rules);
+    instance.line("are in force");
+    events.push(event(n, "u-1", 0));
+    broker.produce(&setup.topic("events"), &events[events.len() - 1..]);
+    let mut told = Vec::new();
+    wait("the total is told", || {
+        let decisions = broker.read_all(&setup.topic("decisions"));
+        told = decisions
+            .iter()
+            .map(|record| serde_json::from_str::<Value>(&record.value).unwrap())
+            .filter(|one| one["rule"] == "total" && one["bound"].as_u64().unwrap() >= n)
+            .collect();
+        !told.is_empty()
+    });
+    let [told] = told.as_slice() else { unreachable!("{told:#?}") };
+    assert_eq!(told["value"].as_u64(), Some(events.len() as u64), "each event counts once");
+}
+
+/// All is committed, counted once and written once, and everybody ends well.
+fn assert_all(
+    broker: &Broker,
+    setup: &Setup,
+    instances: Vec<Instance>,
+    mut events: Vec<(String, String)>,
+) {
+    wait_for_all(broker, setup);
+    total(broker, setup, &instances[0], &mut events);
+    wait_for_all(broker, setup);
+    for instance in instances {
+        assert!(instance.stop().0.success());
+    }
+    assert_once(broker, setup, &events);
+    assert!(broker.read_all(&setup.topic("quarantine")).is_empty());
+}
+
+/// Configuration for instances that find each other's snapshots.
+fn setup(broker: &Broker, name: &str, session_ms: u32) -> Setup {
+    let setup = Setup::new(broker.address(), name, "engine: { workers: 1 }");
+    let config = std::fs::read_to_string(setup.path().join("tidegate.yaml")).unwrap();
+    let properties = format!("kafka: {{ properties: {{ session.timeout.ms: {session_ms} }},");
+    let state =
+        format!("state: {{ snapshots: 'file:{}/shared', interval: 2s }}\n", setup.path().display());
+    setup.write("tidegate.yaml", &(config.replace("kafka: {", &properties) + &state));
+    setup
+}
+
+/// Every partition of both input topics has one owner, and nobody more than a fair share.
+fn shared(instances: &[Instance]) -> bool {
+    let owned: Vec<usize> = instances.iter().map(Instance::partitions).collect();
+    let fair = 2 * 4_usize.div_ceil(instances.len());
+    instances.iter().all(Instance::is_ready)
+        && owned.iter().sum::<usize>() == 8
+        && owned.iter().all(|owned| *owned <= fair)
+}
+
+#[test]
+fn instances_come_and_go_under_load_and_nobody_waits_for_a_session() {
+    let Some(broker) = broker::shared() else { return };
+    // Longer than the test waits for anything: who stops must say so.
+    let setup = setup(broker, "fleet", 300_000);
+    let hosts: Vec<Setup> =
+        ["host-a", "host-b", "host-c", "host-d"].map(|name| setup.host(name)).into();
+    let mut instances = vec![Instance::start(hosts[0].path())];
+    wait("the first is ready", || instances[0].is_ready());
+    let load = Load::start(broker, &setup.topic("events"), 3);
+    for count in [2, 4] {
+        let asked = Instant::now();
+        for host in &hosts[instances.len()..count] {
+            instances.push(Instance::start(host.path()));
+        }
+        wait("the partitions are shared", || shared(&instances));
+        let took = asked.elapsed();
+        let behind = catch_up(broker, &setup, &load);
+        say(&format!("{count} instances after {took:?}, caught up after another {behind:?}"));
+    }
+    while instances.len() > 1 {
+        let asked = Instant::now();
+        assert!(instances.pop().unwrap().leave().0.success());
+        let gone = asked.elapsed();
+        wait("the partitions are shared", || shared(&instances));
+        let took = asked.elapsed();
+        let behind = catch_up(broker, &setup, &load);
+        say(&format!(
+            "one has left in {gone:?}, taken over after {took:?}, caught up after another \
+            {behind:?}"
+        ));
+    }
+    let events = load.stop();
+    assert_all(broker, &hosts[0], instances, events);
+}
+
+/// Past the capture of test output: figures are read in a run that passes.
+fn say(text: &str) {
+    std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn killed_and_paused_under_load_every_effect_is_written_once() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = setup(broker, "chaos", 6_000);
+    let hosts = [setup.host("host-a"), setup.host("host-b")];
+    let mut instances: Vec<Instance> =
+        hosts.iter().map(|host| Instance::start(host.path())).collect();
+    wait("both share the partitions", || shared(&instances));
+    let (kills, pauses) = (number("TIDEGATE_KILLS", 6), number("TIDEGATE_PAUSES", 1));
+    let load = Load::start(broker, &setup.topic("events"), 5);
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let mut faults: Vec<bool> = (0..kills + pauses).map(|n| n < pauses).collect();
+    rand::seq::SliceRandom::shuffle(faults.as_mut_slice(), &mut rng);
+    let mut slowest = Duration::ZERO;
+    for is_pause in faults {
+        let victim = usize::from(rng.random_bool(0.5));
+        let more = rng.random_range(0..RATE);
+        let at = committed(broker, &setup) + more;
+        wait("it has come so far", || committed(broker, &setup) >= at);
+        let began = Instant::now();
+        if is_pause {
+            instances[victim].signal("STOP");
+            wait("the other has taken over", || instances[1 - victim].partitions() == 8);
+            catch_up(broker, &setup, &load);
+            instances[victim].signal("CONT");
+            wait("both share the partitions", || shared(&instances));
+        } else {
+            instances.remove(victim).kill();
+            // At times it stays away for longer than its session.
+            if rng.random_range(0..6) == 0 {
+                wait("the other has taken over", || instances[0].partitions() == 8);
+            }
+            instances.insert(victim, Instance::start(hosts[victim].path()));
+        }
+        catch_up(broker, &setup, &load);
+        slowest = slowest.max(began.elapsed());
+    }
+    say(&format!("{kills} kills and {pauses} pauses, caught up after {slowest:?} at the most"));
+    wait("both share the partitions", || shared(&instances));
+    let events = load.stop();
+    assert_all(broker, &hosts[0], instances, events);
+}
