@@ -28,6 +28,7 @@ pub struct Metrics {
     pub transaction_seconds: Histogram,
     pub transactions: IntCounterVec,
     pub state_keys: IntGaugeVec,
+    pub state_keys_limit: IntGauge,
     pub state_bytes: IntGaugeVec,
     pub watermark_seconds: GaugeVec,
     pub restore_seconds: Histogram,
@@ -48,6 +49,7 @@ pub struct Metrics {
     pub control_unreadable: IntCounter,
     pub watermark_jumps: IntCounter,
     pub values_dropped: IntCounter,
+    pub keys_given_up: IntCounterVec,
     pub worker_restarts: IntCounter,
     pub ready: IntGauge,
     pub start_time_seconds: Gauge,
@@ -166,6 +168,10 @@ impl Metrics {
                 &["outcome"],
             )?,
             state_keys: maker.gauges("state_keys", "Keys held in memory.", &per_log)?,
+            state_keys_limit: maker.gauge(
+                "state_keys_limit",
+                "Keys that the state of one partition holds at most (engine.max_keys).",
+            )?,
             state_bytes: maker.gauges(
                 "state_bytes",
                 "Bytes of state held in memory, estimated.",
@@ -248,6 +254,11 @@ impl Metrics {
                 "values_dropped_total",
                 "Values that a bounded memory of `new` had to leave out.",
             )?,
+            keys_given_up: maker.counters(
+                "keys_given_up_total",
+                "Keys that a full state forgot to make room (evicted), or did not count (refused).",
+                &["outcome"],
+            )?,
             worker_restarts: maker.counter(
                 "worker_restarts_total",
                 "Workers rebuilt after a failure that their client could not recover from.",
@@ -261,6 +272,9 @@ impl Metrics {
         // A series that is born at 1 has no increase; these are watched by alerts.
         for outcome in ["committed", "aborted"] {
             metrics.transactions.with_label_values(&[outcome]);
+        }
+        for outcome in ["evicted", "refused"] {
+            metrics.keys_given_up.with_label_values(&[outcome]);
         }
         for outcome in ["written", "failed", "restored", "skipped"] {
             metrics.snapshots.with_label_values(&[outcome]);

@@ -52,7 +52,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<u8> {
     };
     let mut lists = Lists::new(set.lists.len());
     entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
-    let settings = crate::engine::Settings { max_ahead_ms: None, ..config.settings };
+    let settings =
+        crate::engine::Settings { max_ahead_ms: None, max_keys: None, ..config.settings };
     let plan = Plan::new(Arc::new(set), lists, settings);
     let input = &arguments.input;
     let reading = || format!("cannot read events from {}", input.display());

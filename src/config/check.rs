@@ -9,6 +9,8 @@ use super::sections::Config;
 const TOPIC_BYTES_MAX: usize = 249;
 /// A worker is a thread with a consumer, a producer and its share of memory.
 const WORKERS_MAX: usize = 1_024;
+/// Fewer keys would be a mistake.
+const KEYS_MIN: usize = 1_000;
 /// A longer flush would outlast Kafka's patience with a transaction.
 const FLUSH_MAX: Duration = Duration::from_secs(10);
 /// Kinds of stores for snapshots.
@@ -34,6 +36,7 @@ pub(super) fn faults(config: &Config, connects: bool) -> Vec<Fault> {
     need(config.topics.partitions >= 1, "topics.partitions", "must be at least 1");
     let engine = &config.engine;
     need(engine.workers >= 1, "engine.workers", "must be at least 1");
+    need(engine.max_keys >= KEYS_MIN, "engine.max_keys", "must be at least 1000");
     need(engine.workers <= WORKERS_MAX, "engine.workers", "must be at most 1024");
     need(engine.flush_interval <= FLUSH_MAX, "engine.flush_interval", "must be at most 10s");
     need(

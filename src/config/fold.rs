@@ -40,6 +40,7 @@ impl Config {
                 dedup_ms: self.engine.dedup.map(ms),
                 max_ahead_ms: Some(ms(self.input.max_ahead)),
                 idle_after_ms: ms(self.engine.idle_after),
+                max_keys: Some(self.engine.max_keys),
             },
         })
     }

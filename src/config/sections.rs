@@ -224,6 +224,8 @@ pub struct EngineConfig {
     /// How long a silent partition may hold the shared watermark back (R8).
     #[serde(with = "span")]
     pub idle_after: Duration,
+    /// Keys that the state of a partition holds at most.
+    pub max_keys: usize,
 }
 
 impl Default for EngineConfig {
@@ -236,6 +238,7 @@ impl Default for EngineConfig {
             allowed_lateness: Duration::from_mins(10),
             dedup: Some(Duration::from_mins(10)),
             idle_after: Duration::from_mins(1),
+            max_keys: 4_000_000,
         }
     }
 }

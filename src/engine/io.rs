@@ -17,6 +17,8 @@ pub struct Settings {
     /// R8: how long a silent or lagging partition may hold the watermark of keys that cross
     /// partitions back, milliseconds of processing time.
     pub idle_after_ms: i64,
+    /// Keys that a state holds at most, all key forms together; `None` in backtests.
+    pub max_keys: Option<usize>,
 }
 
 impl Default for Settings {
@@ -27,6 +29,7 @@ impl Default for Settings {
             dedup_ms: Some(ten_minutes),
             max_ahead_ms: Some(300_000),
             idle_after_ms: 60_000,
+            max_keys: None,
         }
     }
 }
@@ -96,6 +99,10 @@ pub struct Counts {
     pub watermark_jumps: u64,
     /// Values a bounded memory had to leave out (R5).
     pub values_dropped: u64,
+    /// Keys counted once that made room for others.
+    pub keys_evicted: u64,
+    /// Keys not counted since nothing could make room.
+    pub keys_refused: u64,
 }
 
 /// Where a partition's records stand, for triggers.

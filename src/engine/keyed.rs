@@ -91,7 +91,10 @@ impl Keyed {
         ctx: &mut Ctx<'_>,
     ) {
         let Check::Match { severity, then, .. } = &ctx.plan.rule(rule).check else { return };
-        if let Some(cooldown_ms) = ctx.plan.rule(rule).cooldown_ms {
+        // Without room for the key it fires without a cooldown: rather too often than not at all.
+        if let Some(cooldown_ms) = ctx.plan.rule(rule).cooldown_ms
+            && self.admits(rule, key, ctx)
+        {
             let id = self.cells.cell(rule, key, (at.ts, at.ts), ctx.plan).0.key;
             let mut cooldown = Cooldown {
                 all: &mut self.cooldowns,
@@ -133,7 +136,11 @@ impl Keyed {
         if what.reversal && self.cells.find(rule, key, ctx.plan).is_none() {
             return;
         }
-        match ctx.plan.info[rule].form {
+        let form = ctx.plan.info[rule].form;
+        if form != Form::Match && !self.admits(rule, key, ctx) {
+            return;
+        }
+        match form {
             Form::Match => self.matched(rule, key, at, ctx),
             Form::Calendar | Form::CalendarBelow => self.calendar(rule, key, what, at, ctx),
             Form::Rolling | Form::RollingBelow => self.rolling(rule, key, what, at, ctx),
@@ -308,7 +315,11 @@ impl Keyed {
     pub(crate) fn forget(&mut self, rule: usize, key: u32, plan: &Plan) {
         self.keep_id(rule, key, plan);
         let info = &plan.info[rule];
-        let place = self.cells.spaces[info.space].take(key, info.column);
+        let space = &mut self.cells.spaces[info.space];
+        let place = space.take(key, info.column);
+        if space.is_unused(key) {
+            self.cells.young.grows_old(space, key);
+        }
         self.cells.tables[rule].remove(place);
         self.cooldowns.forget(rule, key);
     }

@@ -44,6 +44,7 @@ pub(crate) mod tally;
 pub(crate) mod turn;
 pub(crate) mod view;
 pub(crate) mod wire;
+mod young;
 
 pub use ahead::LOOK_AHEAD;
 pub use change::{Act, CHANGE_VERSION, Change, Seat};

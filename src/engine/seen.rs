@@ -63,14 +63,25 @@ impl Seen {
         other
     }
 
-    /// Records an accepted event's value. Returns false when another value had to make room.
-    pub(crate) fn record(&mut self, user: &str, value: &str, ts: i64, keep_ms: i64) -> bool {
+    /// Records an accepted event's value. Returns false when another value had to make room, or
+    /// there is no room for another user: nothing is ever new of a user not remembered.
+    pub(crate) fn record(
+        &mut self,
+        (user, value): (&str, &str),
+        ts: i64,
+        keep_ms: i64,
+        max_users: usize,
+    ) -> bool {
         let user = xxh3_128(user.as_bytes());
-        let at = self.place(user).unwrap_or_else(|| {
-            let at = self.make(user);
-            self.wait(at, ts.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1);
-            at
-        });
+        let at = match self.place(user) {
+            Some(at) => at,
+            None if self.len() >= max_users => return false,
+            None => {
+                let at = self.make(user);
+                self.wait(at, ts.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1);
+                at
+            }
+        };
         self.keep(at);
         let values = &mut self.users[at as usize].values;
         let hash = xxh3_64(value.as_bytes());

@@ -27,6 +27,8 @@ pub(crate) struct Space {
     rules: usize,
     /// Places in their tables of cells of the rules beyond [`NEAR`], row by row.
     far: Vec<u32>,
+    /// By id, as far as needed: the number of a key that is young, or 0.
+    born: Vec<u32>,
 }
 
 /// A key and where its cells stand: one line of the cache.
@@ -35,7 +37,9 @@ pub(crate) struct Space {
 struct Row {
     /// Bytes of a text: most keys are short enough to stand inline.
     text: SmallVec<[u8; 16]>,
-    cells: u32,
+    cells: u16,
+    /// Whether the key has a number in [`Space::born`].
+    is_young: bool,
     near: [u32; NEAR],
 }
 
@@ -121,7 +125,7 @@ impl Space {
             return id;
         }
         let text = SmallVec::from_slice(key.text.as_bytes());
-        let row = Row { text, cells: 0, near: [NONE; NEAR] };
+        let row = Row { text, cells: 0, is_young: false, near: [NONE; NEAR] };
         let id = if let Some(id) = self.free.pop() {
             self.rows[id as usize] = row;
             id
@@ -160,7 +164,7 @@ impl Space {
     }
 
     /// How many cells a key has.
-    pub(crate) fn cells(&self, id: u32) -> u32 {
+    pub(crate) fn cells(&self, id: u32) -> u16 {
         self.rows.get(id as usize).map_or(0, |row| row.cells)
     }
 
@@ -176,14 +180,32 @@ impl Space {
     /// Notes a key's new cell, which holds the key.
     pub(crate) fn put(&mut self, id: u32, n: usize, place: u32) {
         *self.place_mut(id, n) = place;
-        self.rows[id as usize].cells += 1;
+        let row = &mut self.rows[id as usize];
+        row.cells = row.cells.saturating_add(1);
+    }
+
+    /// The number of a young key; 0 for any other.
+    pub(crate) fn born(&self, id: u32) -> u32 {
+        if self.is_young(id) { self.born.get(id as usize).copied().unwrap_or(0) } else { 0 }
+    }
+
+    pub(crate) fn is_young(&self, id: u32) -> bool {
+        self.rows.get(id as usize).is_some_and(|row| row.is_young)
+    }
+
+    pub(crate) fn set_born(&mut self, id: u32, number: u32) {
+        self.rows[id as usize].is_young = number != 0;
+        if self.born.len() <= id as usize {
+            self.born.resize(id as usize + 1, 0);
+        }
+        self.born[id as usize] = number;
     }
 
     /// Takes a cell's place back; a key that has no cell left is forgotten and its id used again.
     pub(crate) fn take(&mut self, id: u32, n: usize) -> u32 {
         let place = std::mem::replace(self.place_mut(id, n), NONE);
         let row = &mut self.rows[id as usize];
-        row.cells = row.cells.saturating_sub(u32::from(place != NONE));
+        row.cells = row.cells.saturating_sub(u16::from(place != NONE));
         if row.cells == 0 && place != NONE {
             self.index.remove(half(xxh3_64(&row.text)), id);
             row.text = SmallVec::new();
@@ -198,7 +220,7 @@ impl Space {
 
     /// Bytes on the heap, without texts too long to stand inline.
     pub(crate) fn bytes(&self) -> usize {
-        let words = self.free.capacity() + self.far.capacity();
+        let words = self.free.capacity() + self.far.capacity() + self.born.capacity();
         self.index.bytes() + self.rows.bytes() + words * size_of::<u32>()
     }
 }

@@ -138,6 +138,7 @@ impl Output {
 #[expect(clippy::needless_pass_by_value, reason = "an input is used up by its step")]
 pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Output) {
     state.prepare(plan);
+    state.keyed.begin_step();
     match input {
         Input::Event { event, offset, record_ts } => {
             out.counts.consumed += 1;
@@ -284,9 +285,10 @@ impl State {
     }
 
     fn remember(&mut self, plan: &Plan, event: &Event<'_>, text: &mut String, out: &mut Output) {
+        let max = plan.settings.max_keys.unwrap_or(usize::MAX);
         for (seen, (field, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
             if let Some(value) = field_of(field, event, text)
-                && !seen.record(&event.user, value, event.ts.0, *within_ms)
+                && !seen.record((&event.user, value), event.ts.0, *within_ms, max)
             {
                 out.counts.values_dropped += 1;
             }

@@ -13,6 +13,7 @@ use crate::engine::slab::Slab;
 use crate::engine::snapshot::Capture;
 use crate::engine::space::{Key, Space};
 use crate::engine::view::View;
+use crate::engine::young::Young;
 use crate::rule::Check;
 
 /// Width of an expiry slot.
@@ -31,6 +32,7 @@ pub(crate) struct Cells {
     first: Option<i64>,
     /// A snapshot under way.
     pub(crate) capture: Option<Box<Capture>>,
+    pub(crate) young: Young,
 }
 
 impl Cells {
@@ -85,16 +87,20 @@ impl Cells {
         let table = &mut self.tables[rule];
         let first = table.get_mut(place).is_none();
         if first {
-            if let Some(capture) = &mut self.capture
-                && space.is_unused(id)
-            {
+            let is_new = space.is_unused(id);
+            if let Some(capture) = self.capture.as_mut().filter(|_| is_new) {
                 capture.pass_over(info.space, id);
             }
             let body = new_body(&plan.rule(rule).check, info.form, ts);
             place = table.insert(Cell { key: id, fired: 0, body });
             space.put(id, info.column, place);
-            if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling) {
-                let slot = slot_of(end.saturating_add(plan.settings.allowed_lateness_ms));
+            if is_new && plan.settings.max_keys.is_some() {
+                self.young.has_come(&mut self.spaces, info.space, id);
+            }
+            let slot = slot_of(end.saturating_add(plan.settings.allowed_lateness_ms));
+            if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling)
+                && !self.young.waits(half(rule), id, slot)
+            {
                 let newest = &mut self.newest[rule];
                 if newest.0 != slot {
                     let (before, cells) = std::mem::replace(newest, (slot, Vec::new()));
@@ -148,6 +154,9 @@ impl Cells {
                 due.extend(cells.drain(..).map(|id| (half(rule), id)));
             }
         }
+        for (rule, id) in &due {
+            self.young.is_over(*rule, *id, first);
+        }
         let newest = self.newest.iter().filter(|(_, cells)| !cells.is_empty());
         let newest = newest.map(|(slot, _)| *slot);
         let next = self.expiry.first_key_value().map(|(slot, _)| *slot);
@@ -162,6 +171,7 @@ impl Cells {
             + self.tables.iter().map(Table::bytes).sum::<usize>()
             + waiting
             + newest
+            + self.young.bytes()
     }
 }
 
@@ -180,6 +190,10 @@ impl Table {
 
     pub(crate) fn get(&self, place: u32) -> Option<&Cell> {
         self.cells.get(place as usize)?.as_ref()
+    }
+
+    pub(crate) fn has(&self, place: u32) -> bool {
+        self.get(place).is_some()
     }
 
     /// The place of the new cell.
@@ -240,7 +254,7 @@ fn new_body(check: &Check, form: Form, ts: i64) -> Body {
 }
 
 /// The slot of a cell that is kept up to an instant.
-fn slot_of(until: i64) -> i64 {
+pub(crate) fn slot_of(until: i64) -> i64 {
     until.div_euclid(SLOT_MS) + 1
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Counters and gauges of `/metrics`.
-const PLAIN: [&str; 36] = [
+const PLAIN: [&str; 38] = [
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
@@ -24,6 +24,7 @@ const PLAIN: [&str; 36] = [
     "tidegate_freezes_ended_total",
     "tidegate_history_missing",
     "tidegate_key_mismatch_total",
+    "tidegate_keys_given_up_total",
     "tidegate_notifications_total",
     "tidegate_partials_late_total",
     "tidegate_partials_unreadable_total",
@@ -38,6 +39,7 @@ const PLAIN: [&str; 36] = [
     "tidegate_start_time_seconds",
     "tidegate_state_bytes",
     "tidegate_state_keys",
+    "tidegate_state_keys_limit",
     "tidegate_sums_saturated_total",
     "tidegate_suppressed_total",
     "tidegate_transactions_total",

@@ -7,6 +7,7 @@ mod demo;
 mod episodes;
 mod examples;
 mod fleet;
+mod flood;
 mod fuzz;
 mod golden;
 mod grafana;

@@ -7,6 +7,7 @@ use tidegate::event::Event;
 use tidegate::generate::{Options, Stream};
 
 use crate::episodes::shipped;
+use crate::flood::bounded;
 use crate::naive::{Pace, history, plan};
 
 /// Every form of window, key, measure and memory.
@@ -178,6 +179,20 @@ proptest! {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a list")]
         let at = (at * events.len() as f64) as usize;
         check(&plan(RULES), &events, at, bytes);
+    }
+
+    #[test]
+    fn a_full_state_is_made_anew_as_it_was(
+        rows in history(Pace { back_ms: 700_000, ahead_ms: 1_500_000, most: 120 }),
+        at in 0.0..1.0,
+        bytes in 1usize..400,
+        max in 1usize..12,
+    ) {
+        let events: Vec<Event<'_>> =
+            rows.iter().enumerate().map(|(line, row)| row.event(line)).collect();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a list")]
+        let at = (at * events.len() as f64) as usize;
+        check(&bounded(RULES, max), &events, at, bytes);
     }
 }
 

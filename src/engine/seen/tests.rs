@@ -6,10 +6,10 @@ use super::*;
 fn exactly_the_duration_ago_counts_as_seen() {
     let mut seen = Seen::default();
     assert!(!seen.is_new("u", "d1", 0, 100));
-    assert!(seen.record("u", "d1", 0, 100));
+    assert!(seen.record(("u", "d1"), 0, 100, 9));
     assert!(seen.is_new("u", "d2", 100, 100));
     assert!(!seen.is_new("u", "d2", 101, 100), "nothing else within the duration");
-    assert!(seen.record("u", "d2", 50, 100));
+    assert!(seen.record(("u", "d2"), 50, 100, 9));
     assert!(!seen.is_new("u", "d1", 100, 100));
     assert!(seen.is_new("u", "d1", 101, 100));
     assert!(!seen.is_new("other", "d1", 101, 100));
@@ -19,9 +19,9 @@ fn exactly_the_duration_ago_counts_as_seen() {
 fn memory_is_bounded_in_values_and_in_time() {
     let mut seen = Seen::default();
     for at in 0..1024 {
-        assert!(seen.record("u", &format!("d{at}"), at, 1_000_000));
+        assert!(seen.record(("u", &format!("d{at}")), at, 1_000_000, 9));
     }
-    assert!(!seen.record("u", "one more", 2000, 1_000_000));
+    assert!(!seen.record(("u", "one more"), 2000, 1_000_000, 9));
     assert!(seen.is_new("u", "d0", 2000, 1_000_000), "the oldest made room");
     assert!(!seen.is_new("u", "d1", 2000, 1_000_000));
     seen.expire(2001, 1_000_000);

@@ -45,6 +45,7 @@ impl Capture {
         to.push(KEY);
         put(to, space as u64);
         put_text(to, keys.text(id));
+        put(to, u64::from(keys.born(id)));
         put(to, u64::from(count));
         let mut writer = Writer { to, base: self.base };
         for (column, &rule) in self.rules[space].iter().enumerate() {
@@ -111,7 +112,10 @@ impl Keyed {
     }
 
     pub(crate) fn keep_id(&mut self, rule: usize, id: u32, plan: &Plan) {
-        let space = plan.info[rule].space;
+        self.keep_whole(plan.info[rule].space, id);
+    }
+
+    pub(crate) fn keep_whole(&mut self, space: usize, id: u32) {
         let Some(capture) = &mut self.cells.capture else { return };
         if capture.marks[space].take(id as usize)
             && let Some(mut capture) = self.cells.capture.take()

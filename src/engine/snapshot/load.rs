@@ -49,6 +49,8 @@ pub struct Loader<'p> {
     state: State,
     output: Output,
     base: i64,
+    version: u32,
+    arrivals: u32,
     map: Map,
     records: u64,
     read: Totals,
@@ -79,6 +81,8 @@ impl<'p> Loader<'p> {
             state,
             output: Output::default(),
             base: 0,
+            version: SNAPSHOT_VERSION,
+            arrivals: 0,
             map: Map::default(),
             records: 0,
             read: Totals::default(),
@@ -131,6 +135,8 @@ impl<'p> Loader<'p> {
         for (rule, end, keys) in self.due {
             self.state.keyed.wait(rule, end, &keys, self.plan);
         }
+        let cells = &mut self.state.keyed.cells;
+        cells.young.sort(&cells.spaces, self.arrivals);
         Ok(Loaded { state: self.state, output: self.output, anew: self.map.anew })
     }
 
@@ -140,7 +146,7 @@ impl<'p> Loader<'p> {
             version: u32,
         }
         let Version { version } = serde_json::from_str(json).map_err(|_| unreadable.clone())?;
-        if version != SNAPSHOT_VERSION {
+        if !(1..=SNAPSHOT_VERSION).contains(&version) {
             return Err(Damaged::Version(version));
         }
         let head: Head = serde_json::from_str(json).map_err(|_| unreadable)?;
@@ -149,6 +155,7 @@ impl<'p> Loader<'p> {
             return Err(Damaged::Foreign { topic: head.topic, partition: head.partition });
         }
         self.map = map(&head, self.plan);
+        (self.version, self.arrivals) = (version, head.arrivals);
         self.base = head.watermark.unwrap_or(0);
         state.watermark = head.watermark;
         state.inputs = head.inputs;
@@ -193,13 +200,20 @@ impl<'p> Loader<'p> {
         self.read.keys += 1;
         let rules = self.map.rules.get(usize::try_from(reader.rest.number()?).ok()?)?;
         let mut key = Key::new(reader.rest.text()?);
+        let born = if self.version == 1 { 0 } else { reader.rest.number()? };
         let keyed = &mut self.state.keyed;
+        let mut space = None;
         for _ in 0..reader.rest.number()? {
             let rule = *rules.get(usize::try_from(reader.rest.number()?).ok()?)?;
             let (cell, last) = reader.cell(0)?;
             if let Some(rule) = rule {
                 keyed.restore(rule, &mut key, cell, last, self.plan)?;
+                space = Some(self.plan.info[rule].space);
             }
+        }
+        if let Some(space) = space.filter(|_| born != 0) {
+            let space = &mut keyed.cells.spaces[space];
+            space.set_born(space.find(&mut key)?, u32::try_from(born).ok()?);
         }
         Some(())
     }

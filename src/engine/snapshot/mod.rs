@@ -36,8 +36,8 @@ pub(crate) use keys::Capture;
 pub use load::{Damaged, Loaded, Loader};
 pub(crate) use marks::Marks;
 
-/// Version of the format; a reader takes no other.
-pub const SNAPSHOT_VERSION: u32 = 1;
+/// Version of the format; a reader takes it and 1, which has no numbers of young keys.
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 const HEAD: u8 = 1;
 const KEY: u8 = 2;
@@ -108,6 +108,9 @@ struct Head {
     due: Vec<(usize, i64, Vec<String>)>,
     /// Keys of each key form, users of each field, ids: about so many will follow.
     sizes: (Vec<usize>, Vec<usize>, usize),
+    /// Number of the last key that came.
+    #[serde(default)]
+    arrivals: u32,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -294,6 +297,7 @@ impl State {
                 self.seen.iter().map(crate::engine::seen::Seen::len).collect(),
                 self.dedup.len(),
             ),
+            arrivals: cells.young.arrivals,
         }
     }
 }

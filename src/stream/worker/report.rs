@@ -65,6 +65,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
             let lag = self.log.lag(part.place, part.next);
             let view = partition_view(part, lag);
             gauges(&self.metrics, part.place, &view);
+            let limit = part.reign.plan.settings.max_keys;
+            let limit = limit.map_or(i64::MAX, |max| i64::try_from(max).unwrap_or(i64::MAX));
+            self.metrics.state_keys_limit.set(limit);
             partitions.push(view);
         }
         let restored = self.pending.is_none() && self.parts.values().all(|part| part.restored);
@@ -179,6 +182,11 @@ fn add(metrics: &Metrics, place: Place, before: &Counts, now: &Counts) {
     metrics.partials_unreadable.inc_by(now.partials_unreadable - before.partials_unreadable);
     metrics.watermark_jumps.inc_by(now.watermark_jumps - before.watermark_jumps);
     metrics.values_dropped.inc_by(now.values_dropped - before.values_dropped);
+    let given_up = |outcome: &str, by: u64| {
+        metrics.keys_given_up.with_label_values(&[outcome]).inc_by(by);
+    };
+    given_up("evicted", now.keys_evicted - before.keys_evicted);
+    given_up("refused", now.keys_refused - before.keys_refused);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds are floats in metrics")]

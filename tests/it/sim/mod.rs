@@ -82,6 +82,7 @@ fn settings() -> Settings {
         dedup_ms: Some(6_000),
         max_ahead_ms: Some(20_000),
         idle_after_ms: 2_000,
+        max_keys: Some(20),
     }
 }
 
