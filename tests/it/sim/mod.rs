@@ -3,7 +3,8 @@
 //! people, rule sets that keep the counters or do not, and a control topic that is compacted and
 //! away at times. Checkers that know only the logs compare what was written with what had to be.
 //!
-//! More seeds: `TIDEGATE_SIM_SEEDS=2000`. One seed again: `TIDEGATE_SIM_SEED=17`.
+//! More seeds: `TIDEGATE_SIM_SEEDS=2000`, from `TIDEGATE_SIM_FIRST=5000` on. One seed again:
+//! `TIDEGATE_SIM_SEED=17`.
 
 mod broker;
 mod check;
@@ -13,6 +14,7 @@ mod store;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use prometheus::Registry;
@@ -402,6 +404,7 @@ impl World {
 }
 
 /// What a world has been through.
+#[derive(Default)]
 struct Happened {
     crashes: u64,
     rebalances: u64,
@@ -437,6 +440,27 @@ fn simulate(seed: u64) -> Happened {
     }
 }
 
+impl Happened {
+    fn add(&mut self, other: &Happened) {
+        self.crashes += other.crashes;
+        self.rebalances += other.rebalances;
+        self.changes += other.changes;
+        self.begun += other.begun;
+        self.restored += other.restored;
+    }
+}
+
+/// Says the seed of a world that came to a bad end, and lets no other begin.
+struct Told<'a>(u64, &'a AtomicU64);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        let Told(seed, next) = self;
+        next.store(u64::MAX / 2, Ordering::Relaxed);
+        println!("to see it again: TIDEGATE_SIM_SEED={seed} cargo test --locked sim::every");
+    }
+}
+
 #[test]
 fn every_effect_is_written_exactly_once_whatever_fails() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
@@ -444,18 +468,29 @@ fn every_effect_is_written_exactly_once_whatever_fails() {
         simulate(seed);
         return;
     }
-    let mut all = Happened { crashes: 0, rebalances: 0, changes: 0, begun: 0, restored: 0 };
+    let first = number("TIDEGATE_SIM_FIRST").unwrap_or(0);
     let seeds = number("TIDEGATE_SIM_SEEDS").unwrap_or(60);
-    for seed in 0..seeds {
-        // Shown only when the test fails: the last line names the seed to paste.
-        println!("seed {seed}");
-        let one = simulate(seed);
-        all.crashes += one.crashes;
-        all.rebalances += one.rebalances;
-        all.changes += one.changes;
-        all.begun += one.begun;
-        all.restored += one.restored;
-    }
+    let next = AtomicU64::new(first);
+    let all = Mutex::new(Happened::default());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds {
+                break;
+            }
+            let told = Told(seed, &next);
+            let one = simulate(seed);
+            std::mem::forget(told);
+            all.lock().unwrap().add(&one);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        // The first panic is the test's own.
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    let all = all.into_inner().unwrap();
     let Happened { crashes, rebalances, changes, begun, restored } = all;
     println!(
         "{seeds} seeds, {crashes} crashes, {rebalances} rebalances, {changes} changes, {begun} \
