@@ -182,15 +182,20 @@ impl Seen {
         self.capture = None;
     }
 
-    /// Tells `tell` of the next user as it was, with what still matters of its values; false when
-    /// that was all.
+    /// Tells `tell` of the next user as it was, with what still matters of its values, at least the
+    /// last; false when that was all.
     pub(crate) fn say(&mut self, tell: &mut dyn FnMut(u128, &[Value])) -> bool {
         let Some(capture) = &mut self.capture else { return false };
         let horizon = capture.horizon;
-        let mut matters = |user, values: &[Value]| {
+        let mut matters = |user, all: &[Value]| {
             let mut values: SmallVec<[Value; 2]> =
-                values.iter().filter(|(_, last)| *last >= horizon).copied().collect();
+                all.iter().filter(|(_, last)| *last >= horizon).copied().collect();
             values.sort_unstable();
+            // Of a user who has a place still, though nothing matters, the last is told for it.
+            let last = all.iter().max_by_key(|(hash, last)| (*last, *hash));
+            if values.is_empty() {
+                values.extend(last.copied());
+            }
             if !values.is_empty() {
                 tell(user, &values);
             }

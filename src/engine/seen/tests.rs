@@ -28,3 +28,19 @@ fn memory_is_bounded_in_values_and_in_time() {
     seen.expire(100_000_000, 1_000_000);
     assert_eq!(seen.len(), 0);
 }
+
+/// The limit counts users by their places: a state made anew must have as many.
+#[test]
+fn a_user_who_has_a_place_still_is_told_of_with_its_last_value() {
+    let mut seen = Seen::default();
+    assert!(seen.record(("u", "d1"), 7, 100, 1));
+    assert!(seen.record(("u", "d2"), 9, 100, 1));
+    assert!(!seen.record(("v", "d1"), 9, 100, 1), "there is room for one");
+    seen.begin(50);
+    let mut told = Vec::new();
+    while seen.say(&mut |user, values| told.push((user, values.to_vec()))) {}
+    let [(user, values)] = told.as_slice() else { panic!("{told:?}") };
+    let mut anew = Seen::default();
+    anew.restore(*user, values.as_slice().into(), 100);
+    assert_eq!((anew.len(), values.len(), values[0].1), (1, 1, 9));
+}

@@ -13,6 +13,7 @@ mod store;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -451,13 +452,20 @@ impl Happened {
 }
 
 /// Says the seed of a world that came to a bad end, and lets no other begin.
-struct Told<'a>(u64, &'a AtomicU64);
+struct Told<'a> {
+    seed: u64,
+    next: &'a AtomicU64,
+    is_well: bool,
+}
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
-        let Told(seed, next) = self;
-        next.store(u64::MAX / 2, Ordering::Relaxed);
-        println!("to see it again: TIDEGATE_SIM_SEED={seed} cargo test --locked sim::every");
+        if !self.is_well {
+            self.next.store(u64::MAX / 2, Ordering::Relaxed);
+            let again = "cargo test --locked sim::every";
+            let line = format!("to see it again: TIDEGATE_SIM_SEED={} {again}\n", self.seed);
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+        }
     }
 }
 
@@ -478,9 +486,9 @@ fn every_effect_is_written_exactly_once_whatever_fails() {
             if seed >= first + seeds {
                 break;
             }
-            let told = Told(seed, &next);
+            let mut told = Told { seed, next: &next, is_well: false };
             let one = simulate(seed);
-            std::mem::forget(told);
+            told.is_well = true;
             all.lock().unwrap().add(&one);
         }
     };
@@ -488,7 +496,9 @@ fn every_effect_is_written_exactly_once_whatever_fails() {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         // The first panic is the test's own.
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     });
     let all = all.into_inner().unwrap();
     let Happened { crashes, rebalances, changes, begun, restored } = all;
