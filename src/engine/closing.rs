@@ -200,7 +200,8 @@ fn close_window(body: &mut ZCell, check: &ZScore, span: Span) -> (Option<Score>,
     };
     let value = open.as_ref().map_or(0, |open| open.sum.value());
     let ran = open.as_ref().is_some_and(|open| open.fired);
-    body.empties = if open.is_some_and(|open| open.events) { 0 } else { body.empties + 1 };
+    body.empties =
+        if open.is_some_and(|open| open.events) { 0 } else { body.empties.saturating_add(1) };
     #[expect(clippy::cast_precision_loss, reason = "baselines are floats by contract")]
     let mut entering = value as f64;
     let Some((mean, sd)) = body.series.stats(&check.baseline) else {

@@ -13,6 +13,8 @@ const REGISTER_BITS: u32 = 12;
 pub(super) const REGISTERS: usize = 1 << REGISTER_BITS;
 /// Bits of a hash left for the rank.
 const RANK_BITS: u32 = 64 - REGISTER_BITS;
+/// The rank of a hash without a bit set.
+pub(super) const RANK_MAX: u32 = RANK_BITS + 1;
 
 /// Distinct values of either form.
 #[derive(Debug, Clone)]

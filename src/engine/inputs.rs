@@ -34,6 +34,13 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
+    /// All times that stand in it.
+    pub(crate) fn times(&self) -> impl Iterator<Item = i64> {
+        let told = self.told.values().filter_map(|told| told.watermark);
+        let past = self.past.iter().flat_map(|(at, watermark)| [*at, *watermark]);
+        told.chain(past).chain(self.clock).chain(self.idle_since)
+    }
+
     /// Notes what partition `from` of `partitions` says in a record of time `record_ts`, and
     /// returns the watermark over all of them: the least of those that are not idle. One that
     /// is silent or behind holds it back at most `idle_after_ms`; while all are idle it goes on

@@ -29,7 +29,7 @@ pub(crate) struct Placed {
 /// A record of the journal: before its record at `offset`, the state of this partition took in
 /// these changes, and has now seen the control topic up to `control`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Journaled {
+pub struct Journaled {
     v: u32,
     pub(crate) topic: String,
     pub(crate) partition: i32,
@@ -40,6 +40,27 @@ pub(crate) struct Journaled {
     pub(crate) changes: Vec<Placed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) begun: Option<Begun>,
+}
+
+impl Journaled {
+    /// The record's value.
+    pub fn encode(&self) -> Vec<u8> {
+        // Plain data with text keys always has a JSON form.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads a record's value.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in words.
+    pub fn decode(value: &[u8]) -> Result<Journaled, String> {
+        let entry: Journaled = serde_json::from_slice(value).map_err(|error| error.to_string())?;
+        match entry.v {
+            // Older records begin no state anew; all else is the same.
+            1 | VERSION => Ok(entry),
+            v => Err(format!("version {v} is not known, only {VERSION}")),
+        }
+    }
 }
 
 /// A state begins anew, from the first record of its log, under a rule set that counts otherwise;
@@ -114,7 +135,7 @@ impl Applied<'_> {
             sink: Sink::Journal,
             partition: None,
             key: Some(format!("{}/{}", self.topic, self.partition).into_bytes()),
-            value: Some(serde_json::to_vec(&entry).unwrap_or_default()),
+            value: Some(entry.encode()),
             timestamp_ms: None,
             headers: Vec::new(),
         }
@@ -132,14 +153,7 @@ pub(crate) fn histories(
     let mut histories: BTreeMap<(String, i32), Vec<Journaled>> = BTreeMap::new();
     for record in records {
         let value = record.value.as_deref().unwrap_or_default();
-        let entry = serde_json::from_slice::<Journaled>(value)
-            .map_err(|error| error.to_string())
-            .and_then(|entry| match entry.v {
-                // Older records begin no state anew; all else is the same.
-                1 | VERSION => Ok(entry),
-                v => Err(format!("version {v} is not known, only {VERSION}")),
-            });
-        let entry = entry.map_err(|error| {
+        let entry = Journaled::decode(value).map_err(|error| {
             Failure::Fatal(format!(
                 "the journal's record at offset {} cannot be read, {error}: was it written by a \
                  newer version?",

@@ -17,6 +17,7 @@ mod shared;
 mod worker;
 
 pub use clock::{Clock, SystemClock};
+pub use control::Journaled;
 pub use log::{
     Batch, Bounds, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record, Side,
     SideRecord, Sink, Source, Visit,

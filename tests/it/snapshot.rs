@@ -2,7 +2,7 @@
 //! the state at the instant that was fixed, and from there on.
 
 use proptest::prelude::*;
-use tidegate::engine::{Effect, Input, Loader, Origin, Output, Plan, State, Swept, step};
+use tidegate::engine::{Damaged, Effect, Input, Loader, Origin, Output, Plan, State, Swept, step};
 use tidegate::event::Event;
 use tidegate::generate::{Options, Stream};
 
@@ -11,7 +11,7 @@ use crate::flood::bounded;
 use crate::naive::{Pace, history, plan};
 
 /// Every form of window, key, measure and memory.
-const RULES: &str = r"
+pub(crate) const RULES: &str = r"
 version: 1
 timezone: Europe/Berlin
 budget: { freezes: 3, per: 1h }
@@ -38,14 +38,14 @@ rules:
 
 /// A partition of the events topic and the one of the partials topic.
 #[derive(Clone)]
-struct Two {
-    events: (State, Output),
-    shared: (State, Output),
+pub(crate) struct Two {
+    pub(crate) events: (State, Output),
+    pub(crate) shared: (State, Output),
     offset: i64,
 }
 
 impl Two {
-    fn new() -> Two {
+    pub(crate) fn new() -> Two {
         let origin = |topic: &str| Origin { topic: topic.into(), partition: 0 };
         Two {
             events: (State::new(origin("events")), Output::default()),
@@ -55,7 +55,7 @@ impl Two {
     }
 
     /// One event, and what it tells the owner of shared keys.
-    fn feed(&mut self, plan: &Plan, event: &Event<'_>) -> Vec<Effect> {
+    pub(crate) fn feed(&mut self, plan: &Plan, event: &Event<'_>) -> Vec<Effect> {
         let offset = self.offset;
         self.offset += 1;
         let (state, out) = &mut self.events;
@@ -72,7 +72,7 @@ impl Two {
         effects
     }
 
-    fn begin(&mut self, plan: &Plan) {
+    pub(crate) fn begin(&mut self, plan: &Plan) {
         for (state, out) in [&mut self.events, &mut self.shared] {
             state.begin_snapshot(plan, out);
         }
@@ -85,13 +85,13 @@ impl Two {
 
 /// A snapshot being told: the pieces of both states so far.
 #[derive(Default)]
-struct Told {
-    pieces: [Vec<Vec<u8>>; 2],
+pub(crate) struct Told {
+    pub(crate) pieces: [Vec<Vec<u8>>; 2],
     over: [bool; 2],
 }
 
 impl Told {
-    fn sweep(&mut self, two: &mut Two, plan: &Plan, bytes: usize) {
+    pub(crate) fn sweep(&mut self, two: &mut Two, plan: &Plan, bytes: usize) {
         for (at, (state, _)) in [&mut two.events, &mut two.shared].into_iter().enumerate() {
             if self.over[at] {
                 continue;
@@ -104,7 +104,7 @@ impl Told {
         }
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over == [true, true]
     }
 
@@ -268,4 +268,54 @@ fn a_changed_rule_set_keeps_what_counts_as_before() {
         _ => None,
     });
     assert_eq!(fired.collect::<Vec<_>>(), ["a"]);
+}
+
+/// The records of a snapshot, with another text in their head: a JSON text behind a byte and its
+/// length.
+fn with_head(records: &[u8], edit: impl Fn(&str) -> String) -> Vec<u8> {
+    let varint = records[1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
+    let from = 1 + varint;
+    let bits = records[1..from].iter().enumerate();
+    let len: usize = bits.map(|(at, byte)| usize::from(byte & 0x7f) << (7 * at)).sum();
+    let head = edit(std::str::from_utf8(&records[from..from + len]).unwrap());
+    let mut edited = vec![records[0]];
+    let mut rest = head.len();
+    while rest >= 0x80 {
+        edited.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    edited.push(u8::try_from(rest).unwrap());
+    [edited, head.into_bytes(), records[from + len..].to_vec()].concat()
+}
+
+/// Times beyond all events made later steps overflow.
+#[test]
+fn a_head_with_a_time_that_is_none_is_refused() {
+    let plan = plan(RULES);
+    let decoder = tidegate::event::Decoder::default();
+    let mut two = Two::new();
+    for n in 0..5_i64 {
+        let ts = 1_763_779_200_000 + n;
+        let line = format!(r#"{{"id":"e{n}","ts":{ts},"user":"u","kind":"issue","points":1}}"#);
+        two.feed(&plan, &decoder.decode(line.as_bytes(), 65_536).unwrap());
+    }
+    two.begin(&plan);
+    let mut told = Told::default();
+    while !told.is_over() {
+        told.sweep(&mut two, &plan, 1 << 16);
+    }
+    let records = told.pieces[1].concat();
+    let origin = || two.shared.0.origin().clone();
+    assert_eq!(Loader::new(&plan, origin()).take(&with_head(&records, str::to_owned)), Ok(()));
+    for least in [i64::MIN, i64::MAX] {
+        for (field, before) in [("watermark", "1763779200004"), ("clock", "1763779200004")] {
+            let name = format!("\"{field}\":");
+            let edited = with_head(&records, |head| {
+                assert!(head.contains(&format!("{name}{before}")), "{head}");
+                head.replacen(&format!("{name}{before}"), &format!("{name}{least}"), 1)
+            });
+            let taken = Loader::new(&plan, origin()).take(&edited);
+            assert_eq!(taken, Err(Damaged::Unreadable(0)), "{field}");
+        }
+    }
 }

@@ -8,12 +8,17 @@ use crate::engine::calendar::Span;
 use crate::engine::cell::{
     Body, CalendarCell, Cell, More, OpenWindow, PeriodCell, Roll, RollingCell, Sum, ZCell,
 };
-use crate::engine::distinct::{Distinct, Exact, REGISTERS, Sketch};
+use crate::engine::distinct::{Distinct, Exact, RANK_MAX, REGISTERS, Sketch};
 use crate::engine::firing::LastFired;
 use crate::engine::rolling::{Entry, Many, Rolling};
 
 /// Times beyond are of no event: what follows may add and subtract without care.
 const FARTHEST: i64 = 1 << 52;
+
+/// Whether an event, or a record, may be of this time.
+pub(super) fn is_a_time(ts: i64) -> bool {
+    (-FARTHEST..=FARTHEST).contains(&ts)
+}
 
 const MATCH: u8 = 0;
 const CALENDAR: u8 = 1;
@@ -190,7 +195,7 @@ impl Writer<'_> {
 impl Reader<'_> {
     pub(super) fn time(&mut self) -> Option<i64> {
         let ts = self.rest.signed()?.wrapping_add(self.base);
-        (-FARTHEST..=FARTHEST).contains(&ts).then_some(ts)
+        is_a_time(ts).then_some(ts)
     }
 
     fn word(&mut self) -> Option<u32> {
@@ -266,7 +271,8 @@ impl Reader<'_> {
         for _ in 0..REGISTERS {
             let mut register = Vec::new();
             for _ in 0..self.len(2)? {
-                register.push((self.time()?, self.rest.byte()?.min(64)));
+                let (ts, rank) = (self.time()?, self.rest.byte()?);
+                register.push((u32::from(rank) <= RANK_MAX).then_some((ts, rank))?);
             }
             registers.push(register);
         }
@@ -330,3 +336,6 @@ impl Reader<'_> {
         Some(Span { start: self.time()?, end: self.time()? })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::engine::bytes::Rest;
 use crate::engine::edits::Edit;
 use crate::engine::plan::{Form, Plan};
-use crate::engine::snapshot::cells::Reader;
+use crate::engine::snapshot::cells::{Reader, is_a_time};
 use crate::engine::snapshot::{
     ACCOUNT, Edited, HEAD, Head, IDS, KEY, SHOWN, SNAPSHOT_VERSION, TAIL, Totals, fields, layout,
 };
@@ -149,7 +149,10 @@ impl<'p> Loader<'p> {
         if !(1..=SNAPSHOT_VERSION).contains(&version) {
             return Err(Damaged::Version(version));
         }
-        let head: Head = serde_json::from_str(json).map_err(|_| unreadable)?;
+        let head: Head = serde_json::from_str(json).map_err(|_| unreadable.clone())?;
+        if !head.times().all(is_a_time) {
+            return Err(unreadable);
+        }
         let state = &mut self.state;
         if *state.origin.topic != *head.topic || state.origin.partition != head.partition {
             return Err(Damaged::Foreign { topic: head.topic, partition: head.partition });

@@ -113,6 +113,16 @@ struct Head {
     arrivals: u32,
 }
 
+impl Head {
+    /// All times of events and records that stand in it.
+    fn times(&self) -> impl Iterator<Item = i64> {
+        let mover = self.mover.iter().map(|(.., mark)| mark.ts);
+        let movers = mover.chain(self.own_mover.as_ref().map(|mark| mark.ts));
+        let due = self.due.iter().map(|(_, end, _)| *end);
+        self.watermark.into_iter().chain(self.inputs.times()).chain(movers).chain(due)
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct RuleLayout {
     name: String,

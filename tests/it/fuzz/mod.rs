@@ -24,6 +24,9 @@ use tidegate::engine::{Input, Lists, Origin, Output, Plan, Settings, State, step
 use tidegate::event::{AttrValue, Decoder, Event, EventTime, Reason};
 use tidegate::rule::{Fault, Source, load, parse_list};
 
+mod changes;
+mod snapshots;
+
 /// What is tried, and with what.
 struct Target<'a> {
     name: &'a str,
@@ -125,12 +128,13 @@ impl Target<'_> {
         }
     }
 
-    /// Without all parts that it can do without and still fail.
+    /// Without the parts that it can do without and still fail, as far as half a minute goes.
     fn shortest(&self, mut input: Vec<u8>) -> Vec<u8> {
+        let until = Instant::now() + Duration::from_secs(30);
         let mut size = input.len() / 2;
         while size > 0 {
             let mut at = 0;
-            while at < input.len() {
+            while at < input.len() && Instant::now() < until {
                 let mut shorter = input.clone();
                 shorter.drain(at..(at + size).min(input.len()));
                 if self.fails(&shorter) {
