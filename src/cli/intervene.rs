@@ -394,5 +394,5 @@ impl EndArguments {
 }
 
 fn now_ms() -> i64 {
-    SystemClock.now_us() / 1000
+    SystemClock.wall_us() / 1000
 }

@@ -147,7 +147,7 @@ impl Show {
                 seconds: options.seconds,
                 rate: options.rate,
                 seed: options.seed,
-                now_ms: SystemClock.now_us() / 1000,
+                now_ms: SystemClock.wall_us() / 1000,
             },
             signals,
             view,

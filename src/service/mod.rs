@@ -134,7 +134,7 @@ impl Service {
         let metrics = Metrics::new(&registry).map_err(start)?;
         let notify_metrics = NotifyMetrics::new(&registry).map_err(start)?;
         #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are a float here")]
-        metrics.start_time_seconds.set(SystemClock.now_us() as f64 / 1e6);
+        metrics.start_time_seconds.set(SystemClock.wall_us() as f64 / 1e6);
         metrics.rules_reload_success.set(1);
         metrics.rules_info.with_label_values(&[rules.version()]).set(1);
         let plans = Arc::new(PlanCell::new(rules.plan(config)));

@@ -85,7 +85,7 @@ impl RuleFiles {
                 metrics.rules_reload_success.set(0);
                 let version = &in_force.rule_set().version;
                 tracing::error!(%error, version, "changed rules are faulty; the last good ones stay");
-                let now_ms = EventTime(SystemClock.now_us() / 1000);
+                let now_ms = EventTime(SystemClock.wall_us() / 1000);
                 let faulty = Decision::rules_faulty(version, &error.to_string(), now_ms);
                 Found::Faults(Box::new(faulty))
             }

@@ -28,6 +28,8 @@ pub(crate) struct Workbench {
     pub(crate) notes: Vec<Note>,
     /// Record timestamps, in ms, of what tipped the commands that wait.
     pub(crate) tipped: Vec<i64>,
+    /// Milliseconds since the epoch, about now.
+    pub(crate) wall_ms: i64,
     pub(crate) key_mismatches: u64,
 }
 
@@ -235,7 +237,7 @@ impl Part {
         }
         let new = self.output.effects.get(before..).unwrap_or_default();
         if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
-            bench.tipped.push(record.timestamp_ms.unwrap_or(now_us / 1000));
+            bench.tipped.push(record.timestamp_ms.unwrap_or(bench.wall_ms));
         }
     }
 
@@ -320,13 +322,7 @@ impl Part {
     /// Takes in new changes; they are noted for the journal of the next transaction. A rule set
     /// that counts otherwise ends this state: the next one is rebuilt from the log once that
     /// transaction is committed.
-    pub(crate) fn change(
-        &mut self,
-        changes: &[Placed],
-        sets: &Sets,
-        bench: &mut Workbench,
-        now_us: i64,
-    ) {
+    pub(crate) fn change(&mut self, changes: &[Placed], sets: &Sets, bench: &mut Workbench) {
         let Some(last) = changes.last() else { return };
         let before = self.output.effects.len();
         let partitions = bench.partitions;
@@ -351,7 +347,7 @@ impl Part {
         self.reign.go_on(newest, sets);
         let new = self.output.effects.get(before..).unwrap_or_default();
         if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
-            bench.tipped.push(now_us / 1000);
+            bench.tipped.push(bench.wall_ms);
         }
     }
 

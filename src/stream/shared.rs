@@ -48,7 +48,8 @@ pub struct WorkerView {
     pub reason: Option<String>,
     /// Why changes by people cannot be read.
     pub control: Option<String>,
-    /// When the broker last answered, microseconds since the epoch.
+    /// When the broker last answered, by [`Clock::now_us`](crate::stream::Clock::now_us); 0 where
+    /// it has not.
     #[serde(skip)]
     pub contact_us: i64,
     pub partitions: Vec<PartitionView>,

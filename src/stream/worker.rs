@@ -112,6 +112,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             outbox: Vec::new(),
             notes: Vec::new(),
             tipped: Vec::new(),
+            wall_ms: 0,
             key_mismatches: 0,
         };
         Worker {
@@ -201,6 +202,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             // Memory is bounded: no more comes in until what waits is committed.
             return self.log.serve(POLL_MAX_MS);
         }
+        self.bench.wall_ms = self.clock.wall_us() / 1000;
         let (parts, bench) = (&mut self.parts, &mut self.bench);
         let mut seen = false;
         let waits = match &self.snapshots {

@@ -68,7 +68,7 @@ pub async fn published(settings: &KafkaSettings) -> Result<Vec<SetRecord>, Publi
 /// A change that is made now, under a name of its own.
 pub fn new_change(act: Act, actor: String, reason: String) -> Change {
     let id = format!("{:032x}", rand::random::<u128>());
-    let ts = EventTime(SystemClock.now_us() / 1000);
+    let ts = EventTime(SystemClock.wall_us() / 1000);
     Change { v: CHANGE_VERSION, id, ts, actor, reason, act }
 }
 

@@ -21,10 +21,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if !self.parts.values().any(due) || waits || !self.flush()? {
             return Ok(());
         }
-        let now_us = self.clock.now_us();
+        self.bench.wall_ms = self.clock.wall_us() / 1000;
         for part in self.parts.values_mut().filter(|part| part.restored) {
             let changes = self.desk.since(part.controlled);
-            part.change(&changes, &self.desk.sets, &mut self.bench, now_us);
+            part.change(&changes, &self.desk.sets, &mut self.bench);
         }
         let seen = self.parts.values().map(|part| part.controlled).min();
         self.desk.forget_before(seen.unwrap_or(0));

@@ -26,8 +26,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let metrics = &self.metrics;
         metrics.transactions.with_label_values(&["committed"]).inc();
         metrics.transaction_seconds.observe(seconds(done_us - from_us));
+        let wall_us = self.clock.wall_us();
         for tipped_ms in &self.bench.tipped {
-            let waited = done_us - tipped_ms.saturating_mul(1000);
+            let waited = wall_us.saturating_sub(tipped_ms.saturating_mul(1000));
             metrics.event_to_command_seconds.observe(seconds(waited.max(0)));
         }
         for note in &self.bench.notes {

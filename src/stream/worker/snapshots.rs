@@ -194,7 +194,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             ruleset: plan.rule_set().version.clone(),
             set: part.reign.set.clone(),
             set_at: part.reign.at,
-            written_ms: now_us / 1000,
+            written_ms: self.clock.wall_us() / 1000,
             ..Manifest::new(subject, part.next)
         };
         if let Some((wanted, _)) = &mut own.haste {
@@ -261,14 +261,17 @@ impl<L: Log, C: Clock> Worker<L, C> {
             Outcome::Written(manifest) => {
                 let Manifest { subject, offset, written_ms, .. } = &**manifest;
                 let bytes = manifest.bytes();
-                let took_us = self.clock.now_us() - written_ms * 1000;
                 tracing::debug!(slot = %self.settings.slot, topic = subject.topic,
                     partition = subject.partition, offset, bytes, "snapshot written");
                 let at = seconds(written_ms * 1000);
                 self.metrics.snapshots.with_label_values(&["written"]).inc();
-                self.metrics.snapshot_seconds.observe(seconds(took_us));
                 let is_of = |part: &&Part| subject_of(part.state.origin()) == *subject;
                 if let Some(part) = self.parts.values().find(is_of) {
+                    let last = self.snapshots.as_ref().and_then(|own| own.last.get(&part.place));
+                    if let Some(last) = last.filter(|last| last.offset == *offset) {
+                        let took_us = self.clock.now_us() - last.at_us;
+                        self.metrics.snapshot_seconds.observe(seconds(took_us));
+                    }
                     let labels = labels(part.place);
                     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                     self.metrics.snapshot_bytes.with_label_values(&labels).set(bytes);

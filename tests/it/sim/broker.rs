@@ -33,12 +33,17 @@ impl Headers for Kept<'_> {
     }
 }
 
+/// What goes on evenly, and how far the workers' machines are off from it.
 #[derive(Debug, Clone)]
-pub(super) struct SimClock(pub(super) Rc<Cell<i64>>);
+pub(super) struct SimClock(pub(super) Rc<Cell<i64>>, pub(super) Rc<Cell<i64>>);
 
 impl Clock for SimClock {
     fn now_us(&self) -> i64 {
         self.0.get()
+    }
+
+    fn wall_us(&self) -> i64 {
+        self.0.get() + self.1.get()
     }
 }
 

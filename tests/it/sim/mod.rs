@@ -1,7 +1,7 @@
 //! The real worker over a broker in memory, from one seed: crashes at any call, aborts, fenced
 //! and paused workers, rebalances, slow commits, duplicates, disorder, broken records, changes by
 //! people, rule sets that keep the counters or do not, and a control topic that is compacted and
-//! away at times. Checkers that know only the logs compare what was written with what had to be.
+//! away at times, clocks that are set. Checkers that know only the logs compare what was written with what had to be.
 //!
 //! More seeds: `TIDEGATE_SIM_SEEDS=2000`, from `TIDEGATE_SIM_FIRST=5000` on. One seed again:
 //! `TIDEGATE_SIM_SEED=17`.
@@ -166,7 +166,7 @@ impl World {
     fn of(rng: ChaCha8Rng, faults: Faults, slots: usize) -> World {
         World {
             rng: Rc::new(RefCell::new(rng)),
-            clock: SimClock(Rc::new(Cell::new(START_MS * 1000))),
+            clock: SimClock(Rc::new(Cell::new(START_MS * 1000)), Rc::default()),
             broker: Rc::new(RefCell::new(Broker::new(PARTITIONS))),
             faults,
             plans: Arc::new(PlanCell::new(plan())),
@@ -328,6 +328,11 @@ impl World {
                 2 => {
                     let pause = i64::from(self.random(4_000)) * 1000;
                     self.clock.0.set(self.clock.0.get() + pause);
+                }
+                // The machines' clock is set, back or forward, by hours.
+                24 => {
+                    let off = i64::from(self.random(100_000)) - 50_000;
+                    self.clock.1.set(off * 1_000_000);
                 }
                 _ => {}
             }

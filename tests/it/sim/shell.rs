@@ -1,14 +1,18 @@
 //! Single situations of the worker over the broker in memory: commits that fail, a chosen start,
 //! a log that has lost its beginning, an end for good.
 
+use std::sync::Arc;
+
 use prometheus::core::Collector;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use tidegate::metrics::Metrics;
-use tidegate::stream::{Place, Side, Sink, Source, Start, readiness};
+use tidegate::snapshot::{Keeper, Shelf};
+use tidegate::stream::{Place, Side, Sink, SnapshotSettings, Source, Start, readiness};
 
 use super::broker::{Entry, Faults};
+use super::store::{Gate, SimStore, SlowStore};
 use super::{PARTITIONS, World, plan_of};
 
 /// No key crosses partitions.
@@ -77,6 +81,20 @@ impl World {
 
     fn reviews(&self) -> usize {
         self.broker.borrow().outputs.get(&Sink::Commands).map_or(0, Vec::len)
+    }
+
+    fn snapshots(&self, outcome: &str) -> u64 {
+        self.metrics.snapshots.with_label_values(&[outcome]).get()
+    }
+
+    /// So many turns with an event each: reviews and snapshots that came of them.
+    fn work(&mut self, turns: usize) -> (usize, u64) {
+        let before = (self.reviews(), self.snapshots("written"));
+        for _ in 0..turns {
+            self.redeem(0);
+            self.turn(SLOT);
+        }
+        (self.reviews() - before.0, self.snapshots("written") - before.1)
     }
 
     fn pass(&self, seconds: i64) {
@@ -243,7 +261,7 @@ fn what_is_no_change_is_counted_and_holds_nothing_up() {
 fn a_zombie_that_reads_a_change_writes_nothing() {
     let mut world = World::calm();
     // No heartbeats, whose offsets would give it away.
-    world.plans = std::sync::Arc::new(tidegate::stream::PlanCell::new(plan_of(QUIET)));
+    world.plans = Arc::new(tidegate::stream::PlanCell::new(plan_of(QUIET)));
     world.start(SLOT);
     world.turn_until("it is ready", |world| world.broker.borrow().committed.len() == 6);
     // Its partitions go to another, and it does not hear of it.
@@ -261,4 +279,53 @@ fn a_zombie_that_reads_a_change_writes_nothing() {
     assert!(world.broker.borrow().aborts > 0, "it has tried");
     assert_eq!(world.reviews(), 1);
     assert_eq!(world.broker.borrow().outputs[&Sink::Journal].len(), 6);
+}
+
+#[test]
+fn a_clock_that_is_set_neither_holds_anything_up_nor_makes_a_burst() {
+    let mut world = World::calm();
+    world.store = Some(Arc::new(SimStore::new(1, 0)));
+    world.start(SLOT);
+    world.turn_until("it is ready", |world| world.readiness().is_ok());
+    world.work(1_000);
+    let (reviews, snapshots) = world.work(4_000);
+    assert!(reviews > 3_900 && snapshots >= 2, "{reviews} {snapshots}");
+    for hours in [-6, 6, 48, -48] {
+        world.clock.1.set(hours * 3_600_000_000);
+        let commits = world.broker.borrow().commits;
+        let (some, few) = world.work(4_000);
+        let commits = world.broker.borrow().commits - commits;
+        assert!(some.abs_diff(reviews) < 100, "{hours} h: {some} reviews, {reviews} before");
+        let is_alike = few * 2 >= snapshots && few <= snapshots * 2;
+        assert!(is_alike, "{hours} h: {few} snapshots, {snapshots} before");
+        assert!(commits > 100, "{hours} h: {commits} commits");
+        assert_eq!(world.readiness(), Ok(()), "{hours} h");
+    }
+}
+
+#[test]
+fn a_store_that_does_not_answer_holds_up_no_worker() {
+    let mut world = World::calm();
+    let gate = Arc::new(Gate::default());
+    world.start(SLOT);
+    let keeper = Keeper::start(Shelf::new(Arc::new(SlowStore::new(&gate)), "sim", 2)).unwrap();
+    let settings = SnapshotSettings { interval_ms: 700, accept_gap: false };
+    let worker = world.workers.remove(SLOT).unwrap().with_snapshots(keeper, settings);
+    world.workers.insert(SLOT.to_owned(), worker);
+    world.turn_until("it is ready", |world| world.readiness().is_ok());
+    gate.close();
+    let (reviews, snapshots) = world.work(4_000);
+    assert!(reviews > 3_900, "{reviews}");
+    assert_eq!((snapshots, world.snapshots("failed")), (0, 0));
+    // What takes ten minutes is given up, and told.
+    world.pass(700);
+    world.work(100);
+    let given_up = world.snapshots("failed");
+    gate.open();
+    let began = std::time::Instant::now();
+    while world.snapshots("written") == 0 && began.elapsed().as_secs() < 60 {
+        world.work(10);
+    }
+    assert!(world.snapshots("written") > 0, "given up: {given_up}");
+    world.workers.clear();
 }

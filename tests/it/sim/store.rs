@@ -1,8 +1,8 @@
 //! A store of snapshots that errs and lies: it refuses, forgets the end of what it is given, turns
-//! bits, and loses what it had.
+//! bits, and loses what it had. And one that is slow.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Condvar, Mutex};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -81,5 +81,59 @@ impl Store for SimStore {
         inner.refuse()?;
         inner.objects.remove(name);
         Ok(())
+    }
+}
+
+/// A store that answers no request while its gate is closed.
+#[derive(Debug)]
+pub(super) struct SlowStore {
+    store: SimStore,
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    is_closed: Mutex<bool>,
+    moved: Condvar,
+}
+
+impl Gate {
+    pub(super) fn close(&self) {
+        *self.is_closed.lock().unwrap() = true;
+    }
+
+    pub(super) fn open(&self) {
+        *self.is_closed.lock().unwrap() = false;
+        self.moved.notify_all();
+    }
+}
+
+impl SlowStore {
+    pub(super) fn new(gate: &Arc<Gate>) -> SlowStore {
+        SlowStore { store: SimStore::new(1, 0), gate: gate.clone() }
+    }
+
+    fn behind_gate(&self) -> &SimStore {
+        let is_closed = self.gate.is_closed.lock().unwrap();
+        drop(self.gate.moved.wait_while(is_closed, |is_closed| *is_closed).unwrap());
+        &self.store
+    }
+}
+
+impl Store for SlowStore {
+    fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.behind_gate().put(name, bytes)
+    }
+
+    fn get(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        self.behind_gate().get(name)
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
+        self.behind_gate().list(folder)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), StoreError> {
+        self.behind_gate().delete(name)
     }
 }
