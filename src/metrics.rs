@@ -47,6 +47,7 @@ pub struct Metrics {
     pub partials_late: IntCounter,
     pub partials_unreadable: IntCounter,
     pub control_unreadable: IntCounter,
+    pub control_unavailable: IntGaugeVec,
     pub watermark_jumps: IntCounter,
     pub values_dropped: IntCounter,
     pub keys_given_up: IntCounterVec,
@@ -241,6 +242,11 @@ impl Metrics {
             control_unreadable: maker.counter(
                 "control_unreadable_total",
                 "Records of the control topic that are no changes, once a worker and restore",
+            )?,
+            control_unavailable: maker.gauges(
+                "control_unavailable",
+                "1 while a worker cannot read the control topic, so that changes wait there.",
+                &["worker"],
             )?,
             partials_unreadable: maker.counter(
                 "partials_unreadable_total",

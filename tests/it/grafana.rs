@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Counters and gauges of `/metrics`.
-const PLAIN: [&str; 38] = [
+const PLAIN: [&str; 39] = [
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
@@ -19,6 +19,7 @@ const PLAIN: [&str; 38] = [
     "tidegate_closed_window_events_total",
     "tidegate_commands_total",
     "tidegate_consumer_lag",
+    "tidegate_control_unavailable",
     "tidegate_decisions_total",
     "tidegate_events_total",
     "tidegate_freezes_ended_total",

@@ -24,6 +24,8 @@ const PROBE: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_millis(300);
 /// The control topic is looked at so often.
 const SERVE: Duration = Duration::from_millis(10);
+/// After a fault it is read with a client made anew, so long after.
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct Ears {
@@ -45,6 +47,8 @@ pub(super) struct Sides {
     /// Made when the control topic is first asked for.
     control: Option<SideReader>,
     asked_at: Option<Instant>,
+    /// Why it cannot be read, until it is heard of again.
+    trouble: Option<String>,
     /// Reads single records of the inputs while states are restored.
     probe: Option<BaseConsumer<Ears>>,
 }
@@ -52,20 +56,37 @@ pub(super) struct Sides {
 impl Sides {
     pub(super) fn new(settings: &KafkaSettings, slot: &str) -> Sides {
         let (settings, slot) = (settings.clone(), slot.to_owned());
-        Sides { settings, slot, control: None, asked_at: None, probe: None }
+        Sides { settings, slot, control: None, asked_at: None, trouble: None, probe: None }
     }
 
     /// What has arrived in the control topic, from an offset on.
+    ///
+    /// # Errors
+    /// Retriable from a fault on until the topic is heard of again.
     pub(super) fn changes(&mut self, from: i64) -> Result<Vec<SideRecord>, Failure> {
-        if self.asked_at.is_some_and(|at| at.elapsed() < SERVE) {
-            return Ok(Vec::new());
+        let pause = if self.trouble.is_some() && self.control.is_none() { AGAIN } else { SERVE };
+        if self.asked_at.is_none_or(|at| at.elapsed() >= pause) {
+            self.asked_at = Some(Instant::now());
+            let mut reader = match self.control.take() {
+                Some(reader) if reader.stands_at(from) => reader,
+                _ => self.open(Side::Control, from)?,
+            };
+            match reader.arrived() {
+                Ok(records) => {
+                    if reader.is_heard {
+                        self.trouble = None;
+                    }
+                    self.control = Some(reader);
+                    if !records.is_empty() {
+                        return Ok(records);
+                    }
+                }
+                // Its client may never see a topic that was made anew, or that has moved.
+                Err(Failure::Retriable(reason)) => self.trouble = Some(reason),
+                Err(failure) => return Err(failure),
+            }
         }
-        self.asked_at = Some(Instant::now());
-        let reader = match self.control.take() {
-            Some(reader) if reader.stands_at(from) => reader,
-            _ => self.open(Side::Control, from)?,
-        };
-        self.control.insert(reader).arrived()
+        self.trouble.clone().map_or(Ok(Vec::new()), |reason| Err(Failure::Retriable(reason)))
     }
 
     /// The fingerprint of a committed record of some topic; `None` where there is none.
@@ -125,7 +146,7 @@ impl Sides {
         let mut reader = self.open(side, from)?;
         let records = reader.whole()?;
         if side == Side::Control {
-            self.control = Some(reader);
+            (self.control, self.trouble) = (Some(reader), None);
         }
         Ok(records)
     }
@@ -152,6 +173,10 @@ pub(super) struct SideReader {
     /// Where committed records ended when they were read up to there.
     end: Option<i64>,
     heard_at: Instant,
+    /// A record or the end has come.
+    is_heard: bool,
+    /// The last question was not answered in time.
+    is_late: bool,
 }
 
 impl SideReader {
@@ -172,8 +197,17 @@ impl SideReader {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(topic, 0, Offset::Offset(from)).map_err(made)?;
         consumer.assign(&list).map_err(made)?;
-        let (topic, heard_at) = (topic.clone(), Instant::now());
-        Ok(SideReader { queue, consumer, topic, given: from, next: from, end: None, heard_at })
+        Ok(SideReader {
+            queue,
+            consumer,
+            topic: topic.clone(),
+            given: from,
+            next: from,
+            end: None,
+            heard_at: Instant::now(),
+            is_heard: false,
+            is_late: false,
+        })
     }
 
     /// Whether the next record handed out is the first from this offset on.
@@ -220,15 +254,30 @@ impl SideReader {
             self.heard_at = Instant::now();
         } else if self.heard_at.elapsed() >= PROBE {
             self.heard_at = Instant::now();
-            let found = self.consumer.fetch_watermarks(&self.topic, 0, ANSWER);
-            let (_, high) = found.map_err(|error| {
-                Failure::Retriable(format!("topic {} does not answer: {error}", self.topic))
-            })?;
-            if high < self.next {
-                return Err(self.lost());
-            }
+            self.probe()?;
         }
         Ok(records)
+    }
+
+    /// Asks for a sign of life. One answer that is late is no fault yet: brokers may be busy.
+    fn probe(&mut self) -> Result<(), Failure> {
+        let found = self.consumer.fetch_watermarks(&self.topic, 0, ANSWER);
+        let is_late = found.as_ref().is_err_and(|error| {
+            error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut)
+        });
+        if is_late && !std::mem::replace(&mut self.is_late, is_late) {
+            self.heard_at =
+                Instant::now().checked_sub(PROBE.saturating_sub(AGAIN)).unwrap_or(self.heard_at);
+            return Ok(());
+        }
+        self.is_late = false;
+        match found {
+            Ok((_, high)) if high < self.next => Err(self.lost()),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(Failure::Retriable(format!("topic {} does not answer: {error}", self.topic)))
+            }
+        }
     }
 
     fn read(&mut self, wait_ms: u64, records: &mut Vec<SideRecord>) -> Result<(), Failure> {
@@ -238,9 +287,11 @@ impl SideReader {
             Some(Ok(_)) | None => None,
         };
         let (given, next, end) = (&mut self.given, &mut self.next, &mut self.end);
+        let is_heard = &mut self.is_heard;
         let place = |_: &[u8], partition| Place { source: Source::Events, partition };
         self.queue.take(wait_ms, &mut |items| {
             for one in polled(items, &place, &mut fault) {
+                *is_heard = true;
                 match one {
                     Polled::Record(record) => {
                         (*given, *next) = (record.offset + 1, record.offset + 1);

@@ -67,6 +67,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             Ok(records) => {
                 if self.desk.answers() {
                     tracing::info!(slot = %self.settings.slot, "the control topic answers again");
+                    self.say_control(0);
                 }
                 self.metrics.control_unreadable.inc_by(self.desk.take(records, &self.plans));
                 Ok(())
@@ -75,12 +76,18 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 let now_us = self.clock.now_us();
                 if self.desk.fails(reason.clone(), now_us) {
                     tracing::warn!(slot = %self.settings.slot, reason,
-                        "changes by people cannot be read, trying on");
+                        "changes by people cannot be read, trying on; detection goes on");
+                    self.say_control(1);
                 }
                 Ok(())
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    fn say_control(&self, unavailable: i64) {
+        let gauge = &self.metrics.control_unavailable;
+        gauge.with_label_values(&[&self.settings.slot]).set(unavailable);
     }
 
     /// The changes that the states of a new assignment have not seen wait for them from now on.
@@ -94,6 +101,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             part.catch_up(&self.bench);
         }
         self.desk.reset(from);
+        self.desk.answers();
+        self.say_control(0);
         self.metrics.control_unreadable.inc_by(self.desk.take(changes, &self.plans));
     }
 }
