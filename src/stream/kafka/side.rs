@@ -157,6 +157,14 @@ impl Sides {
     }
 }
 
+/// Whether the client goes on by itself, with whichever broker it finds.
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
+    )
+}
+
 /// A client that reads committed records and joins no group.
 fn consumer(settings: &KafkaSettings, slot: &str) -> Result<BaseConsumer<Ears>, KafkaError> {
     BaseConsumer::from_config_and_context(&settings.reading(slot), Ears::default())
@@ -307,6 +315,9 @@ impl SideReader {
         });
         match fault {
             None => Ok(()),
+            // A broker that is away: another one may lead the topic. Who waits for it knows when to
+            // give up.
+            Some(error) if is_passing(&error) => Ok(()),
             Some(error)
                 if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) =>
             {
