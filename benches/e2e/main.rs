@@ -12,7 +12,7 @@
 mod baseline;
 mod bed;
 #[expect(dead_code, reason = "the tests' broker: not everything is needed here")]
-#[path = "../../tests/it/broker.rs"]
+#[path = "../../tests/it/broker/mod.rs"]
 mod broker;
 mod detector;
 mod latency;

@@ -1,20 +1,18 @@
-//! A real Apache Kafka for tests: one node in a process of its own, without containers.
+//! A real Apache Kafka for tests: nodes in processes of their own, without containers.
 //!
 //! [`shared`] is one broker for the whole test binary, [`private`] one that a test may stop and
-//! start again on the same ports and log folder. Both answer `None`, and say so loudly, unless
-//! `TIDEGATE_KAFKA=1` is set; they need `java` and `mvn`. All helpers block: a test that serves
-//! something beside them wants `#[tokio::test(flavor = "multi_thread")]`.
+//! start again on the same ports and log folder, [`cluster`] three of which each may go and come.
+//! All answer `None`, and say so loudly, unless `TIDEGATE_KAFKA=1` is set; they need `java` and
+//! `mvn`. All helpers block: a test that serves something beside them wants
+//! `#[tokio::test(flavor = "multi_thread")]`.
+
+mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Write as _;
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -26,37 +24,12 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
-use tempfile::TempDir;
 
-const VERSION: &str = "4.1.0";
+use node::{Flags, Node, QUICK};
+
 /// For anything a healthy broker does; generous, since the cores may be shared.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const STEP: Duration = Duration::from_millis(50);
-
-/// Java's flags for a broker that starts soon and does little.
-const QUICK: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
-
-const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>test</groupId><artifactId>broker</artifactId><version>1</version>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>4.1.0</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.logging.log4j</groupId>
-      <artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version>
-    </dependency>
-  </dependencies>
-</project>
-"#;
-
-/// Ends the broker and removes its folder once this process is gone, however it went: the pipe
-/// that `read` waits on closes by itself.
-const WATCH: &str = r#"read _
-kill -9 "$1"
-for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$1" 2>/dev/null || break; sleep 0.1; done
-rm -rf -- "$2""#;
 
 /// One record as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,23 +41,12 @@ pub(crate) struct Record {
     pub(crate) headers: BTreeMap<String, String>,
 }
 
-/// A broker; its process ends with it.
+/// A broker, or some that make a cluster; their processes end with it.
 #[derive(Debug)]
 pub(crate) struct Broker {
-    folder: TempDir,
-    flags: &'static [&'static str],
-    class_path: String,
-    cluster: String,
+    nodes: Vec<Node>,
+    /// For `bootstrap.servers`.
     address: String,
-    /// Of a second listener, for those whose properties ask for one.
-    secure_address: String,
-    running: Mutex<Option<Running>>,
-}
-
-#[derive(Debug)]
-struct Running {
-    java: Child,
-    watch: Child,
 }
 
 /// The broker of this test binary, started at first use; `None` where it is not wanted.
@@ -100,7 +62,19 @@ pub(crate) fn private(properties: &[(&str, &str)]) -> Option<Broker> {
 
 /// The same with words for `kafka.tools.StorageTool format`, which can make users.
 pub(crate) fn formatted(properties: &[(&str, &str)], format: &[&str]) -> Option<Broker> {
-    wanted().then(|| Broker::with_format(properties, &QUICK, format))
+    wanted().then(|| Broker::of(1, properties, &QUICK, format))
+}
+
+/// Three brokers that keep everything three times and want two to have it.
+pub(crate) fn cluster() -> Option<Broker> {
+    let properties = [
+        ("default.replication.factor", "3"),
+        ("min.insync.replicas", "2"),
+        ("offsets.topic.replication.factor", "3"),
+        ("transaction.state.log.replication.factor", "3"),
+        ("transaction.state.log.min.isr", "2"),
+    ];
+    wanted().then(|| Broker::of(3, &properties, &QUICK, &[]))
 }
 
 /// A name that no other test uses, in this run or another.
@@ -129,7 +103,7 @@ pub(crate) fn able() -> bool {
         command.arg(argument).stdin(quiet()).stdout(quiet()).stderr(quiet());
         command.status().is_ok_and(|status| status.success())
     };
-    let able = runs("java", "-version") && (jars().join("ready").exists() || runs("mvn", "-v"));
+    let able = runs("java", "-version") && (node::has_jars() || runs("mvn", "-v"));
     if !able {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "in CI there must be java and mvn");
         skipped("it needs a real Kafka, and there is no java, or no mvn");
@@ -140,103 +114,42 @@ pub(crate) fn able() -> bool {
 /// Past the capture of test output, so that nobody takes a skipped test for a passed one.
 pub(crate) fn skipped(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let line = format!("SKIPPED: {test}: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    tell(&format!("SKIPPED: {test}: {why}"));
 }
 
-fn jars() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    target.join(format!("kafka-{VERSION}"))
-}
-
-/// The class path of the broker, fetched once per target folder.
-fn class_path() -> String {
-    let folder = jars();
-    std::fs::create_dir_all(&folder).unwrap();
-    // Held until the end: test binaries may run side by side.
-    let lock = File::create(folder.join("lock")).unwrap();
-    lock.lock().unwrap();
-    if !folder.join("ready").exists() {
-        std::fs::write(folder.join("pom.xml"), POM).unwrap();
-        let mut fetch = Command::new("mvn");
-        fetch.args(["-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]);
-        succeed(fetch.current_dir(&folder));
-        File::create(folder.join("ready")).unwrap();
-    }
-    format!("{}/*", folder.join("lib").display())
-}
-
-fn succeed(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
-}
-
-/// `{port}`, `{controller}` and `{secure}` in the values stand for the ports.
-fn server_properties(data: &Path, ports: [u16; 3], more: &[(&str, &str)]) -> String {
-    let [port, controller, secure] = ports;
-    let mut text = format!(
-        "process.roles=broker,controller\nnode.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-         log.dirs={}\nauto.create.topics.enable=false\n\
-         offsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\n\
-         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
-         transaction.state.log.num.partitions=4\ngroup.initial.rebalance.delay.ms=0\n\
-         broker.heartbeat.interval.ms=500\nbroker.session.timeout.ms=3000\n",
-        data.display(),
-    );
-    for (key, value) in more {
-        let value = value.replace("{port}", &port.to_string());
-        let value = value.replace("{controller}", &controller.to_string());
-        writeln!(text, "{key}={}", value.replace("{secure}", &secure.to_string())).unwrap();
-    }
-    text
+/// A line past the capture of test output.
+pub(crate) fn tell(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 impl Broker {
-    pub(crate) fn new(properties: &[(&str, &str)], flags: &'static [&'static str]) -> Broker {
-        Broker::with_format(properties, flags, &[])
+    pub(crate) fn new(properties: &[(&str, &str)], flags: Flags) -> Broker {
+        Broker::of(1, properties, flags, &[])
     }
 
+    /// So many nodes, started side by side.
     #[expect(clippy::panic, reason = "a test helper that cannot go on should stop the test")]
-    fn with_format(
-        properties: &[(&str, &str)],
-        flags: &'static [&'static str],
-        words: &[&str],
-    ) -> Broker {
-        let place =
-            tempfile::Builder::new().prefix("kafka-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        let mut broker = Broker {
-            folder: place.unwrap(),
-            flags,
-            class_path: class_path(),
-            cluster: String::new(),
-            address: String::new(),
-            secure_address: String::new(),
-            running: Mutex::new(None),
-        };
-        // Another process may take a port between here and the broker's start, hence the tries.
+    fn of(count: usize, properties: &[(&str, &str)], flags: Flags, words: &[&str]) -> Broker {
+        let mut log = String::new();
+        // Another process may take a port between here and a node's start, hence the tries.
         for _ in 0..5 {
-            // Both held at once, so that they differ.
-            let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-            let ports = held.map(|held| held.local_addr().unwrap().port());
-            broker.address = format!("127.0.0.1:{}", ports[0]);
-            broker.secure_address = format!("127.0.0.1:{}", ports[2]);
             // The form of a UUID in base 64: 22 characters.
-            broker.cluster = format!("{:A>22}", unique("A"));
-            let data = broker.folder.path().join("data");
-            std::fs::remove_dir_all(&data).unwrap_or_default();
-            let text = server_properties(&data, ports, properties);
-            std::fs::write(broker.settings(), text).unwrap();
-            let mut format = broker.java();
-            format.args(["kafka.tools.StorageTool", "format", "-t", &broker.cluster, "-c"]);
-            succeed(format.arg(broker.settings()).args(words));
-            if broker.try_start() {
+            let cluster = format!("{:A>22}", unique("A"));
+            let nodes = Node::some(count, &cluster, flags);
+            let address: Vec<&str> = nodes.iter().map(Node::address).collect();
+            let broker = Broker { address: address.join(","), nodes };
+            std::thread::scope(|scope| {
+                for node in &broker.nodes {
+                    scope.spawn(|| node.format(&broker.nodes, properties, words));
+                }
+            });
+            broker.nodes.iter().for_each(Node::start);
+            if broker.nodes.iter().all(|node| broker.answers(node)) {
                 return broker;
             }
+            log = broker.nodes.iter().map(Node::log).collect();
         }
-        panic!("no broker came up: {}", broker.log());
+        panic!("no broker came up: {log}");
     }
 
     /// For `bootstrap.servers`.
@@ -244,9 +157,9 @@ impl Broker {
         &self.address
     }
 
-    /// The same for the port that `{secure}` stands for in properties.
+    /// The same for the port that `{secure}` stands for in properties, of the first node.
     pub(crate) fn secure_address(&self) -> &str {
-        &self.secure_address
+        self.nodes[0].secure_address()
     }
 
     /// A client configuration that names this broker and nothing else.
@@ -258,20 +171,79 @@ impl Broker {
         config
     }
 
-    /// Ends the process at once, as a crash would; ports and log stay for [`Broker::start`].
+    /// Ends all processes at once, as a crash would; ports and log stay for [`Broker::start`].
     pub(crate) fn stop(&self) {
-        if let Some(mut running) = self.running.lock().unwrap().take() {
-            // The watch first, so that it never ends a process that has inherited the number.
-            for child in [&mut running.watch, &mut running.java] {
-                child.kill().unwrap();
-                child.wait().unwrap();
-            }
-        }
+        self.nodes.iter().for_each(Node::kill);
     }
 
     /// Starts it again after [`Broker::stop`], and waits until it answers.
     pub(crate) fn start(&self) {
-        assert!(self.try_start(), "the broker did not come back: {}", self.log());
+        self.nodes.iter().for_each(Node::start);
+        for node in &self.nodes {
+            assert!(self.answers(node), "the broker did not come back: {}", node.log());
+        }
+    }
+
+    /// Ends one node at once, as a crash would.
+    pub(crate) fn kill_node(&self, id: i32) {
+        self.node(id).kill();
+    }
+
+    /// Asks one node to hand over what it leads and to end, and waits for that.
+    pub(crate) fn shut_down_node(&self, id: i32) {
+        self.node(id).shut_down();
+    }
+
+    /// Starts a node again, and waits until it answers and holds all that it has to.
+    pub(crate) fn start_node(&self, id: i32) {
+        let node = self.node(id);
+        node.start();
+        assert!(self.answers(node), "node {id} did not come back: {}", node.log());
+        wait("all replicas are in sync", || {
+            self.metadata().is_some_and(|topics| {
+                let mut all = topics.values().flat_map(BTreeMap::values);
+                all.all(|at| at.in_sync.len() == at.replicas.len() && at.leader >= 0)
+            })
+        });
+    }
+
+    fn node(&self, id: i32) -> &Node {
+        self.nodes.iter().find(|node| node.id() == id).unwrap()
+    }
+
+    /// Where the partitions of all topics are; `None` while no node says.
+    pub(crate) fn metadata(&self) -> Option<Standings> {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let metadata = consumer.fetch_metadata(None, STEP * 20).ok()?;
+        let standing = |at: &MetadataPartition| {
+            let (replicas, in_sync) = (at.replicas().to_vec(), at.isr().to_vec());
+            (at.id(), Standing { leader: at.leader(), replicas, in_sync })
+        };
+        let topics = metadata.topics().iter();
+        let all = topics.map(|topic| {
+            (topic.name().to_owned(), topic.partitions().iter().map(standing).collect())
+        });
+        Some(all.collect())
+    }
+
+    /// False when a node ended before it answered, or never did.
+    fn answers(&self, node: &Node) -> bool {
+        let mut config = self.client();
+        let consumer: BaseConsumer =
+            config.set("bootstrap.servers", node.address()).create().unwrap();
+        let give_up_at = Instant::now() + PATIENCE;
+        while Instant::now() < give_up_at && !node.has_ended() {
+            let metadata = consumer.fetch_metadata(None, STEP * 10);
+            let is_member =
+                metadata.is_ok_and(|all| all.brokers().iter().any(|one| one.id() == node.id()));
+            // Another process on our port has another cluster.
+            let cluster = consumer.client().fetch_cluster_id(STEP * 10);
+            if is_member && cluster.as_deref() == Some(node.cluster()) {
+                return true;
+            }
+        }
+        node.kill();
+        false
     }
 
     /// A new topic with a name of its own.
@@ -283,8 +255,18 @@ impl Broker {
 
     /// A new topic, with topic settings such as `("cleanup.policy", "compact")`.
     pub(crate) fn create(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let copies = TopicReplication::Fixed(i32::try_from(self.nodes.len()).unwrap());
+        self.create_on(NewTopic::new(name, partitions, copies), settings);
+    }
+
+    /// A new topic of one partition on one node.
+    pub(crate) fn create_at(&self, name: &str, node: i32, settings: &[(&str, &str)]) {
+        self.create_on(NewTopic::new(name, 1, TopicReplication::Variable(&[&[node]])), settings);
+    }
+
+    fn create_on<'a>(&self, mut topic: NewTopic<'a>, settings: &'a [(&'a str, &'a str)]) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let name = topic.name;
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
@@ -444,56 +426,18 @@ impl Broker {
         consumer.assign(&all).unwrap();
         (consumer, partitions)
     }
-
-    fn settings(&self) -> PathBuf {
-        self.folder.path().join("server.properties")
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("broker.log")).unwrap_or_default()
-    }
-
-    fn java(&self) -> Command {
-        let mut java = Command::new("java");
-        java.args(self.flags);
-        java.args(["-Dorg.apache.logging.log4j.level=WARN", "-cp", &self.class_path]);
-        java
-    }
-
-    /// False when the process ended before it answered, or never did.
-    fn try_start(&self) -> bool {
-        let log = File::create(self.folder.path().join("broker.log")).unwrap();
-        let mut java = self.java();
-        java.arg("kafka.Kafka").arg(self.settings()).process_group(0);
-        java.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let java = java.spawn().unwrap();
-        let mut watch = Command::new("sh");
-        watch.args(["-c", WATCH, "sh", &java.id().to_string()]).arg(self.folder.path());
-        watch.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        *self.running.lock().unwrap() = Some(Running { java, watch: watch.spawn().unwrap() });
-        let consumer: BaseConsumer = self.client().create().unwrap();
-        let give_up_at = Instant::now() + PATIENCE;
-        while Instant::now() < give_up_at {
-            let ended = |running: &mut Running| running.java.try_wait().unwrap().is_some();
-            if self.running.lock().unwrap().as_mut().is_none_or(ended) {
-                break;
-            }
-            // Another process on our port has another cluster.
-            let answered = consumer.fetch_metadata(None, STEP * 10).is_ok()
-                && consumer.client().fetch_cluster_id(STEP * 10).as_ref() == Some(&self.cluster);
-            if answered {
-                return true;
-            }
-        }
-        self.stop();
-        false
-    }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.stop();
-    }
+/// Partitions by topic and number.
+pub(crate) type Standings = BTreeMap<String, BTreeMap<i32, Standing>>;
+
+/// Where a partition is.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// -1 when nobody leads.
+    pub(crate) leader: i32,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) in_sync: Vec<i32>,
 }
 
 /// How a transaction ends.
