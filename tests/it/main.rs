@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod episodes;
 mod examples;
+mod faults;
 mod fleet;
 mod flood;
 mod fuzz;

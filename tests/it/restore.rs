@@ -11,7 +11,7 @@ use crate::process::Instance;
 use crate::run::{Setup, event};
 
 /// Files below a folder whose name ends so.
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries {
@@ -27,7 +27,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// The greatest offset that a snapshot of each partition of a topic is of, added up.
-fn covered(setup: &Setup, topic: &str) -> i64 {
+pub(crate) fn covered(setup: &Setup, topic: &str) -> i64 {
     let folder = setup.path().join("data/snapshots").join(setup.group()).join(topic);
     let Ok(partitions) = std::fs::read_dir(folder) else { return 0 };
     let newest = partitions.map(|partition| {

@@ -400,6 +400,17 @@ impl Broker {
             .collect()
     }
 
+    /// Deletes a topic, and waits until it is gone.
+    pub(crate) fn delete(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let options =
+            AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let deleted = block_on(admin.delete_topics(&[topic], &options)).unwrap();
+        assert_eq!(deleted, [Ok(topic.to_owned())]);
+        let gone = |topics: Standings| !topics.contains_key(topic);
+        wait("the topic is gone", || self.metadata().is_some_and(gone));
+    }
+
     /// Deletes all records of a topic, as retention does with old ones.
     pub(crate) fn empty(&self, topic: &str) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
