@@ -118,7 +118,7 @@ impl Decoder {
         };
         let Members { values, attrs, .. } = &mut members;
         let member = |name, at| {
-            let place = place_of(scanner.word(name));
+            let place = place_of(name);
             let value = match place {
                 Some(ATTRS) => {
                     scanner.value_with(at, 0, |name, value| attrs.push((name, value)))?

@@ -35,13 +35,14 @@ impl<'a> Scanner<'a> {
 }
 
 impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
-    /// Holds the whole text to be one object, whose members go to `member`.
+    /// Holds the whole text to be one object. `member` is given the [`word`] of each key and where
+    /// its value begins, and reads it.
     #[inline]
     pub(crate) fn whole(
         self,
-        member: impl FnMut(Span, u32) -> Result<Span, NotJson>,
+        mut member: impl FnMut(u64, u32) -> Result<Span, NotJson>,
     ) -> Result<Span, NotJson> {
-        let object = self.object(self.space(0), 0, member)?;
+        let object = self.object(self.space(0), 0, |_, word, at| member(word, at))?;
         let ends = self.space(object.end()) as usize == self.text.len();
         if ends { Ok(object) } else { Err(NotJson) }
     }
@@ -52,7 +53,7 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         object: Span,
         mut member: impl FnMut(Span, Span),
     ) -> Result<(), NotJson> {
-        let read = |name, at| {
+        let read = |name, _, at| {
             let value = self.value(at, 0)?;
             member(name, value);
             Ok(value)
@@ -114,13 +115,14 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         at
     }
 
-    /// The object at `at`; `member` is given each key and where its value may begin, and reads it.
+    /// The object at `from`; `member` is given each key, its [`word`] and where its value begins,
+    /// and reads it.
     #[inline]
     fn object(
         self,
         from: u32,
         depth: u32,
-        mut member: impl FnMut(Span, u32) -> Result<Span, NotJson>,
+        mut member: impl FnMut(Span, u64, u32) -> Result<Span, NotJson>,
     ) -> Result<Span, NotJson> {
         let mut at = self.open(from, b'{')?;
         if self.peek(at) == b'}' {
@@ -129,9 +131,9 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         let mut marks = 0u64;
         let mut suspect = false;
         loop {
-            let key = self.quoted(at)?;
+            let (key, word) = self.key(at)?;
             at = self.open(self.space(key.end()), b':')?;
-            at = self.space(member(key, at)?.end());
+            at = self.space(member(key, word, at)?.end());
             let mark = self.mark(key);
             // An escaped key may be another one in disguise.
             suspect |= key.sort() == Sort::Escaped || marks & mark != 0;
@@ -155,7 +157,7 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
     fn unique(self, from: u32, depth: u32) -> Result<(), NotJson> {
         let again = Scanner::<false> { text: self.text };
         let mut keys: SmallVec<[Cow<'a, str>; 16]> = SmallVec::new();
-        again.object(from, depth, |key, at| {
+        again.object(from, depth, |key, _, at| {
             keys.push(self.string(key));
             again.value(at, depth)
         })?;
@@ -174,7 +176,7 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
             element(value);
             at = self.space(value.end());
             match self.peek(at) {
-                b',' => at += 1,
+                b',' => at = self.space(at + 1),
                 b']' => return Ok(Span::new(Sort::Array, from, at + 1)),
                 _ => return Err(NotJson),
             }
@@ -187,10 +189,9 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         if self.peek(at) == byte { Ok(self.space(at + 1)) } else { Err(NotJson) }
     }
 
-    /// The value at `at`, which lies `depth` objects and arrays deep.
+    /// The value at `from`, which lies `depth` objects and arrays deep.
     #[inline]
-    pub(crate) fn value(self, at: u32, depth: u32) -> Result<Span, NotJson> {
-        let from = self.space(at);
+    pub(crate) fn value(self, from: u32, depth: u32) -> Result<Span, NotJson> {
         match self.peek(from) {
             b'"' => self.quoted(from),
             b'-' | b'0'..=b'9' => self.number(from),
@@ -198,19 +199,18 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         }
     }
 
-    /// The value at `at`; if it is an object, its members go to `member`.
+    /// The value at `from`; if it is an object, its members go to `member`.
     #[inline]
     pub(crate) fn value_with(
         self,
-        at: u32,
+        from: u32,
         depth: u32,
         mut member: impl FnMut(Span, Span),
     ) -> Result<Span, NotJson> {
-        let from = self.space(at);
         if self.peek(from) != b'{' {
             return self.value(from, depth);
         }
-        self.object(from, depth + 1, |name, at| {
+        self.object(from, depth + 1, |name, _, at| {
             let value = self.value(at, depth + 1)?;
             member(name, value);
             Ok(value)
@@ -221,7 +221,7 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
     fn rare(self, from: u32, depth: u32) -> Result<Span, NotJson> {
         match self.peek(from) {
             b'{' | b'[' if depth + 1 >= DEPTH_MAX => Err(NotJson),
-            b'{' => self.object(from, depth + 1, |_, at| self.value(at, depth + 1)),
+            b'{' => self.object(from, depth + 1, |_, _, at| self.value(at, depth + 1)),
             b'[' => self.array(from, depth + 1, &mut |_| {}),
             b't' => self.literal(from, "true", Sort::True),
             b'f' => self.literal(from, "false", Sort::False),
@@ -270,6 +270,22 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
             at += 1;
         }
         if at > from { Ok(at) } else { Err(NotJson) }
+    }
+
+    /// The string whose opening quote is at `at`, and its [`word`]: names are short, so that most
+    /// end within the bytes that are read first.
+    #[inline]
+    fn key(self, at: u32) -> Result<(Span, u64), NotJson> {
+        let from = at + 1;
+        let first = self.chunk(from);
+        let special = special(first);
+        let size = special.trailing_zeros() / 8;
+        if special != 0 && first >> (8 * size) & 0xff == u64::from(b'"') && self.peek(at) == b'"' {
+            let word = first & !(u64::MAX << (8 * size));
+            return Ok((Span::new(Sort::Text, from, from + size), word));
+        }
+        let key = self.quoted(at)?;
+        Ok((key, self.word(key)))
     }
 
     /// The string whose opening quote is at `at`.
