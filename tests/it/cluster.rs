@@ -9,60 +9,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::broker::{self, Broker, PATIENCE, Standing, tell, wait};
+use crate::load::Load;
 use crate::process::Instance;
-use crate::run::{Setup, assert_once, event, wait_for_all};
+use crate::run::{Setup, assert_once, wait_for_all};
 
 const PARTITIONS: i32 = 4;
 
 fn per_second() -> u64 {
     std::env::var("TIDEGATE_CLUSTER_RATE").map_or(1_000, |text| text.parse().unwrap())
-}
-
-/// Writes events at a steady pace, each once, until it is told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<(String, String)>>,
-}
-
-impl Load {
-    fn start(broker: &Broker, topic: String) -> Load {
-        let mut config = broker.client();
-        config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "20");
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopping = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let producer: BaseProducer = config.create().unwrap();
-            let mut rng = ChaCha8Rng::seed_from_u64(13);
-            let (began, mut written) = (Instant::now(), Vec::new());
-            while !stopping.load(Ordering::Acquire) {
-                let due = began.elapsed().as_millis() * u128::from(per_second()) / 1_000;
-                while (written.len() as u128) < due {
-                    let n = written.len() as u64;
-                    let (key, value) =
-                        event(n, &format!("u-{}", rng.random_range(0..4_000)), 31 * n % 200);
-                    producer.send(BaseRecord::to(&topic).key(&key).payload(&value)).unwrap();
-                    written.push((key, value));
-                }
-                producer.poll(Duration::from_millis(5));
-            }
-            producer.flush(PATIENCE).unwrap();
-            written
-        });
-        Load { stop, thread }
-    }
-
-    /// All that was written.
-    fn stop(self) -> Vec<(String, String)> {
-        self.stop.store(true, Ordering::Release);
-        self.thread.join().unwrap()
-    }
 }
 
 /// Offsets by partition.
@@ -111,13 +69,17 @@ impl Watch {
         Watch { stop, seen, thread: Some(thread) }
     }
 
+    fn has_reached(&self, ends: &Offsets) -> bool {
+        let seen = self.seen.lock().unwrap();
+        let is_reached = |offsets: &Offsets| ends.iter().all(|(at, end)| offsets[at] >= *end);
+        seen.last().is_some_and(|(_, offsets)| is_reached(offsets))
+    }
+
     /// Waits until all of `ends` is committed. When that was, and the longest time without a
     /// commit since `from`.
     fn reached(&self, from: Instant, ends: &Offsets) -> (Duration, Duration) {
         let is_reached = |offsets: &Offsets| ends.iter().all(|(at, end)| offsets[at] >= *end);
-        wait("all that there was is committed", || {
-            self.seen.lock().unwrap().last().is_some_and(|(_, offsets)| is_reached(offsets))
-        });
+        wait("all that there was is committed", || self.has_reached(ends));
         let (mut last, mut gap) = (from, Duration::ZERO);
         for (at, offsets) in self.seen.lock().unwrap().iter().filter(|(at, _)| *at > from) {
             gap = gap.max(*at - last);
@@ -218,6 +180,15 @@ impl Scene {
     fn catch_up(&self, what: &str, end: impl FnOnce()) {
         let (ends, from) = (self.broker.ends(&self.setup.topic("events")), Instant::now());
         end();
+        let patience = Instant::now() + PATIENCE / 2;
+        while !self.watch.has_reached(&ends) && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if !self.watch.has_reached(&ends) {
+            for one in &self.instances {
+                tell(&format!("{:?} {}", one.get("/readyz"), one.get("/api/v1/status").1));
+            }
+        }
         let (took, gap) = self.watch.reached(from, &ends);
         let (took, gap) = (took.as_secs_f64(), gap.as_secs_f64());
         tell(&format!("{what}: caught up after {took:.1} s, longest without a commit {gap:.1} s"));
@@ -252,7 +223,7 @@ fn brokers_that_go_one_after_the_other_under_load_lose_and_double_nothing() {
     let Some(broker) = broker::cluster() else { return };
     let scene = Scene::new(broker);
     let Scene { broker, setup, first, second, third, .. } = &scene;
-    let load = Load::start(broker, setup.topic("events"));
+    let load = Load::start(broker, &setup.topic("events"), per_second(), 4_000);
     scene.watch.reached(Instant::now(), &(0..PARTITIONS).map(|at| (at, 1_000)).collect());
     scene.catch_up("nothing happens", || ());
 

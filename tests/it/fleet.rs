@@ -3,82 +3,20 @@
 //!
 //! `TIDEGATE_KILLS` and `TIDEGATE_PAUSES` set how often.
 
-use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
-use crate::broker::{self, Broker, PATIENCE, wait};
+use crate::broker::{self, Broker, tell, wait};
+use crate::load::Load;
 use crate::process::Instance;
 use crate::run::{RULES, Setup, assert_once, event, wait_for_all};
 
 /// Events a second.
 const RATE: u64 = 5_000;
 const USERS: u64 = 20_000;
-/// Events are sent so often.
-const BEAT: Duration = Duration::from_millis(10);
-
-/// A producer that sends events at a steady rate until it is told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
-    began: Instant,
-    thread: JoinHandle<Vec<(String, String)>>,
-}
-
-impl Load {
-    fn start(broker: &Broker, topic: &str, seed: u64) -> Load {
-        let mut config = broker.client();
-        config.set("enable.idempotence", "true").set("linger.ms", "5");
-        config.set("delivery.report.only.error", "true");
-        let producer: BaseProducer = config.create().unwrap();
-        let (stop, sent): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
-        let topic = topic.to_owned();
-        let (told, count) = (Arc::clone(&stop), Arc::clone(&sent));
-        let began = Instant::now();
-        let work = move || {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let mut events: Vec<(String, String)> = Vec::new();
-            while !told.load(Ordering::Relaxed) {
-                let due = began.elapsed().as_millis() * u128::from(RATE) / 1_000;
-                while (events.len() as u128) < due {
-                    let n = events.len() as u64;
-                    let user = format!("u-{}", rng.random_range(0..USERS));
-                    let event = event(n, &user, 31 * n % 200);
-                    let record = BaseRecord::to(&topic).key(&event.0).payload(&event.1);
-                    producer.send(record).map_err(|(error, _)| error).unwrap();
-                    events.push(event);
-                }
-                count.store(events.len() as u64, Ordering::Relaxed);
-                producer.poll(Duration::ZERO);
-                std::thread::sleep(BEAT);
-            }
-            producer.flush(PATIENCE).unwrap();
-            events
-        };
-        Load { stop, sent, began, thread: std::thread::spawn(work) }
-    }
-
-    /// Events sent so far.
-    fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Ends it; all it has sent.
-    fn stop(self) -> Vec<(String, String)> {
-        self.stop.store(true, Ordering::Relaxed);
-        let took = self.began.elapsed();
-        let events = self.thread.join().unwrap();
-        say(&format!("{} events in {:.1} s", events.len(), took.as_secs_f64()));
-        events
-    }
-}
 
 /// Events whose fate is committed.
 fn committed(broker: &Broker, setup: &Setup) -> u64 {
@@ -171,7 +109,7 @@ fn instances_come_and_go_under_load_and_nobody_waits_for_a_session() {
         ["host-a", "host-b", "host-c", "host-d"].map(|name| setup.host(name)).into();
     let mut instances = vec![Instance::start(hosts[0].path())];
     wait("the first is ready", || instances[0].is_ready());
-    let load = Load::start(broker, &setup.topic("events"), 3);
+    let (began, load) = (Instant::now(), Load::start(broker, &setup.topic("events"), RATE, USERS));
     for count in [2, 4] {
         let asked = Instant::now();
         for host in &hosts[instances.len()..count] {
@@ -180,7 +118,7 @@ fn instances_come_and_go_under_load_and_nobody_waits_for_a_session() {
         wait("the partitions are shared", || shared(&instances));
         let took = asked.elapsed();
         let behind = catch_up(broker, &setup, &load);
-        say(&format!("{count} instances after {took:?}, caught up after another {behind:?}"));
+        tell(&format!("{count} instances after {took:?}, caught up after another {behind:?}"));
     }
     while instances.len() > 1 {
         let asked = Instant::now();
@@ -189,18 +127,14 @@ fn instances_come_and_go_under_load_and_nobody_waits_for_a_session() {
         wait("the partitions are shared", || shared(&instances));
         let took = asked.elapsed();
         let behind = catch_up(broker, &setup, &load);
-        say(&format!(
+        tell(&format!(
             "one has left in {gone:?}, taken over after {took:?}, caught up after another \
             {behind:?}"
         ));
     }
-    let events = load.stop();
+    let (events, took) = (load.stop(), began.elapsed());
+    tell(&format!("{} events in {took:?}", events.len()));
     assert_all(broker, &hosts[0], instances, events);
-}
-
-/// Past the capture of test output: figures are read in a run that passes.
-fn say(text: &str) {
-    std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -216,7 +150,7 @@ fn killed_and_paused_under_load_every_effect_is_written_once() {
         hosts.iter().map(|host| Instance::start(host.path())).collect();
     wait("both share the partitions", || shared(&instances));
     let (kills, pauses) = (number("TIDEGATE_KILLS", 6), number("TIDEGATE_PAUSES", 1));
-    let load = Load::start(broker, &setup.topic("events"), 5);
+    let (began, load) = (Instant::now(), Load::start(broker, &setup.topic("events"), RATE, USERS));
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     let mut faults: Vec<bool> = (0..kills + pauses).map(|n| n < pauses).collect();
     rand::seq::SliceRandom::shuffle(faults.as_mut_slice(), &mut rng);
@@ -244,8 +178,9 @@ fn killed_and_paused_under_load_every_effect_is_written_once() {
         catch_up(broker, &setup, &load);
         slowest = slowest.max(began.elapsed());
     }
-    say(&format!("{kills} kills and {pauses} pauses, caught up after {slowest:?} at the most"));
+    tell(&format!("{kills} kills and {pauses} pauses, caught up after {slowest:?} at the most"));
     wait("both share the partitions", || shared(&instances));
-    let events = load.stop();
+    let (events, took) = (load.stop(), began.elapsed());
+    tell(&format!("{} events in {took:?}", events.len()));
     assert_all(broker, &hosts[0], instances, events);
 }

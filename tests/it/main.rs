@@ -14,6 +14,7 @@ mod fuzz;
 mod golden;
 mod grafana;
 mod kafka;
+mod load;
 mod model;
 mod model_ratio;
 mod model_silence;

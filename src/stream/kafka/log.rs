@@ -231,14 +231,20 @@ impl KafkaLog {
 
     /// Makes a resumable call until it has an outcome.
     fn insist(&self, call: impl Fn() -> KafkaResult<()>) -> Result<(), Failure> {
-        let until = Instant::now() + SETTLE;
+        let began = Instant::now();
+        let mut is_told = false;
         loop {
             let Err(error) = call() else { return Ok(()) };
             match classify(&error) {
-                Failure::Retriable(reason) if Instant::now() > until => {
+                Failure::Retriable(reason) if began.elapsed() > SETTLE => {
                     return Err(Failure::Fatal(reason));
                 }
-                Failure::Retriable(_) => self.producer.poll(SERVE),
+                Failure::Retriable(reason) => {
+                    if began.elapsed() >= ASK && !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(reason, "the end of a transaction is waited for");
+                    }
+                    self.producer.poll(SERVE);
+                }
                 failure => return Err(failure),
             }
         }
