@@ -116,6 +116,10 @@ impl KafkaSettings {
             // A transaction begun before the markers of the one before are written waits so long.
             .set("retry.backoff.ms", "2")
             .set("retry.backoff.max.ms", "4")
+            // A commit of offsets may hang for good once the group's coordinator has gone: the client
+            // looks for the new one when some broker's state changes (librdkafka #5511, #5456).
+            // Connections that nothing goes over are closed, which is such a change.
+            .set("connections.max.idle.ms", "6000")
             // The broker's limit is what counts; a copy it refuses is written without its value.
             .set("message.max.bytes", "100000000")
             .set("partitioner", "murmur2_random");
