@@ -2,11 +2,17 @@
 //!
 //! `cargo bench --bench memory -- [five|shipped] [USERS] [zipf]`; one rule set a run, because freed
 //! memory would be used again.
+//!
+//! `cargo bench --bench memory -- flood [USERS] [KEYS]`: the shipped rules, that many users with a
+//! device of their own who come once, and states that hold so many keys.
 #![expect(clippy::print_stdout, reason = "the figure is the output")]
 
 mod events;
 
-use events::{Events, Fold, Shape, five, shipped};
+use std::fmt::Write as _;
+
+use events::{Events, Fold, Shape, five, settings, shipped, shipped_with};
+use tidegate::engine::Settings;
 
 /// Resident bytes of this process.
 fn resident() -> usize {
@@ -20,6 +26,10 @@ fn main() {
         std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let name = words.first().map_or("shipped", String::as_str);
     let users = words.get(1).and_then(|users| users.parse().ok()).unwrap_or(1_000_000u32);
+    if name == "flood" {
+        let keys = words.get(2).and_then(|keys| keys.parse().ok()).unwrap_or(1_000_000);
+        return flood(users, keys);
+    }
     let plan = if name == "five" { five() } else { shipped() };
     let shape = if words.iter().any(|word| word == "zipf") { Shape::Zipf } else { Shape::Uniform };
     let mut stream = Events::new(shape, users);
@@ -40,4 +50,46 @@ fn main() {
         grown / users as usize,
         told / users as usize
     );
+}
+
+/// A tenth of the keys are of users who have come twice before.
+fn flood(users: u32, keys: usize) {
+    let plan = shipped_with(Settings { max_keys: Some(keys), ..settings() });
+    let mut fold = Fold::new();
+    let mut n = 0_u64;
+    let mut line = |name: &str, lines: &mut String| {
+        n += 1;
+        let ts = 1_763_740_800_000 + n / 10;
+        writeln!(
+            lines,
+            r#"{{"id":"e-{n}","ts":{ts},"user":"{name}","kind":"issue","points":1,"source":"signin","device":"d-{name}"}}"#
+        )
+        .unwrap_or_default();
+    };
+    let slow = keys / 20;
+    for round in 0..2 * slow {
+        let mut lines = String::new();
+        line(&format!("slow-{}", round % slow), &mut lines);
+        fold.feed(&plan, &lines);
+    }
+    let before = resident();
+    for some in 0..10 {
+        let (first, last) = (users / 10 * some, users / 10 * (some + 1));
+        for user in first..last {
+            let mut lines = String::new();
+            line(&format!("bot-{user}"), &mut lines);
+            fold.feed(&plan, &lines);
+        }
+        let counts = [&fold.out.counts, &fold.shared_out.counts];
+        let evicted: u64 = counts.iter().map(|counts| counts.keys_evicted).sum();
+        let refused: u64 = counts.iter().map(|counts| counts.keys_refused).sum();
+        println!(
+            "{last} users: {} keys of users, {} of devices and the like; {evicted} made room, \
+             {refused} were refused; {} MiB more, ids among them: {}",
+            fold.events.keys(),
+            fold.shared.keys(),
+            resident().saturating_sub(before) >> 20,
+            fold.events.remembered_ids()
+        );
+    }
 }

@@ -98,14 +98,18 @@ pub(crate) fn five() -> Plan {
 }
 
 pub(crate) fn shipped() -> Plan {
+    shipped_with(settings())
+}
+
+pub(crate) fn shipped_with(settings: Settings) -> Plan {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
     let (set, entries) = read_rules(&root).unwrap();
     let mut lists = Lists::new(set.lists.len());
     entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
-    Plan::new(Arc::new(set), lists, settings())
+    Plan::new(Arc::new(set), lists, settings)
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings { max_ahead_ms: None, ..Settings::default() }
 }
 
@@ -117,8 +121,8 @@ pub(crate) const FLUSH_EVERY: usize = 20_000;
 pub(crate) struct Fold {
     pub(crate) events: State,
     pub(crate) shared: State,
-    out: Output,
-    shared_out: Output,
+    pub(crate) out: Output,
+    pub(crate) shared_out: Output,
     decoder: Decoder,
     offset: i64,
     records: i64,

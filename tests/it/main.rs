@@ -31,5 +31,6 @@ mod scrape;
 mod secure;
 mod shipped;
 mod sim;
+mod site;
 mod snapshot;
 mod tidy;

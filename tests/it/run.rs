@@ -72,6 +72,17 @@ impl Setup {
         setup
     }
 
+    /// The same in another place, with the snapshots, on another broker.
+    pub(crate) fn moved(&self, from: &Broker, to: &Broker) -> Setup {
+        let setup = Setup { folder: tempfile::tempdir().unwrap(), base: self.base.clone() };
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(self.path().join(".")).arg(setup.path());
+        assert!(copy.status().unwrap().success());
+        let config = std::fs::read_to_string(setup.path().join("tidegate.yaml")).unwrap();
+        setup.write("tidegate.yaml", &config.replace(from.address(), to.address()));
+        setup
+    }
+
     pub(crate) fn write(&self, file: &str, text: &str) {
         // Renamed into place, as editors do, so that no half of a file is read.
         let place = self.path().join(file);

@@ -184,6 +184,16 @@ impl Broker {
         }
     }
 
+    /// Another broker, elsewhere, that begins with a copy of this one's disk. This one is down.
+    pub(crate) fn copy(&self) -> Broker {
+        let [from] = self.nodes.as_slice() else { unreachable!("a copy is of one node") };
+        let nodes = Node::some(1, from.cluster(), &QUICK);
+        nodes[0].take_over(from);
+        let broker = Broker { address: nodes[0].address().to_owned(), nodes };
+        broker.start();
+        broker
+    }
+
     /// Ends one node at once, as a crash would.
     pub(crate) fn kill_node(&self, id: i32) {
         self.node(id).kill();

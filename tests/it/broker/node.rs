@@ -159,6 +159,13 @@ impl Node {
         succeed(format.arg(self.settings()).args(words));
     }
 
+    /// Begins with what another node has on disk, of the same cluster and number.
+    pub(super) fn take_over(&self, from: &Node) {
+        std::fs::write(self.settings(), self.properties(std::slice::from_ref(self), &[])).unwrap();
+        let data = |node: &Node| node.folder.path().join("data");
+        succeed(Command::new("cp").arg("-a").arg(data(from)).arg(data(self)));
+    }
+
     /// `{port}`, `{controller}` and `{secure}` in the values stand for the ports.
     fn properties(&self, all: &[Node], more: &[(&str, &str)]) -> String {
         let Ports { clients, controller, secure } = self.ports;

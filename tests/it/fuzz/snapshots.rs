@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tidegate::engine::{Input, Loaded, Loader, Origin, Plan, State, step};
+use tidegate::engine::{Input, Loaded, Loader, Origin, Output, Plan, State, step};
 use tidegate::event::Decoder;
 use tidegate::snapshot::{Bad, Listed, Manifest, Shelf, Store, StoreError, Subject};
 
@@ -75,6 +75,11 @@ fn load(plan: &Plan, topic: &str, records: &[u8]) -> Option<Loaded> {
     loader.finish().ok()
 }
 
+fn feed(plan: &Plan, (state, out): (&mut State, &mut Output), offset: i64, line: &[u8]) {
+    let event = &Decoder::default().decode(line, 65_536).unwrap();
+    step(state, plan, Input::Event { event, offset, record_ts: None }, out);
+}
+
 /// Steps on: events soon and much later, partial aggregates, the end, and another snapshot.
 fn goes_on(plan: &Plan, loaded: Loaded, partials: &[Vec<u8>]) {
     let Loaded { mut state, output: mut out, .. } = loaded;
@@ -82,14 +87,7 @@ fn goes_on(plan: &Plan, loaded: Loaded, partials: &[Vec<u8>]) {
     state.canonical(plan, &out);
     let told = state.watermark().map_or(START, |watermark| watermark.0).clamp(START, START * 2);
     for (n, later) in (0..).zip([1_000, 2_000, 700_000, 90_000_000, 8 * 86_400_000]) {
-        let line = line(n + 900, told + later);
-        let event = Decoder::default().decode(&line, 65_536).unwrap();
-        step(
-            &mut state,
-            plan,
-            Input::Event { event: &event, offset: n, record_ts: None },
-            &mut out,
-        );
+        feed(plan, (&mut state, &mut out), n, &line(n + 900, told + later));
         out.effects.clear();
     }
     for (offset, payload) in (0..).zip(partials) {
@@ -104,16 +102,9 @@ fn goes_on(plan: &Plan, loaded: Loaded, partials: &[Vec<u8>]) {
 fn partials(plan: &Plan) -> Vec<Vec<u8>> {
     let origin = Origin { topic: "events".into(), partition: 0 };
     let mut state = State::new(origin.clone());
-    let mut out = tidegate::engine::Output::default();
+    let mut out = Output::default();
     for n in 0..20 {
-        let line = line(n, START + 36_000_000 + n * 200_000);
-        let event = Decoder::default().decode(&line, 65_536).unwrap();
-        step(
-            &mut state,
-            plan,
-            Input::Event { event: &event, offset: n, record_ts: None },
-            &mut out,
-        );
+        feed(plan, (&mut state, &mut out), n, &line(n, START + 36_000_000 + n * 200_000));
     }
     let drained = out.partials.drain(&origin, state.watermark(), 1, false, true);
     drained.into_iter().map(|(_, record)| record).collect()
