@@ -77,13 +77,16 @@
 //!
 //! All faults of a rule set are told at once, each with its place, the text in question and a
 //! hint. What memory has to leave out is counted ([`engine::Counts`]): nothing is dropped in
-//! silence, and consumed = accepted + duplicate + late + quarantined.
+//! silence, and consumed = accepted + duplicate + late + quarantined. A state holds so many keys;
+//! when it is full, those counted once make room in the order they came ([`engine`]'s `young`),
+//! which is a function of the log like everything else.
 //!
 //! # Delivery
 //!
 //! Outputs wait in an outbox and are produced at a flush, in one transaction with the offsets.
 //! After an abort state and outbox stay as they are and the flush is tried again; a worker that
-//! cannot go on is dropped whole and built anew from snapshots and the log.
+//! cannot go on is dropped whole and built anew from snapshots and the log. An instance that
+//! stops keeps its place in the group, by a fixed name, unless it is told to leave.
 //!
 //! The ids of decisions and commands depend on the rule, the key, the level and the event (for
 //! keys that cross partitions: on the place in the log of partial aggregates), so that whoever
