@@ -109,11 +109,15 @@ impl Seen {
             for at in entry.remove() {
                 self.keep(at);
                 let shown = &mut self.users[at as usize];
-                shown.values.retain(|(_, last)| *last >= horizon);
-                if let Some(last) = shown.values.iter().map(|(_, last)| *last).max() {
-                    let hour = last.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1;
-                    self.wait(at, hour.max(now.div_euclid(HOUR_MS) + 1));
-                    continue;
+                // A place is given back in the hour of the last value, whenever it was looked at.
+                let latest = shown.values.iter().max_by_key(|(hash, last)| (*last, *hash)).copied();
+                if let Some(latest) = latest {
+                    let hour = latest.1.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1;
+                    if hour.saturating_mul(HOUR_MS) > now {
+                        shown.values.retain(|value| value.1 >= horizon || *value == latest);
+                        self.wait(at, hour);
+                        continue;
+                    }
                 }
                 if let Ok(found) = self.index.find_entry(low(shown.user), |other| *other == at) {
                     found.remove();
@@ -191,10 +195,9 @@ impl Seen {
             let mut values: SmallVec<[Value; 2]> =
                 all.iter().filter(|(_, last)| *last >= horizon).copied().collect();
             values.sort_unstable();
-            // Of a user who has a place still, though nothing matters, the last is told for it.
-            let last = all.iter().max_by_key(|(hash, last)| (*last, *hash));
             if values.is_empty() {
-                values.extend(last.copied());
+                // Of a user who has a place still, though nothing matters, the last is told for it.
+                values.extend(all.iter().max_by_key(|(hash, last)| (*last, *hash)).copied());
             }
             if !values.is_empty() {
                 tell(user, &values);
