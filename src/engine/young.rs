@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::engine::cell::Body;
+use crate::engine::cell::{Body, Cell};
 use crate::engine::keyed::{Ctx, Keyed, keep_until};
 use crate::engine::plan::{Form, Plan};
 use crate::engine::space::{Key, Space};
@@ -151,9 +151,7 @@ impl Keyed {
 
     /// Whether nothing is lost with a key but one count.
     fn may_go(&self, space: usize, id: u32, plan: &Plan) -> bool {
-        self.rules_of(space, id, plan).all(|rule| {
-            let place = self.cells.spaces[space].place(id, plan.info[rule].column);
-            let Some(cell) = self.cells.tables[rule].get(place) else { return true };
+        self.cells_of(space, id, plan).all(|(rule, cell)| {
             let is_calm = match &cell.body {
                 Body::Calendar(body) => body.periods.iter().all(|period| period.fired == 0),
                 Body::Rolling(_) => cell.fired == 0,
@@ -166,25 +164,22 @@ impl Keyed {
     }
 
     fn evict(&mut self, space: usize, id: u32, plan: &Plan) {
-        let rules: Vec<usize> = self.rules_of(space, id, plan).collect();
-        for rule in rules {
-            let place = self.cells.spaces[space].place(id, plan.info[rule].column);
-            if let Some(cell) = self.cells.tables[rule].get(place) {
-                let slot = slot_of(keep_until(cell, None, plan, rule));
-                let rule = u32::try_from(rule).unwrap_or(u32::MAX);
-                self.cells.young.stale.insert((rule, id), slot);
-            }
+        let cells = self.cells_of(space, id, plan);
+        let slots = cells.map(|(rule, cell)| (rule, slot_of(keep_until(cell, None, plan, rule))));
+        let slots: Vec<(usize, i64)> = slots.collect();
+        for (rule, slot) in slots {
+            let named = u32::try_from(rule).unwrap_or(u32::MAX);
+            self.cells.young.stale.insert((named, id), slot);
             self.forget(rule, id, plan);
         }
     }
 
-    /// The rules that have a cell of a key.
-    fn rules_of(&self, space: usize, id: u32, plan: &Plan) -> impl Iterator<Item = usize> {
-        let has = move |rule: &usize| {
-            let info = &plan.info[*rule];
-            info.space == space
-                && self.cells.tables[*rule].has(self.cells.spaces[space].place(id, info.column))
-        };
-        (0..plan.info.len()).filter(has)
+    /// The cells of a key, each with its rule.
+    fn cells_of(&self, space: usize, id: u32, plan: &Plan) -> impl Iterator<Item = (usize, &Cell)> {
+        let rules = plan.info.iter().enumerate().filter(move |(_, info)| info.space == space);
+        rules.filter_map(move |(rule, info)| {
+            let place = self.cells.spaces[space].place(id, info.column);
+            Some((rule, self.cells.tables[rule].get(place)?))
+        })
     }
 }

@@ -29,6 +29,10 @@ type Offsets = BTreeMap<i32, i64>;
 /// What was committed when, as far as it was seen.
 type Seen = Vec<(Instant, Offsets)>;
 
+fn is_reached(offsets: &Offsets, ends: &Offsets) -> bool {
+    ends.iter().all(|(at, end)| offsets[at] >= *end)
+}
+
 /// Looks at what the group has committed, again and again.
 struct Watch {
     stop: Arc<AtomicBool>,
@@ -70,21 +74,18 @@ impl Watch {
     }
 
     fn has_reached(&self, ends: &Offsets) -> bool {
-        let seen = self.seen.lock().unwrap();
-        let is_reached = |offsets: &Offsets| ends.iter().all(|(at, end)| offsets[at] >= *end);
-        seen.last().is_some_and(|(_, offsets)| is_reached(offsets))
+        self.seen.lock().unwrap().last().is_some_and(|(_, offsets)| is_reached(offsets, ends))
     }
 
     /// Waits until all of `ends` is committed. When that was, and the longest time without a
     /// commit since `from`.
     fn reached(&self, from: Instant, ends: &Offsets) -> (Duration, Duration) {
-        let is_reached = |offsets: &Offsets| ends.iter().all(|(at, end)| offsets[at] >= *end);
         wait("all that there was is committed", || self.has_reached(ends));
         let (mut last, mut gap) = (from, Duration::ZERO);
         for (at, offsets) in self.seen.lock().unwrap().iter().filter(|(at, _)| *at > from) {
             gap = gap.max(*at - last);
             last = *at;
-            if is_reached(offsets) {
+            if is_reached(offsets, ends) {
                 break;
             }
         }

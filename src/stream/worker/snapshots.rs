@@ -69,6 +69,11 @@ impl Snapshots {
         Snapshots { keeper, settings, last, under_way: None, open: 0, haste: None }
     }
 
+    /// Whether a partition has records that its last snapshot has not.
+    fn has_gone_on(&self, part: &Part) -> bool {
+        part.next > self.last.get(&part.place).map_or(part.begun_at, |last| last.offset)
+    }
+
     /// Whether last snapshots are taken.
     pub(super) fn is_in_haste(&self) -> bool {
         self.haste.is_some()
@@ -129,12 +134,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
     pub(super) fn make_haste(&mut self) {
         let Some(own) = &mut self.snapshots else { return };
         let until_us = self.clock.now_us() + LAST_US;
-        let last = &own.last;
-        let has_gone_on = |(place, part): (&Place, &Part)| {
-            let done = last.get(place).map_or(part.begun_at, |last| last.offset);
-            (part.next > done).then_some(*place)
-        };
-        own.haste = Some((self.parts.iter().filter_map(has_gone_on).collect(), until_us));
+        let gone_on = self.parts.values().filter(|part| own.has_gone_on(part));
+        own.haste = Some((gone_on.map(|part| part.place).collect(), until_us));
     }
 
     /// Whether last snapshots are still to be taken, and may be.
@@ -159,10 +160,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn due_snapshot(&self, now_us: i64) -> Option<Place> {
         let own = self.snapshots.as_ref().filter(|_| self.bench.outbox.is_empty())?;
-        if let Some((wanted, until_us)) = &own.haste {
-            let is_due = |place: &&Place| self.is_changed(**place);
-            let may = self.clock.now_us() < *until_us;
-            return wanted.iter().find(is_due).copied().filter(|_| may);
+        if let Some((wanted, _)) = &own.haste {
+            return wanted.iter().copied().find(|place| self.is_changed(*place));
         }
         let interval_us = micros(own.settings.interval_ms);
         let due = self.parts.keys().filter_map(|place| {
@@ -175,9 +174,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// Whether a partition is even, and has gone on since its last snapshot.
     fn is_changed(&self, place: Place) -> bool {
-        let last = self.snapshots.as_ref().and_then(|own| own.last.get(&place));
         let part = self.parts.get(&place).filter(|part| part.is_even());
-        part.is_some_and(|part| part.next > last.map_or(part.begun_at, |last| last.offset))
+        let own = self.snapshots.as_ref();
+        part.is_some_and(|part| own.is_some_and(|own| own.has_gone_on(part)))
     }
 
     fn begin_snapshot(&mut self, place: Place, now_us: i64) {
