@@ -10,6 +10,10 @@ use crate::engine::{
 use crate::event::{Decoder, Event, Kind};
 use crate::rule::{Check, Mode, Window};
 
+mod why;
+
+pub use why::{Asked, Explained};
+
 /// A fold over one finite input.
 #[derive(Debug)]
 pub struct Backtest {

@@ -5,7 +5,7 @@ mod fold;
 mod input;
 mod summary;
 
-pub use fold::Backtest;
+pub use fold::{Asked, Backtest, Explained};
 pub use input::open;
 pub use summary::{Fired, Summary};
 

@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<u8> {
 }
 
 /// Bytes read, on a terminal; hidden otherwise.
-fn progress(input: &Path) -> ProgressBar {
+pub(super) fn progress(input: &Path) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

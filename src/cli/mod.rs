@@ -7,6 +7,7 @@ mod intervene;
 mod rule_tests;
 pub mod rules;
 mod run;
+mod why;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ enum Command {
     /// Work with rule files.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Say why a rule fired for somebody, or did not.
+    Why(why::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Generate(arguments) => generate::run(&arguments, &mut out),
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Topics(command) => run::topics(&command, &mut out),
+        Command::Why(arguments) => why::run(&arguments, &mut out),
         Command::Rules(RulesCommand::Check { paths, format }) => {
             rules::check(&paths, format == Format::Json, &mut out)
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Sources};
+use crate::config::{Config, FoldConfig, Sources, read_fold};
 use crate::control::LoadError;
 use crate::service::{self, InstanceLock, RuleFiles};
 use crate::stream::kafka::prepare;
@@ -58,6 +58,14 @@ pub(super) enum TopicsCommand {
 }
 
 impl ConfigArguments {
+    /// How events are read and folded; the defaults unless a file or a flag is named.
+    pub(super) fn fold(&self) -> Result<FoldConfig> {
+        match &self.config {
+            Some(path) => Ok(read_fold(path)?),
+            None => Ok(FoldConfig::default()),
+        }
+    }
+
     pub(super) fn sources(&self, more: Vec<(String, String)>) -> Result<Sources> {
         let mut flags = Vec::new();
         for set in &self.set {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::sections::Config;
+use super::sections::{Config, HttpConfig};
 
 /// The longest name of a topic that Kafka takes.
 const TOPIC_BYTES_MAX: usize = 249;
@@ -65,17 +65,7 @@ pub(super) fn faults(config: &Config, connects: bool) -> Vec<Fault> {
     let names = "must be made of letters, digits, `.`, `_` and `-`, at most 200 of them";
     need(is_name(&kafka.group, 200), "kafka.group", names);
     need(is_name(&kafka.instance, 200), "kafka.instance", names);
-    let http = &config.http;
-    need(
-        http.token.is_some() || http.listen.ip().to_canonical().is_loopback(),
-        "http.listen",
-        "is not on the loopback, so others could read what the pages show: set `http.token`, such as `${TIDEGATE_TOKEN}` or `file:http-token`, made with `openssl rand -hex 32`",
-    );
-    need(
-        http.token.as_ref().is_none_or(|token| is_token(token.expose())),
-        "http.token",
-        "must be 16 to 256 ASCII letters, digits or `-._~+/=`; `openssl rand -hex 32` makes one",
-    );
+    pages(&config.http, &mut need);
     if let Err(error) = config.fold() {
         let key = format!("input.{}", error.section);
         faults.push(Fault::of(&key, format!("`{}` {}", error.entry, error.problem)));
@@ -86,6 +76,25 @@ pub(super) fn faults(config: &Config, connects: bool) -> Vec<Fault> {
         faults.push(Fault::of("notify", message.strip_prefix("notify: ").unwrap_or(&message)));
     }
     faults
+}
+
+/// What the pages need.
+fn pages(http: &HttpConfig, need: &mut dyn FnMut(bool, &str, &str)) {
+    need(
+        http.token.is_some() || http.listen.ip().to_canonical().is_loopback(),
+        "http.listen",
+        "is not on the loopback, so others could read what the pages show: set `http.token`, such as `${TIDEGATE_TOKEN}` or `file:http-token`, made with `openssl rand -hex 32`",
+    );
+    need(
+        http.token.as_ref().is_none_or(|token| is_token(token.expose())),
+        "http.token",
+        "must be 16 to 256 ASCII letters, digits or `-._~+/=`; `openssl rand -hex 32` makes one",
+    );
+    need(
+        http.advertise.as_deref().is_none_or(is_web_address),
+        "http.advertise",
+        "must be an http or https URL without user, query and fragment, such as `http://10.0.0.3:8080`",
+    );
 }
 
 /// Names that Kafka takes, each once: two uses of one topic would read each other's records.
@@ -112,6 +121,18 @@ fn topics(config: &Config) -> Vec<Fault> {
 fn is_token(token: &str) -> bool {
     (16..=256).contains(&token.len())
         && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
+}
+
+/// A URL to which `/api/…` can be appended.
+fn is_web_address(text: &str) -> bool {
+    let Ok(url) = url::Url::parse(text) else { return false };
+    matches!(url.scheme(), "http" | "https")
+        && text.len() <= 200
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
 }
 
 fn is_name(name: &str, bytes_max: usize) -> bool {

@@ -270,11 +270,17 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// What a request has to bring; required unless `listen` is on the loopback.
     pub token: Option<Secret>,
+    /// The URL at which the other instances reach this one, where that is not `listen`.
+    pub advertise: Option<String>,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), token: None }
+        HttpConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            token: None,
+            advertise: None,
+        }
     }
 }
 

@@ -329,7 +329,7 @@ pub(crate) fn action_line(command: &Command) -> String {
     format!("{}{scope}{points}{until}", command.command)
 }
 
-fn number_json(number: Number) -> Value {
+pub(crate) fn number_json(number: Number) -> Value {
     match number {
         Number::Integer(value) => value.into(),
         Number::Float(value) => value.into(),

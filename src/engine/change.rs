@@ -185,12 +185,18 @@ impl Change {
 fn seat(target: &Map<String, Value>, partitions: u32) -> Seat {
     let partitions = partitions.max(1);
     if let Some(Value::String(user)) = target.get("user") {
-        return Seat::Events((murmur2(user.as_bytes()) & 0x7fff_ffff) % partitions);
+        return Seat::Events(user_partition(user, partitions));
     }
     let parts: Vec<&str> = target.values().filter_map(Value::as_str).collect();
     let mut separator = [0; 4];
     let key = parts.join(PART.encode_utf8(&mut separator));
     Seat::Partials(owner_of(hash_of(&key), partitions))
+}
+
+/// The partition of a user's events, of so many, where whoever sends them leaves that to the
+/// partitioner of Kafka's own client.
+pub fn user_partition(user: &str, partitions: u32) -> u32 {
+    (murmur2(user.as_bytes()) & 0x7fff_ffff) % partitions.max(1)
 }
 
 fn check_target(target: &Map<String, Value>) -> Result<(), String> {

@@ -93,13 +93,17 @@ pub(crate) fn holds(filter: &Filter, event: &Event<'_>, ctx: &FilterCtx<'_>) -> 
 }
 
 /// A field's value as the event has it.
-enum Seen<'a> {
+pub(crate) enum Seen<'a> {
     Text(&'a str),
     Number(Measured),
     Bool(bool),
 }
 
-fn read<'a>(field: &Field, event: &'a Event<'_>, ctx: &FilterCtx<'_>) -> Option<Seen<'a>> {
+pub(crate) fn read<'a>(
+    field: &Field,
+    event: &'a Event<'_>,
+    ctx: &FilterCtx<'_>,
+) -> Option<Seen<'a>> {
     let text = |text: &'a Option<Cow<'_, str>>| text.as_deref().map(Seen::Text);
     match field {
         Field::Id => Some(Seen::Text(&event.id)),
@@ -120,7 +124,7 @@ fn read<'a>(field: &Field, event: &'a Event<'_>, ctx: &FilterCtx<'_>) -> Option<
     }
 }
 
-fn passes(test: &Test, seen: Option<Seen<'_>>, ctx: &FilterCtx<'_>) -> bool {
+pub(crate) fn passes(test: &Test, seen: Option<Seen<'_>>, ctx: &FilterCtx<'_>) -> bool {
     use std::cmp::Ordering::{Equal, Greater, Less};
     let Some(seen) = seen else {
         return matches!(test, Test::Exists(false) | Test::Ne(_) | Test::NotIn(_));
@@ -146,6 +150,15 @@ fn passes(test: &Test, seen: Option<Seen<'_>>, ctx: &FilterCtx<'_>) -> bool {
             Seen::Number(_) | Seen::Bool(_) => false,
         },
         Test::Exists(expected) => *expected,
+    }
+}
+
+/// A field's value as it stands in an answer.
+pub(crate) fn field_json(seen: &Seen<'_>) -> serde_json::Value {
+    match seen {
+        Seen::Text(text) => (*text).into(),
+        Seen::Number(number) => number.json(),
+        Seen::Bool(value) => (*value).into(),
     }
 }
 

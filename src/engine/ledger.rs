@@ -42,6 +42,20 @@ impl Ledger {
         self.accounts.len()
     }
 
+    /// A target's holds, by its key.
+    pub(crate) fn account(&self, key: &str) -> Option<&Account> {
+        self.accounts.get(key)
+    }
+
+    /// Freezes that a budget has let pass in its duration up to `now`, and whether it is
+    /// exhausted.
+    pub(crate) fn spent(&self, name: &str, budget: Budget, now: i64) -> (u32, bool) {
+        let Some(spent) = self.budgets.get(name) else { return (0, false) };
+        let since = now.saturating_sub(budget.per_ms);
+        let recent = spent.freezes.iter().filter(|at| **at > since).count();
+        (u32::try_from(recent).unwrap_or(u32::MAX), recent >= budget.freezes as usize)
+    }
+
     /// A rough figure: 500 bytes a target with a hold.
     pub(crate) fn bytes(&self) -> usize {
         self.accounts.len() * 500

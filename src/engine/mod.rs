@@ -18,6 +18,7 @@ pub mod decision;
 pub(crate) mod dedup;
 pub(crate) mod distinct;
 pub(crate) mod edits;
+pub mod explain;
 pub(crate) mod filter;
 pub(crate) mod firing;
 pub(crate) mod holds;
@@ -47,7 +48,7 @@ pub(crate) mod wire;
 mod young;
 
 pub use ahead::LOOK_AHEAD;
-pub use change::{Act, CHANGE_VERSION, Change, Seat};
+pub use change::{Act, CHANGE_VERSION, Change, Seat, user_partition};
 pub use decision::*;
 pub use filter::Lists;
 pub use holds::Holds;

@@ -126,7 +126,7 @@ pub(crate) fn zscore_of(value: i64, mean: f64, sd: f64) -> f64 {
 
 /// A bound as it was written: `4` stays `4`.
 #[expect(clippy::cast_possible_truncation, reason = "tested to be a whole number in range")]
-fn whole(bound: f64) -> Number {
+pub(crate) fn whole(bound: f64) -> Number {
     if bound.fract() == 0.0 && bound.abs() < 9e15 {
         Number::Integer(bound as i64)
     } else {

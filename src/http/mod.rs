@@ -6,8 +6,10 @@
 mod admission;
 mod page;
 mod status;
+mod why;
 
 pub use admission::Admission;
+pub use why::{Why, WhyAnswer, WhyError, WhyRequest};
 
 use std::fmt;
 use std::io;
@@ -36,6 +38,8 @@ pub struct App {
     /// The status object; its shape is told in `docs/http.md`. Keys of the decisions in `recent`
     /// are masked here (N5) unless the object says `"reveal": true`.
     pub status: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// Answers `/api/v1/why`.
+    pub why: Why,
     /// What all but health and readiness ask for; `None` asks for nothing.
     pub admission: Option<Admission>,
 }
@@ -86,6 +90,7 @@ fn router(app: App) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/why", get(why::get).post(why::post))
         .fallback(async |uri: Uri| refusal(&uri, StatusCode::NOT_FOUND, "no such resource"))
         .method_not_allowed_fallback(async |uri: Uri| {
             refusal(&uri, StatusCode::METHOD_NOT_ALLOWED, "no such method here")

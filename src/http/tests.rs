@@ -40,6 +40,9 @@ async fn served_to(status: Value, token: Option<&str>) -> Served {
             Readiness { ready, reason: reason.to_owned() }
         }),
         status: Arc::new(move || status.clone()),
+        why: Arc::new(|request| {
+            Box::pin(async move { Ok(serde_json::to_value(request).unwrap_or_default()) })
+        }),
         admission: token.map(Admission::new),
     };
     let (stop, stopped) = oneshot::channel();
@@ -219,4 +222,28 @@ async fn all_but_the_probes_ask_for_the_token() {
             assert_eq!(ask("GET", path, given).await.status().as_u16(), status, "{path} {given}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_question_comes_by_parameters_or_as_an_object() {
+    let served = served(json!({})).await;
+    let answer =
+        served.get("/api/v1/why?user=u%201&device=d&rule=cap&event=e-1&attrs.tier=gold").await;
+    assert_eq!(answer.status(), 200);
+    let asked: Value = answer.json().await.unwrap();
+    let fields = json!({ "attrs.tier": "gold", "device": "d", "user": "u 1" });
+    assert_eq!(asked["question"], json!({ "fields": fields, "rule": "cap" }));
+    assert_eq!((&asked["event"], &asked["local"]), (&json!("e-1"), &json!(false)));
+
+    let bad = served.get("/api/v1/why?usr=u-1").await;
+    assert_eq!(bad.status(), 400);
+    let told: Value = bad.json().await.unwrap();
+    assert!(told["error"].as_str().unwrap().starts_with("no parameter `usr`"), "{told}");
+    assert_eq!(served.get("/api/v1/why").await.status(), 400);
+
+    let post = |body: Value| Client::new().post(format!("{}/api/v1/why", served.base)).json(&body);
+    let question = json!({ "question": { "fields": { "user": "u-1" } }, "local": true });
+    let answer: Value = post(question.clone()).send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["question"]["fields"], question["question"]["fields"]);
+    assert_eq!(post(json!({ "question": 1 })).send().await.unwrap().status(), 400);
 }

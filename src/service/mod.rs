@@ -7,6 +7,7 @@ mod publisher;
 mod rules;
 mod settings;
 mod status;
+mod why;
 
 pub use lock::{InstanceLock, LockError};
 pub use rules::{RuleFiles, plan_of};
@@ -37,6 +38,7 @@ use self::announce::Announcer;
 use self::publisher::{Publisher, settle};
 use self::rules::Found;
 use self::status::Status;
+use self::why::Whys;
 
 /// What ends a process that was not told to stop.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +100,7 @@ pub struct Service {
     metrics: Metrics,
     notify_metrics: NotifyMetrics,
     status: Arc<Status>,
+    whys: Arc<Whys>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
     /// Whether the groups are left when it stops.
@@ -141,10 +144,11 @@ impl Service {
         let status =
             Arc::new(Status::new(config, plans.clone(), metrics.clone(), notify_metrics.clone()));
         let address = listener.local_addr().map_err(start)?;
+        let whys = Arc::new(Whys::new(config, config.fold().map_err(start)?));
         let (stop, stopped) = watch::channel(false);
         let pages = tokio::spawn(http::serve(
             listener,
-            app(&registry, &status, config.http.token.as_ref()),
+            app(&registry, (&status, &whys), config.http.token.as_ref()),
             until(stopped),
         ));
         let config = config.clone();
@@ -157,6 +161,7 @@ impl Service {
             metrics,
             notify_metrics,
             status,
+            whys,
             address,
             stop,
             leaving,
@@ -192,9 +197,11 @@ impl Service {
         let partitions = topics(&self.config, &self.status).await?;
         let kafka = kafka_settings(&self.config);
         first_rules(&kafka, &self.config.kafka.instance, &self.rules, &self.status).await;
-        let runner = runner(&self.config, partitions, &self.leaving)?;
+        let mut runner = runner(&self.config, partitions, &self.leaving)?;
+        runner.kafka.address.get_or_insert(self.address.to_string());
         let fleet = Fleet::start(&runner, &self.plans, &self.metrics).map_err(start)?;
         self.status.set_fleet(&fleet);
+        self.whys.set_fleet(partitions, fleet.asks());
         let notifier = notify::run(
             notifier(&self.config, &self.notify_metrics, &self.leaving),
             self.stop.subscribe(),
@@ -381,12 +388,17 @@ fn registry() -> Result<prometheus::Registry, prometheus::Error> {
     Ok(registry)
 }
 
-fn app(registry: &prometheus::Registry, status: &Arc<Status>, token: Option<&Secret>) -> App {
-    let (ready, shown) = (status.clone(), status.clone());
+fn app(
+    registry: &prometheus::Registry,
+    (status, whys): (&Arc<Status>, &Arc<Whys>),
+    token: Option<&Secret>,
+) -> App {
+    let (ready, shown, whys) = (status.clone(), status.clone(), whys.clone());
     App {
         registry: registry.clone(),
         ready: Arc::new(move || ready.readiness()),
         status: Arc::new(move || shown.json()),
+        why: Arc::new(move |request| Box::pin(whys.clone().answer(request))),
         admission: token.map(|token| Admission::new(token.expose())),
     }
 }

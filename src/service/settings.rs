@@ -14,6 +14,7 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
         brokers: config.kafka.brokers.clone(),
         group: config.kafka.group.clone(),
         properties: config.kafka.properties.clone(),
+        address: config.http.advertise.clone(),
         topics: TopicNames {
             events: name(&topics.events),
             partials: name(&config.kafka.partials()),

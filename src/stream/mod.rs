@@ -3,6 +3,7 @@
 //! [`Worker`] runs over the narrow [`Log`]: [`kafka`] is the real one, the simulation of the
 //! tests another. One thread owns a worker with its consumer, producer and engine states.
 
+mod asks;
 mod clock;
 mod control;
 mod emit;
@@ -16,6 +17,7 @@ mod runner;
 mod shared;
 mod worker;
 
+pub use asks::{Asked, Asks, Told};
 pub use clock::{Clock, SystemClock};
 pub use control::Journaled;
 pub use log::{

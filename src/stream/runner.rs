@@ -12,7 +12,7 @@ use crate::snapshot::{Keeper, Shelf};
 use crate::stream::kafka::{KafkaLog, KafkaSettings};
 use crate::stream::shared::{Phase, Recent, WorkerView, lock};
 use crate::stream::{
-    Clock, Failure, PlanCell, SnapshotSettings, Start, SystemClock, Worker, WorkerSettings,
+    Asks, Clock, Failure, PlanCell, SnapshotSettings, Start, SystemClock, Worker, WorkerSettings,
 };
 
 /// Pause before a worker is built anew; doubled up to the greatest.
@@ -51,6 +51,8 @@ pub struct Fleet {
     threads: Vec<JoinHandle<()>>,
     views: Vec<Arc<Mutex<WorkerView>>>,
     recent: Arc<Recent>,
+    /// By worker.
+    asks: Vec<Arc<Asks>>,
     replaced: Arc<Mutex<Option<String>>>,
 }
 
@@ -69,6 +71,7 @@ impl Fleet {
             threads: Vec::new(),
             views: Vec::new(),
             recent: Arc::default(),
+            asks: Vec::new(),
             replaced: Arc::default(),
         };
         for n in 0..settings.workers {
@@ -76,6 +79,8 @@ impl Fleet {
             let view =
                 Arc::new(Mutex::new(WorkerView { slot: slot.clone(), ..WorkerView::default() }));
             fleet.views.push(view.clone());
+            let asks = Arc::new(Asks::default());
+            fleet.asks.push(asks.clone());
             let post = Post {
                 slot: slot.clone(),
                 settings: settings.clone(),
@@ -83,6 +88,7 @@ impl Fleet {
                 metrics: metrics.clone(),
                 view,
                 recent: fleet.recent.clone(),
+                asks,
                 stop: fleet.stop.clone(),
                 replaced: fleet.replaced.clone(),
             };
@@ -98,6 +104,11 @@ impl Fleet {
 
     pub fn recent(&self) -> &Arc<Recent> {
         &self.recent
+    }
+
+    /// Where questions are put, by worker.
+    pub fn asks(&self) -> Vec<Arc<Asks>> {
+        self.asks.clone()
     }
 
     /// Handles for threads that look on: see [`readiness`].
@@ -156,6 +167,7 @@ struct Post {
     metrics: Metrics,
     view: Arc<Mutex<WorkerView>>,
     recent: Arc<Recent>,
+    asks: Arc<Asks>,
     stop: Arc<AtomicBool>,
     replaced: Arc<Mutex<Option<String>>>,
 }
@@ -214,7 +226,8 @@ impl Post {
         };
         let outside = (self.metrics.clone(), self.view.clone(), self.recent.clone());
         let (decoder, plans) = (self.settings.decoder.clone(), self.plans.clone());
-        let mut worker = Worker::new(log, SystemClock, settings, decoder, plans, outside);
+        let mut worker = Worker::new(log, SystemClock, settings, decoder, plans, outside)
+            .with_asks(self.asks.clone());
         if let Some((shelf, settings)) = &self.settings.snapshots {
             let keeper = Keeper::start(shelf.clone());
             let keeper = keeper.map_err(|error| Failure::Fatal(error.to_string()))?;

@@ -5,8 +5,10 @@
 //! already fetched is applied. After an abort, state and outbox stay and the commit is tried
 //! again: nothing is sought back or rolled back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
 
 use crate::event::Decoder;
 use crate::metrics::Metrics;
@@ -16,8 +18,11 @@ use crate::stream::part::{Part, Workbench};
 use crate::stream::restore::{self, Origins, Restored};
 use crate::stream::shared::{Recent, WorkerView};
 use crate::stream::worker::snapshots::Snapshots;
-use crate::stream::{Batch, Clock, Failure, Log, Place, PlanCell, Polled, Rebalance, Source};
+use crate::stream::{
+    Asked, Asks, Batch, Clock, Failure, Log, Place, PlanCell, Polled, Rebalance, Source, Told,
+};
 
+mod answers;
 mod changes;
 mod report;
 mod snapshots;
@@ -82,6 +87,9 @@ pub struct Worker<L, C> {
     metrics: Metrics,
     view: Arc<Mutex<WorkerView>>,
     recent: Arc<Recent>,
+    /// Where others put questions, and those taken from there.
+    asks: Option<Arc<Asks>>,
+    asked: VecDeque<(Asked, oneshot::Sender<Told>)>,
     last_commit_us: i64,
     not_before_us: i64,
     /// Since when no commit has succeeded, and the last reason.
@@ -132,6 +140,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             metrics,
             view,
             recent,
+            asks: None,
+            asked: VecDeque::new(),
             last_commit_us: now_us,
             not_before_us: i64::MIN,
             failing_since_us: None,
@@ -140,6 +150,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
             contact_us: now_us,
             reported_us: i64::MIN,
         }
+    }
+
+    /// The same, answering questions.
+    #[must_use]
+    pub fn with_asks(self, asks: Arc<Asks>) -> Worker<L, C> {
+        Worker { asks: Some(asks), ..self }
     }
 
     /// One round of the loop; returns after at most 10 ms without input, later when a commit
@@ -174,6 +190,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             self.flush()?;
         }
         self.take_snapshots(self.clock.now_us());
+        self.answer();
         self.keep_contact(now_us)?;
         self.report(self.clock.now_us());
         Ok(())

@@ -57,6 +57,7 @@ fn names(base: &str) -> TopicNames {
 
 fn kafka(broker: &Broker, base: &str) -> KafkaSettings {
     KafkaSettings {
+        address: None,
         brokers: broker.address().to_owned(),
         group: base.to_owned(),
         properties: BTreeMap::new(),

@@ -34,3 +34,4 @@ mod sim;
 mod site;
 mod snapshot;
 mod tidy;
+mod why;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
+use crate::stream::kafka::members::client_name;
 use crate::stream::{Side, Sink};
 
 /// The names of the topics.
@@ -50,6 +51,8 @@ pub struct KafkaSettings {
     /// Handed to librdkafka as they are; may hold secrets.
     pub properties: BTreeMap<String, String>,
     pub topics: TopicNames,
+    /// Where the instance serves its pages, for the other instances: a URL, or `host:port`.
+    pub address: Option<String>,
 }
 
 /// Properties may hold passwords and stay hidden.
@@ -102,6 +105,12 @@ impl KafkaSettings {
         }
         // Static membership: a restart takes its partitions back without a rebalance.
         config.set("group.instance.id", slot);
+        if let Some(address) = &self.address
+            && !self.properties.contains_key("client.id")
+        {
+            // Where this member can be asked: the broker tells it to the others.
+            config.set("client.id", client_name(slot, address));
+        }
         config
     }
 

@@ -3,8 +3,10 @@
 
 mod client;
 mod complaints;
+mod find;
 mod leave;
 mod log;
+mod members;
 mod native;
 mod publish;
 mod reader;
@@ -18,8 +20,10 @@ mod watcher;
 
 pub(crate) use client::unusable;
 pub use client::{KafkaSettings, TopicNames};
+pub use find::{FoundEvent, Wanted, decisions_of, find_event};
 pub(crate) use leave::leave;
 pub use log::KafkaLog;
+pub use members::{Member, members};
 pub use publish::{PublishError, SetRecord, new_change, publish, published};
 pub use reader::Reader;
 pub use stand_in::{Follower, StandIn};

@@ -1,0 +1,46 @@
+//! Answers questions about the states of a worker.
+
+use crate::engine::Seat;
+use crate::stream::asks::{Asked, Told};
+use crate::stream::worker::Worker;
+use crate::stream::{Clock, Log, Source};
+
+/// Questions answered between two polls: a look takes microseconds to milliseconds.
+const AT_ONCE: usize = 4;
+
+impl<L: Log, C: Clock> Worker<L, C> {
+    pub(super) fn answer(&mut self) {
+        let Some(asks) = &self.asks else { return };
+        self.asked.extend(asks.take());
+        for _ in 0..AT_ONCE {
+            let Some((asked, sender)) = self.asked.pop_front() else { return };
+            // Whoever asked may be gone.
+            if !sender.is_closed() {
+                drop(sender.send(self.told(&asked)));
+            }
+        }
+    }
+
+    fn told(&self, asked: &Asked) -> Told {
+        let mut told = Told::default();
+        let event = asked.event.as_deref();
+        let event =
+            event.and_then(|text| self.bench.decoder.decode(text, self.bench.max_bytes).ok());
+        for part in self.parts.values() {
+            let number = part.place.partition;
+            let of_events = part.place.source == Source::Events;
+            if !part.restored {
+                told.restoring.extend(of_events.then_some(number));
+                continue;
+            }
+            told.partitions.extend(of_events.then_some(number));
+            let seat = u32::try_from(number).unwrap_or(0);
+            let seat = if of_events { Seat::Events(seat) } else { Seat::Partials(seat) };
+            let whose = (seat, self.settings.partitions);
+            let answer =
+                part.state.explain(&part.reign.plan, &asked.question, event.as_ref(), whose);
+            told.answers.push(answer);
+        }
+        told
+    }
+}

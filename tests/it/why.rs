@@ -1,0 +1,309 @@
+//! Why a rule fired, or did not (C5): of files, and of running instances (`TIDEGATE_KAFKA=1`).
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate::backtest::{Backtest, Explained, run};
+use tidegate::engine::explain::{ConditionAnswer, Question, RuleAnswer};
+use tidegate::engine::{Decision, Effect, Lists, Plan, Settings};
+use tidegate::event::Decoder;
+use tidegate::rule::{Source, load};
+
+use crate::broker::{self, wait};
+use crate::control::tidegate;
+use crate::process::Instance;
+use crate::run::{Setup, event};
+
+fn plan(rules: &str) -> Plan {
+    let text = format!("version: 1\nrules:\n{rules}");
+    let set = load(&[Source { path: "rules.yaml".into(), text }]).unwrap();
+    let settings = Settings { max_ahead_ms: None, ..Settings::default() };
+    Plan::new(Arc::new(set), Lists::default(), settings)
+}
+
+fn fold(plan: &Plan) -> Backtest {
+    Backtest::new(plan.clone(), Decoder::default(), 65_536, "events")
+}
+
+fn of(user: &str, rule: &str) -> Question {
+    let fields = [("user".to_owned(), user.to_owned())].into();
+    Question { fields, rule: Some(rule.to_owned()) }
+}
+
+fn ask(plan: &Plan, log: &str, question: &Question, event: Option<&str>) -> Explained {
+    fold(plan).why(log.as_bytes(), question, event, &mut |_| {}).unwrap().unwrap()
+}
+
+/// An event: kind, points, more fields.
+type Of = (&'static str, i64, &'static str);
+
+/// Events of one user, one a second.
+fn log(events: &[Of]) -> String {
+    let mut log = String::new();
+    for (at, (kind, points, more)) in events.iter().enumerate() {
+        let ts = 1_763_780_000_000 + 1000 * at;
+        writeln!(
+            log,
+            r#"{{"id":"e{at}","ts":{ts},"user":"u1","kind":"{kind}","points":{points}{more}}}"#
+        )
+        .unwrap();
+    }
+    log
+}
+
+fn only(answer: &Explained) -> &RuleAnswer {
+    let [rule] = answer.answer.rules.as_slice() else { unreachable!("{answer:#?}") };
+    rule
+}
+
+/// Every leaf, in order.
+fn leaves(conditions: &[ConditionAnswer]) -> Vec<(String, Option<bool>)> {
+    conditions
+        .iter()
+        .flat_map(|one| match one.within.as_slice() {
+            [] => vec![(one.condition.clone(), one.holds)],
+            within => leaves(within),
+        })
+        .collect()
+}
+
+/// What a question says of a rule and an event that fired it is what its decision said.
+#[test]
+fn a_decision_and_the_answer_about_its_event_say_the_same() {
+    let plan = plan(
+        "
+  - { name: cap, on: issue, per: user, measure: sum(points), window: day, levels: [{ above: 20 }, { above: 40 }] }
+  - { name: burst, on: [issue, redeem], per: user, measure: count, window: 4s, above: 3 }
+  - { name: big, on: redeem, where: { points: { gte: 9 }, not: { source: shop } } }
+  - { name: ring, on: issue, per: device, measure: distinct(user), window: 1h, above: 0 }
+  - { name: pair, on: issue, per: [user, device], measure: max(points), window: week, above: 8 }
+  - { name: share, per: user, window: day, ratio: { of: { on: redeem, measure: sum(points) }, to: { on: issue, measure: sum(points) }, min_to: 10 }, above: 0.4 }
+  - { name: all, on: issue, per: global, measure: count, window: day, above: 5 }
+",
+    );
+    let kinds = ["issue", "issue", "redeem", "issue", "expire"];
+    let more = [r#","device":"d1""#, r#","source":"shop""#, r#","device":"d2","ip":"10.0.0.1""#];
+    let events: Vec<Of> = (0..60)
+        .map(|at: usize| (kinds[at * 7 % 5], (at * 5 % 13).try_into().unwrap(), more[at % 3]))
+        .collect();
+    let log = log(&events);
+    let mut decisions: Vec<Decision> = Vec::new();
+    let mut sink = |effect: &Effect| {
+        if let Effect::Decision(decision) = effect {
+            decisions.push(Decision::clone(decision));
+        }
+        Ok(())
+    };
+    run(&mut fold(&plan), log.as_bytes(), &mut sink, &mut |_| {}).unwrap();
+    let mut rules: Vec<&str> = decisions.iter().map(|one| one.rule.as_str()).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    assert_eq!(rules, ["all", "big", "burst", "cap", "pair", "ring", "share"]);
+    for decision in &decisions {
+        let id = decision.trigger.as_ref().unwrap().id.clone();
+        let question = Question { rule: Some(decision.rule.clone()), ..Question::default() };
+        let answer = ask(&plan, &log, &question, Some(&id));
+        let asked = answer.event.as_ref().unwrap();
+        assert_eq!(asked.outcome, "accepted");
+        assert!(asked.decisions.contains(decision), "{decision:#?}\n{asked:#?}");
+        let rule = only(&answer);
+        assert_eq!(rule.key, decision.key);
+        assert_eq!(rule.value, decision.value, "{decision:#?}");
+        assert_eq!(rule.window, decision.window);
+        assert!(rule.verdict.starts_with("fired at this event"), "{}", rule.verdict);
+        if decision.rule == "share" {
+            continue;
+        }
+        let leaves = leaves(&rule.conditions);
+        // `source: shop` stands within a `not`.
+        let held = |(condition, holds): &(String, Option<bool>)| {
+            *holds == Some(condition != "source is shop")
+        };
+        assert!(leaves.iter().all(held), "{leaves:?}");
+        if decision.rule != "big" {
+            let level = &rule.levels[decision.level as usize];
+            assert_eq!(level.above, decision.bound);
+            assert!(level.breached && level.fired, "{level:?}");
+        }
+    }
+}
+
+const SHOP: &str = r#","source":"shop""#;
+
+/// A rule, events of which the last is asked about, and the answer.
+const SILENT: &[(&str, &[Of], &str)] = &[
+    (
+        "{ name: r, on: issue, where: { source: share }, measure: count, window: day, above: 0 }",
+        &[("issue", 1, SHOP)],
+        "does not see the event: source is share, but it is shop; has counted no event of this key lately",
+    ),
+    (
+        "{ name: r, on: issue, where: { device: d1 } }",
+        &[("issue", 1, SHOP)],
+        "does not see the event: device is d1, but it has none",
+    ),
+    (
+        "{ name: r, on: redeem, where: { points: { gt: 3 } } }",
+        &[("issue", 5, "")],
+        "does not see the event: kind is redeem, but it is issue",
+    ),
+    (
+        "{ name: r, where: { any: [{ points: 7 }, { source: share }] } }",
+        &[("issue", 5, SHOP)],
+        "does not see the event: any of (points is 7; source is share)",
+    ),
+    (
+        "{ name: r, on: issue, measure: sum(points), window: day, above: 10 }",
+        &[("issue", 10, "")],
+        "sum(points) 10 is within every bound (> 10)",
+    ),
+    (
+        "{ name: r, on: issue, measure: sum(points), window: day, above: 10, clear: 5 }",
+        &[("issue", 11, ""), ("issue", 1, "")],
+        "sum(points) 12 is beyond level 0 (> 10): has fired, and does not again before the value is back within bounds",
+    ),
+    (
+        "{ name: r, on: issue, measure: count, window: 1s, above: 1, cooldown: 1h }",
+        &[("issue", 1, ""), ("redeem", 1, "")],
+        "does not see the event: kind is issue, but it is redeem; count 1 is within every bound (> 1)",
+    ),
+    (
+        "{ name: r, on: issue, cooldown: 1h }",
+        &[("issue", 1, ""), ("issue", 1, "")],
+        "has fired for this key; silent until 2025-11-22T03:53:20Z",
+    ),
+    (
+        "{ name: r, on: issue, measure: count, window: 1m, zscore: { above: 4 } }",
+        &[("issue", 1, "")],
+        "no verdict yet: 0 of the 30 closed windows that one needs",
+    ),
+    (
+        "{ name: r, window: day, ratio: { of: { on: redeem, measure: count }, to: { on: issue, measure: count }, min_to: 5 }, above: 1 }",
+        &[("redeem", 1, ""), ("issue", 1, "")],
+        "no verdict: too little on the other side of the ratio",
+    ),
+    ("{ name: r, on: issue, mode: off }", &[("issue", 1, "")], "the rule is off"),
+    (
+        "{ name: r, on: issue, mode: shadow, where: { new: { field: device, within: 1d } } }",
+        &[("issue", 1, r#","device":"d1""#)],
+        "does not see the event: device is new within 1d, but it is d1; in shadow: no commands, no notices",
+    ),
+    (
+        "{ name: r, on: issue, budget: { freezes: 1, per: 1h }, measure: max(points), window: 1s, above: 4, then: [freeze] }",
+        &[("issue", 5, ""), ("expire", 1, ""), ("issue", 3, "")],
+        "max(points) 3 is within every bound (> 4); its budget of 1 freezes per 1h is exhausted: freezes become reviews",
+    ),
+    (
+        "{ name: r, on: issue, per: attrs.tier, measure: count, window: 1h, below: 1 }",
+        &[("issue", 5, r#","attrs":{"tier":"gold"}"#)],
+        "count 1 is within every bound (< 1)",
+    ),
+];
+
+#[test]
+fn what_keeps_a_rule_from_firing_is_named() {
+    for (rule, events, expected) in SILENT {
+        let plan = plan(&format!("  - {rule}\n"));
+        let last = format!("e{}", events.len() - 1);
+        let answer = ask(&plan, &log(events), &Question::default(), Some(&last));
+        assert_eq!(only(&answer).verdict, *expected, "{rule}");
+    }
+}
+
+#[test]
+fn an_event_that_counts_nowhere_says_so() {
+    let plan = plan("  - { name: r, on: issue, measure: count, window: day, above: 1 }\n");
+    let text = log(&[("issue", 1, ""), ("issue", 1, "")]);
+    let again = format!(
+        "{text}{}",
+        r#"{"id":"e0","ts":1763780000000,"user":"u2","kind":"issue","points":1}"#
+    );
+    let first = text.lines().next().unwrap();
+    let twice =
+        format!("{again}\n{}", first.replace("e0", "e9").replace("1763780000000", "1763770000000"));
+    let answer = ask(&plan, &twice, &of("u1", "r"), Some("e9"));
+    assert_eq!(answer.event.as_ref().unwrap().outcome, "late");
+    assert!(only(&answer).verdict.starts_with("the event is late and counts in no window"));
+    // The same id of another user is another event.
+    let answer = ask(&plan, &again, &of("u2", "r"), Some("e0"));
+    assert_eq!(
+        (&answer.event.unwrap().outcome, answer.answer.rules.len()),
+        (&"accepted".to_owned(), 1)
+    );
+    let none = fold(&plan).why(text.as_bytes(), &of("u1", "r"), Some("e7"), &mut |_| {}).unwrap();
+    assert_eq!(none, None);
+}
+
+#[test]
+fn keys_of_a_user_and_something_else_are_found_by_the_user() {
+    let plan = plan(
+        "  - { name: r, on: issue, per: [device, user], measure: count, window: day, above: 9 }\n",
+    );
+    let text = log(&[
+        ("issue", 1, r#","device":"d1""#),
+        ("issue", 1, r#","device":"d2""#),
+        ("issue", 1, r#","device":"d1""#),
+    ]);
+    let answer = ask(&plan, &text, &of("u1", "r"), None);
+    let found: Vec<(Value, Value)> = answer
+        .answer
+        .rules
+        .iter()
+        .map(|rule| (json!(rule.key), rule.value.clone().unwrap()))
+        .collect();
+    let expected = [
+        (json!({ "device": "d1", "user": "u1" }), json!(2)),
+        (json!({ "device": "d2", "user": "u1" }), json!(1)),
+    ];
+    assert_eq!(found, expected);
+    assert!(ask(&plan, &text, &of("u", "r"), None).answer.rules.is_empty());
+}
+
+fn json_of(setup: &Setup, arguments: &[&str]) -> Value {
+    let output = tidegate(setup, &[&["why", "--format", "json"], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn rule<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    let rules = answer["rules"].as_array().unwrap();
+    rules.iter().find(|rule| rule["rule"] == name).unwrap()
+}
+
+#[test]
+fn any_instance_answers_for_the_users_of_all() {
+    let Some(broker) = broker::shared() else { return };
+    let token = "http: { listen: '127.0.0.1:0', token: 0123456789abcdef }\nengine: { workers: 1 }";
+    let setup = Setup::new(broker.address(), "why", token);
+    let second = setup.second_host();
+    let (a, b) = (Instance::start(setup.path()), Instance::start(second.path()));
+    wait("both are members", || a.is_ready() && b.is_ready());
+    // Each user earns 400 points: beyond the first level, below the second.
+    let users: Vec<String> = (0..12).map(|n| format!("u-{n}")).collect();
+    let events: Vec<(String, String)> =
+        users.iter().enumerate().map(|(n, user)| event(n as u64, user, 400)).collect();
+    broker.produce(&setup.topic("events"), &events);
+    wait("all is committed", || setup.caught_up(broker));
+    for instance in [&a, &b] {
+        let url = format!("http://{}", instance.address);
+        for user in &users {
+            let answer = json_of(&setup, &["--url", &url, "--user", user]);
+            assert_eq!(answer["missing"], json!([]), "{answer:#}");
+            assert_eq!(answer["instances"].as_array().unwrap().len(), 2);
+            let cap = rule(&answer, "cap");
+            assert_eq!((&cap["value"], &cap["key"]["user"]), (&json!(400), &json!(user)));
+            assert_eq!(cap["levels"][0]["fired"], json!(true));
+            assert_eq!(cap["levels"][1]["breached"], json!(false));
+            assert_eq!(rule(&answer, "total")["value"], json!(12));
+        }
+        let answer = json_of(&setup, &["--url", &url, "--event", "e-3", "--rule", "cap"]);
+        assert_eq!(answer["decisions"][0]["key"], json!({ "user": "u-3" }));
+        assert_eq!(rule(&answer, "cap")["conditions"][0]["holds"], json!(true));
+        let none = tidegate(&setup, &["why", "--url", &url, "--event", "nosuch"]);
+        assert_eq!(none.status.code(), Some(1));
+    }
+    assert_eq!(a.get("/api/v1/why?user=u-1").0, 401);
+    assert!(a.stop().0.success());
+    assert!(b.stop().0.success());
+}
