@@ -80,7 +80,7 @@ pub(super) enum ListCommand {
 }
 
 #[derive(Debug, Args)]
-struct TargetArguments {
+pub(super) struct TargetArguments {
     #[arg(long)]
     user: Option<String>,
     #[arg(long)]
@@ -120,17 +120,17 @@ pub(super) struct EndArguments {
 pub(super) struct ByArguments {
     /// Who makes the change; recorded.
     #[arg(long, env = "TIDEGATE_ACTOR")]
-    actor: String,
+    pub(super) actor: String,
     /// Why; recorded, and sent with the commands.
     #[arg(long)]
-    reason: String,
+    pub(super) reason: String,
     /// Print the change, or the holds that would be lifted, and write nothing.
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    pub(super) format: Format,
     #[command(flatten)]
-    config: ConfigArguments,
+    pub(super) config: ConfigArguments,
 }
 
 #[derive(Debug, Args)]
@@ -306,7 +306,7 @@ fn make(act: Act, by: &ByArguments, out: &mut dyn Write) -> Result<u8> {
     write_change(&change, &config, by.format, out)
 }
 
-fn checked(change: Change) -> Result<Change> {
+pub(super) fn checked(change: Change) -> Result<Change> {
     if let Err(fault) = change.check() {
         bail!(fault);
     }
@@ -339,8 +339,14 @@ fn write_change(
 }
 
 impl TargetArguments {
+    pub(super) fn is_empty(&self) -> bool {
+        let TargetArguments { user, device, ip, source, global, fields } = self;
+        let plain = [user, device, ip, source];
+        plain.into_iter().all(Option::is_none) && !global && fields.is_empty()
+    }
+
     /// `None` when no target is named.
-    fn read(&self) -> Result<Option<Map<String, Value>>> {
+    pub(super) fn read(&self) -> Result<Option<Map<String, Value>>> {
         let mut target = Map::new();
         let plain = [
             ("user", &self.user),
@@ -393,6 +399,6 @@ impl EndArguments {
     }
 }
 
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     SystemClock.wall_us() / 1000
 }

@@ -3,6 +3,7 @@
 mod backtest;
 mod demo;
 mod generate;
+mod held;
 mod intervene;
 mod rule_tests;
 pub mod rules;
@@ -33,6 +34,9 @@ enum Command {
     Freeze(intervene::FreezeArguments),
     /// Write a seeded stream of events with labelled abuse.
     Generate(generate::Arguments),
+    /// Decide about freezes that budgets held back.
+    #[command(subcommand)]
+    Held(held::HeldCommand),
     /// Edit a list by hand.
     #[command(subcommand)]
     List(intervene::ListCommand),
@@ -84,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(arguments) => backtest::run(&arguments, &mut out),
         Command::Demo(arguments) => demo::run(&arguments, &mut out),
         Command::Freeze(arguments) => intervene::freeze(&arguments, &mut out),
+        Command::Held(command) => held::run(&command, &mut out),
         Command::List(command) => intervene::list(command, &mut out),
         Command::Unfreeze(arguments) => intervene::unfreeze(&arguments, &mut out),
         Command::Generate(arguments) => generate::run(&arguments, &mut out),

@@ -1,8 +1,10 @@
 //! What people put in force: rule files and lists, from disk; and what their changes would do.
 
+mod backlog;
 mod disk;
 mod held;
 
+pub use backlog::{Backlog, HeldFreeze};
 pub use disk::{
     LoadError, RulesOnDisk, list_path, read_all, read_published, read_rules, rule_files,
 };

@@ -127,14 +127,16 @@ impl Desk<'_> {
             return;
         }
         if !self.within_budget(due, extra) {
+            // With scope and end: what somebody may release (R15).
             let mut review = due.command("review", "");
             review.scope = Some(scope);
+            review.until = Some(until_json(until));
             self.command(review);
             return;
         }
         let mut command = due.command("freeze", "");
         command.scope = Some(scope);
-        command.until = Some(until.map_or(Value::Null, |until| until.0.into()));
+        command.until = Some(until_json(until));
         self.command(command);
         let hold = Hold {
             hold: due.decision.id.clone(),
@@ -262,6 +264,11 @@ fn exhausted(due: &Due<'_>, name: &str, budget: Budget) -> Decision {
             budget.freezes,
             crate::engine::calendar::duration_label(budget.per_ms),
         ),
+        description: Some(
+            "`tidegate held list` names the freezes that are held back, `held release` and `held \
+             discard` decide about them."
+                .to_owned(),
+        ),
         ..Decision::about(rule, &due.rule.name, &of.ruleset, of.ts)
     }
 }
@@ -327,6 +334,11 @@ pub(crate) fn action_line(command: &Command) -> String {
         None => String::new(),
     };
     format!("{}{scope}{points}{until}", command.command)
+}
+
+/// The end of a hold on the wire: `null` = for ever.
+pub(crate) fn until_json(until: Option<EventTime>) -> Value {
+    until.map_or(Value::Null, |until| until.0.into())
 }
 
 pub(crate) fn number_json(number: Number) -> Value {

@@ -59,6 +59,18 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<EventTime>,
     },
+    /// Puts the hold of a freeze that its budget held back (R15), as its rule would have.
+    Release {
+        /// Id of the decision that it was an action of, and of the hold from now on.
+        decision: String,
+        rule: String,
+        target: Map<String, Value>,
+        scope: Scope,
+        /// `None` = forever.
+        until: Option<EventTime>,
+    },
+    /// Says that a freeze that its budget held back shall not be.
+    Discard { decision: String, rule: String, target: Map<String, Value> },
     /// Adds an entry to a list beside those of its file (R4).
     ListAdd {
         list: String,
@@ -126,6 +138,12 @@ impl Change {
         text("reason", &self.reason, WORDS_MAX)?;
         match &self.act {
             Act::Freeze { target, .. } => check_target(target),
+            Act::Release { decision, rule, target, .. }
+            | Act::Discard { decision, rule, target } => {
+                text("decision", decision, TEXT_MAX)?;
+                text("rule", rule, TEXT_MAX)?;
+                check_target(target)
+            }
             Act::Unfreeze { target: None, hold: None, rule: None, ruleset: None, .. } => {
                 Err("an unfreeze names a target, a hold, a rule or a rule set".to_owned())
             }
@@ -157,6 +175,7 @@ impl Change {
         match &self.act {
             Act::Freeze { .. } => format!("freeze/{}", self.id),
             Act::Unfreeze { .. } => format!("unfreeze/{}", self.id),
+            Act::Release { .. } | Act::Discard { .. } => format!("held/{}", self.id),
             Act::ListAdd { list, value, .. } | Act::ListRemove { list, value } => {
                 format!("list/{list}/{value}")
             }
@@ -169,9 +188,10 @@ impl Change {
     /// freeze, the one that keeps the hold.
     pub fn seat(&self, partitions: u32) -> Seat {
         match &self.act {
-            Act::Freeze { target, .. } | Act::Unfreeze { target: Some(target), .. } => {
-                seat(target, partitions)
-            }
+            Act::Freeze { target, .. }
+            | Act::Unfreeze { target: Some(target), .. }
+            | Act::Release { target, .. }
+            | Act::Discard { target, .. } => seat(target, partitions),
             Act::Unfreeze { target: None, .. }
             | Act::ListAdd { .. }
             | Act::ListRemove { .. }

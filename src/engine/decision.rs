@@ -133,7 +133,8 @@ pub struct Command {
     pub target: Map<String, Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// On freezes: end of the hold, `null` = forever.
+    /// On freezes, and on reviews that stand for one beyond its budget: end of the hold, `null` =
+    /// forever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Value>,
     /// On unfreezes: the decision id of the hold that is lifted.

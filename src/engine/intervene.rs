@@ -3,17 +3,19 @@
 
 use serde_json::{Map, Value};
 
-use crate::engine::act::{action_line, hex};
+use crate::engine::act::{action_line, hex, until_json};
 use crate::engine::change::{Act, Change, Seat};
 use crate::engine::edits::Edit;
 use crate::engine::state::{Output, State};
-use crate::engine::{Command, Decision, Effect, Hold, Plan, Trigger};
+use crate::engine::{Command, Decision, Effect, Hold, Plan, Trigger, account_key};
 use crate::event::EventTime;
 use crate::rule::{Scope, Severity};
 
 /// The rules that decisions about changes name. A hold by hand is of this one.
 pub const FREEZE_BY_HAND: &str = "tidegate.freeze";
 const UNFREEZE: &str = "tidegate.unfreeze";
+/// Names decisions about freezes that a budget held back.
+pub const HELD: &str = "tidegate.held";
 const LISTS: &str = "tidegate.lists";
 const RULES: &str = "tidegate.rules";
 
@@ -69,6 +71,18 @@ impl State {
                 };
                 self.keyed.ledger.lift_all(target.as_ref(), &wanted, &mut lifted, &mut accounts);
             }
+            Act::Release { decision, rule, target, scope, until } => {
+                if !speaks {
+                    return;
+                }
+                if desk.has_passed(*until) {
+                    out.counts.freezes_ended += 1;
+                    "; its end has passed already".clone_into(&mut remark);
+                } else {
+                    let hold = desk.release(decision, rule, target, (*scope, *until));
+                    self.keyed.ledger.hold(target, hold, &mut accounts);
+                }
+            }
             Act::ListAdd { list, value, until } => {
                 self.edits.put(list, value, Edit::Added(*until));
                 remark = unknown(plan, list);
@@ -78,8 +92,8 @@ impl State {
                 remark = unknown(plan, list);
             }
             Act::Rules(rules) if rules.initial => return,
-            // What has to be done with it is up to whoever holds the plan.
-            Act::Rules(_) => {}
+            // Nothing was held; what has to be done with rules is up to whoever holds the plan.
+            Act::Discard { .. } | Act::Rules(_) => {}
         }
         if speaks {
             let mut decision = audit(plan, change, place, &remark);
@@ -129,7 +143,7 @@ impl Desk<'_> {
     ) -> Hold {
         let mut command = self.command("freeze", FREEZE_BY_HAND, target, "");
         command.scope = Some(scope);
-        command.until = Some(until.map_or(Value::Null, |until| until.0.into()));
+        command.until = Some(until_json(until));
         self.commands.push(command);
         let hold = self.change.decision_id();
         Hold {
@@ -140,6 +154,23 @@ impl Desk<'_> {
             ts: self.change.ts,
             ruleset: None,
         }
+    }
+
+    /// The same for a freeze that was held back: hold and command are those of its decision.
+    fn release(
+        &mut self,
+        decision: &str,
+        rule: &str,
+        target: &Map<String, Value>,
+        (scope, until): (Scope, Option<EventTime>),
+    ) -> Hold {
+        let mut command = self.command("freeze", rule, target, "");
+        decision.clone_into(&mut command.decision);
+        command.scope = Some(scope);
+        command.until = Some(until_json(until));
+        self.commands.push(command);
+        let (hold, rule) = (decision.to_owned(), rule.to_owned());
+        Hold { hold, scope, until, rule, ts: self.change.ts, ruleset: None }
     }
 
     fn unfreeze(&mut self, target: &Map<String, Value>, hold: &Hold) {
@@ -186,6 +217,12 @@ fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) ->
             let of = if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) };
             let own = || object(named.first().into_iter().map(|(name, of)| (*name, of.as_str())));
             (UNFREEZE, target.clone().unwrap_or_else(own), format!("unfrozen{of}"))
+        }
+        Act::Release { decision, rule, target, .. } | Act::Discard { decision, rule, target } => {
+            let done =
+                if matches!(change.act, Act::Release { .. }) { "released" } else { "discarded" };
+            let what = format!("the held freeze of {} by rule {rule} {done}", account_key(target));
+            (HELD, object([("decision", decision.as_str())]), what)
         }
         Act::ListAdd { list, value, until } => {
             let key = object([("list", list.as_str()), ("value", value.as_str())]);

@@ -52,7 +52,7 @@ pub use change::{Act, CHANGE_VERSION, Change, Seat, user_partition};
 pub use decision::*;
 pub use filter::Lists;
 pub use holds::Holds;
-pub use intervene::{ChangePlace, FREEZE_BY_HAND};
+pub use intervene::{ChangePlace, FREEZE_BY_HAND, HELD};
 pub use io::*;
 pub use outbox::hand_over;
 pub use partial::PartialsOutbox;

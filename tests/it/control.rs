@@ -358,3 +358,57 @@ fn a_rule_set_is_checked_before_it_is_published() {
     assert_eq!(status, Some(0), "{said}");
     assert!(said.starts_with("ok: rules 4, lists 1, rule set "), "{said}");
 }
+
+#[test]
+fn freezes_that_a_budget_held_back_are_listed_released_and_discarded() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "held", "");
+    let rules = "version: 1\nbudget: { freezes: 1, per: 1h }\nrules:\n  - { name: large, on: issue, \
+                 where: { points: { gt: 900 } }, then: [freeze] }\n";
+    setup.write("rules/rules.yaml", rules);
+    let instance = Instance::start(setup.path());
+    wait("it is ready", || instance.is_ready());
+    let events: Vec<(String, String)> =
+        (0..40).map(|n| event(n, &format!("u-{n}"), 1_000)).collect();
+    broker.produce(&setup.topic("events"), &events);
+    let commands = setup.topic("commands");
+    until(broker, &commands, "large", 40);
+    let held = |more: &[&str]| -> Vec<Value> {
+        let output = tidegate(&setup, &[&["held", "list", "--format", "json"], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let waiting = held(&[]);
+    // A budget counts in each partition.
+    assert!((36..40).contains(&waiting.len()), "{}", waiting.len());
+    let [first, second, ..] = waiting.as_slice() else { unreachable!() };
+    let (one, user) =
+        (first["decision"].as_str().unwrap(), first["target"]["user"].as_str().unwrap());
+    let other = second["decision"].as_str().unwrap();
+    let by = ["--actor", "ann", "--reason", "ticket 42"];
+    let decide = |arguments: &[&str]| {
+        let output = tidegate(&setup, &[&["held"], arguments, &by].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(decide(&["release"]).0, Some(2), "of all it is only asked for by name");
+    assert!(
+        decide(&["release", "--rule", "large", "--dry-run"]).1.ends_with("nothing is written\n")
+    );
+    let (status, said) = decide(&["release", "--decision", one]);
+    assert_eq!(status, Some(0));
+    assert!(said.starts_with("1 held freeze released"), "{said}");
+    decide(&["discard", "--decision", other]);
+    until(broker, &setup.topic("decisions"), "tidegate.held", 2);
+    let released = until(broker, &commands, "large", 41);
+    let released = released.iter().find(|command| command["actor"] == "ann").unwrap();
+    assert_eq!((&released["command"], &released["decision"]), (&json!("freeze"), &json!(one)));
+    assert_eq!(holds(broker, &setup, &format!("user:{user}")), 1);
+    assert_eq!(held(&["--rule", "large"]).len(), waiting.len() - 2);
+    assert_eq!(held(&["--user", user]).len(), 0);
+    assert_eq!(decide(&["release", "--decision", one]).0, Some(1), "it is decided already");
+    assert_eq!(decide(&["discard", "--all"]).0, Some(0));
+    until(broker, &setup.topic("decisions"), "tidegate.held", waiting.len());
+    assert!(held(&[]).is_empty());
+    assert!(instance.stop().0.success());
+}

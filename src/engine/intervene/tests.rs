@@ -19,6 +19,7 @@ rules:
   - { name: listed, on: redeem, where: { user: { in: bad } }, then: [review] }
   - { name: big, on: issue, where: { points: { gt: 100 } }, then: [{ freeze: { for: 1h } }] }
   - { name: free, on: expire, then: [unfreeze] }
+  - { name: few, on: adjust, budget: { freezes: 1, per: 1h }, then: [{ freeze: { scope: redeem, for: 2h } }] }
 ";
 
 const PARTITIONS: u32 = 2;
@@ -316,4 +317,46 @@ fn a_published_rule_set_is_written_down_once_and_the_first_of_all_is_not() {
     assert_eq!((&decision["ruleset"], &decision["actor"]), (&json!("9c1f7a2e"), &json!("ann")));
     assert_eq!(decision["summary"], "ruleset 9c1f7a2e: published by ann: ticket 42");
     assert_eq!(decision.get("alert"), None, "an audit record is no notice");
+}
+
+#[test]
+fn a_freeze_that_its_budget_held_back_is_put_after_all_or_let_be() {
+    let mut world = World::new();
+    world.event("adjust", "u1", START, 1);
+    let held = world.event("adjust", "u2", START + 1, 1);
+    // Two users may have partitions, and so budgets, of their own.
+    let held = if held.iter().any(|effect| effect["command"]["command"] == "review") {
+        held
+    } else {
+        world.event("adjust", "u1", START + 2, 1)
+    };
+    let review = held.iter().find(|effect| effect["command"]["command"] == "review").unwrap();
+    let review = &review["command"];
+    assert_eq!(review["scope"], "redeem");
+    let until = review["until"].as_i64().unwrap();
+    assert_eq!(until, review["ts"].as_i64().unwrap() + 7_200_000);
+    let act = |change: &str| {
+        json!({ "change": change, "decision": review["decision"], "rule": "few",
+            "target": review["target"], "scope": "redeem", "until": until })
+    };
+    let effects = world.change(&act("discard"));
+    assert_eq!(effects.len(), 1, "{effects:#?}");
+    assert_eq!(effects[0]["decision"]["rule"], "tidegate.held");
+    assert_eq!(effects[0]["decision"]["key"], json!({ "decision": review["decision"] }));
+
+    let effects = world.change(&act("release"));
+    let command = &effects[1]["command"];
+    assert_eq!((&command["command"], &command["rule"]), (&json!("freeze"), &json!("few")));
+    assert_eq!((&command["scope"], &command["until"]), (&json!("redeem"), &json!(until)));
+    // What lifts it later names the decision that it was an action of.
+    assert_eq!((&command["decision"], &command["actor"]), (&review["decision"], &json!("ann")));
+    let holds = effects[2]["holds"].as_i64().unwrap();
+    // A second release of the same puts no second hold, and one that comes too late none at all.
+    assert_eq!(world.change(&act("release"))[2]["holds"], holds);
+    let user = review["target"]["user"].as_str().unwrap().to_owned();
+    world.event("redeem", &user, until, 1);
+    let effects = world.change(&act("release"));
+    assert_eq!(effects.len(), 1, "{effects:#?}");
+    let summary = effects[0]["decision"]["summary"].as_str().unwrap();
+    assert!(summary.ends_with("its end has passed already"), "{summary}");
 }

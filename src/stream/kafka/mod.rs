@@ -24,7 +24,7 @@ pub use find::{FoundEvent, Wanted, decisions_of, find_event};
 pub(crate) use leave::leave;
 pub use log::KafkaLog;
 pub use members::{Member, members};
-pub use publish::{PublishError, SetRecord, new_change, publish, published};
+pub use publish::{PublishError, SetRecord, new_change, publish, publish_all, published};
 pub use reader::Reader;
 pub use stand_in::{Follower, StandIn};
 pub use survey::{SurveyError, survey};

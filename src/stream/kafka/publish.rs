@@ -77,6 +77,20 @@ pub fn new_change(act: Act, actor: String, reason: String) -> Change {
 /// # Errors
 /// When the topic is not there, the broker is away, or it refuses the change.
 pub async fn publish(settings: &KafkaSettings, change: &Change) -> Result<i64, PublishError> {
+    let mut offset = -1;
+    publish_all(settings, std::slice::from_ref(change), &mut |_, at| offset = at).await?;
+    Ok(offset)
+}
+
+/// Writes changes one after the other; `done` hears of each and its offset.
+///
+/// # Errors
+/// The same, for the first that is not written; no later one is tried.
+pub async fn publish_all(
+    settings: &KafkaSettings,
+    changes: &[Change],
+    done: &mut (dyn FnMut(&Change, i64) + Send),
+) -> Result<(), PublishError> {
     let topic = settings.topics.control.to_string();
     let known = tokio::task::block_in_place(|| counts(settings))?;
     match known.get(&topic) {
@@ -97,6 +111,19 @@ pub async fn publish(settings: &KafkaSettings, change: &Change) -> Result<i64, P
         config.set("compression.type", "zstd");
     }
     let producer: FutureProducer = config.create().map_err(unmade)?;
+    for change in changes {
+        let offset = send(&producer, &topic, change).await?;
+        done(change, offset);
+    }
+    Ok(())
+}
+
+async fn send(
+    producer: &FutureProducer,
+    topic: &str,
+    change: &Change,
+) -> Result<i64, PublishError> {
+    let topic = topic.to_owned();
     let (key, value) = (change.key(), change.encode());
     let record = FutureRecord::to(&topic).partition(0).key(&key).payload(&value);
     match producer.send(record, PATIENCE).await {

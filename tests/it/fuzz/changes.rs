@@ -11,12 +11,14 @@ use tidegate::stream::Journaled;
 use super::{JSON_WORDS, Target, owned};
 use crate::naive::plan;
 
-const CHANGES: [&str; 6] = [
+const CHANGES: [&str; 8] = [
     r#"{"v":1,"id":"c1","ts":1763779200123,"actor":"ann","reason":"ticket 42","change":"freeze","target":{"user":"u-1"},"scope":"issue","until":1763782800000}"#,
     r#"{"v":1,"id":"c2","ts":1763779200123,"actor":"ann","reason":"r","change":"freeze","target":{"source":"signin","attrs.tier":"gold"},"scope":"account","until":null}"#,
     r#"{"v":1,"id":"c3","ts":1763779200123,"actor":"bob","reason":"r","change":"unfreeze","target":{"global":true},"hold":"ab","rule":"day","ruleset":"v1","since":1763779200000}"#,
     r#"{"v":1,"id":"c4","ts":-1,"actor":"bob","reason":"r","change":"list_add","list":"bad","value":"u-1","until":1763782800000}"#,
     r#"{"v":1,"id":"c5","ts":0,"actor":"bob","reason":"r","change":"list_remove","list":"bad","value":"u-1"}"#,
+    r#"{"v":1,"id":"c7","ts":0,"actor":"bob","reason":"r","change":"release","decision":"ab","rule":"day","target":{"user":"u-1"},"scope":"issue","until":1763782800000}"#,
+    r#"{"v":1,"id":"c8","ts":0,"actor":"bob","reason":"r","change":"discard","decision":"ab","rule":"day","target":{"user":"u-1"}}"#,
     r#"{"v":1,"id":"c6","ts":0,"actor":"bob","reason":"r","change":"rules","ruleset":"v1","set":"v1-l","initial":true,"files":[{"name":"r.yaml","text":"version: 1\nrules: [{ name: a, on: issue, per: user, measure: count, window: 1h, above: 3 }]\n"}],"lists":[{"name":"bad","text":"value\nu-1\n"}]}"#,
 ];
 
