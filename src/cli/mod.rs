@@ -4,6 +4,7 @@ mod backtest;
 mod demo;
 mod generate;
 mod held;
+mod impact;
 mod intervene;
 mod rule_tests;
 pub mod rules;
@@ -64,6 +65,8 @@ enum RulesCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Say whom changed rules would hit at once, by the counters of a running instance.
+    Impact(impact::Arguments),
     /// Put a rule set in force on every instance, checked and with its lists.
     Publish(intervene::PublishArguments),
     /// Run the tests beside the rules.
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Rules(RulesCommand::Check { paths, format }) => {
             rules::check(&paths, format == Format::Json, &mut out)
         }
+        Command::Rules(RulesCommand::Impact(arguments)) => impact::run(&arguments, &mut out),
         Command::Rules(RulesCommand::Publish(arguments)) => {
             intervene::publish_rules(&arguments, &mut out)
         }

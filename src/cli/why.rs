@@ -133,32 +133,55 @@ fn of_file(
 }
 
 fn of_instance(arguments: &Arguments, question: Question) -> Result<Option<Value>> {
-    let config = Config::read(&arguments.config.sources(Vec::new())?)?;
-    let base = arguments.url.clone().or_else(|| config.http.advertise.clone());
+    let request = WhyRequest { question, event: arguments.event.clone(), ..WhyRequest::default() };
+    let url = arguments.url.as_deref();
+    match ask(&arguments.config, url, "/api/v1/why", &json!(request), PATIENCE)? {
+        Said::Answer(answer) => Ok(Some(answer)),
+        Said::NotFound(reason) => {
+            writeln!(io::stderr(), "{reason}")?;
+            Ok(None)
+        }
+    }
+}
+
+/// What an instance says.
+pub(super) enum Said {
+    Answer(Value),
+    NotFound(String),
+}
+
+/// Asks a running instance.
+pub(super) fn ask(
+    config: &ConfigArguments,
+    url: Option<&str>,
+    path: &str,
+    question: &Value,
+    patience: Duration,
+) -> Result<Said> {
+    let config = Config::read(&config.sources(Vec::new())?)?;
+    let base = url.map(str::to_owned).or_else(|| config.http.advertise.clone());
     let base = base.unwrap_or_else(|| format!("http://{}", config.http.listen));
     let base = base.trim_end_matches('/');
-    let request = WhyRequest { question, event: arguments.event.clone(), ..WhyRequest::default() };
-    let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
-    let mut post = client.post(format!("{base}/api/v1/why")).json(&request);
+    let client = reqwest::Client::builder().timeout(patience).build()?;
+    let mut post = client.post(format!("{base}{path}")).json(question);
     if let Some(token) = &config.http.token {
         post = post.bearer_auth(token.expose());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (status, text) = runtime
-        .block_on(async {
-            let answer = post.send().await?;
-            let status = answer.status();
-            Ok::<_, reqwest::Error>((status, answer.text().await?))
-        })
-        .with_context(|| format!("no instance answers at {base}: name one with --url, or ask a file with --rules and --input"))?;
+    let said = runtime.block_on(async {
+        let answer = post.send().await?;
+        let status = answer.status();
+        Ok::<_, reqwest::Error>((status, answer.text().await?))
+    });
+    let (status, text) =
+        said.with_context(|| format!("no instance answers at {base}: name one with --url"))?;
     let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!({ "error": text }));
     if status.is_success() {
-        return Ok(Some(answer));
+        return Ok(Said::Answer(answer));
     }
     let error = answer["error"].as_str().unwrap_or("no reason given");
     if status == reqwest::StatusCode::NOT_FOUND {
-        writeln!(io::stderr(), "{error}")?;
-        return Ok(None);
+        return Ok(Said::NotFound(error.to_owned()));
     }
     bail!("{base} answers {status}: {error}");
 }
@@ -279,11 +302,11 @@ fn conditions(condition: &ConditionAnswer, depth: usize, out: &mut dyn Write) ->
     condition.within.iter().try_for_each(|one| conditions(one, depth + 4, out))
 }
 
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn key(key: &serde_json::Map<String, Value>) -> String {
+pub(super) fn key(key: &serde_json::Map<String, Value>) -> String {
     let part = |(field, value): (&String, &Value)| match value {
         Value::Bool(true) => field.clone(),
         value => format!("{field} {}", plain(value)),

@@ -375,7 +375,12 @@ fn scored(plan: &Plan, check: &ZScore, cell: Option<&Cell>, now: i64, answer: &m
 }
 
 /// The value of a rolling window at T, both sides of a ratio.
-fn rolled(body: &RollingCell, view: &View<'_>, t: i64, window_ms: i64) -> (i64, Option<i64>) {
+pub(crate) fn rolled(
+    body: &RollingCell,
+    view: &View<'_>,
+    t: i64,
+    window_ms: i64,
+) -> (i64, Option<i64>) {
     let value = |roll: &crate::engine::cell::Roll, measure| {
         let mut roll = roll.clone();
         roll.advance(t, window_ms);

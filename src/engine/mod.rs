@@ -22,6 +22,7 @@ pub mod explain;
 pub(crate) mod filter;
 pub(crate) mod firing;
 pub(crate) mod holds;
+pub mod impact;
 pub(crate) mod index;
 pub(crate) mod inputs;
 pub(crate) mod intervene;

@@ -4,11 +4,13 @@
 //! state, and a slow reader of it delays no event.
 
 mod admission;
+mod impact;
 mod page;
 mod status;
 mod why;
 
 pub use admission::Admission;
+pub use impact::{Impact, ImpactAnswer, ImpactRequest};
 pub use why::{Why, WhyAnswer, WhyError, WhyRequest};
 
 use std::fmt;
@@ -16,11 +18,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
 use serde_json::{Value, json};
@@ -40,6 +42,8 @@ pub struct App {
     pub status: Arc<dyn Fn() -> Value + Send + Sync>,
     /// Answers `/api/v1/why`.
     pub why: Why,
+    /// Answers `/api/v1/impact`.
+    pub impact: Impact,
     /// What all but health and readiness ask for; `None` asks for nothing.
     pub admission: Option<Admission>,
 }
@@ -91,6 +95,7 @@ fn router(app: App) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/why", get(why::get).post(why::post))
+        .route("/api/v1/impact", post(impact::post).layer(DefaultBodyLimit::max(impact::BYTES_MAX)))
         .fallback(async |uri: Uri| refusal(&uri, StatusCode::NOT_FOUND, "no such resource"))
         .method_not_allowed_fallback(async |uri: Uri| {
             refusal(&uri, StatusCode::METHOD_NOT_ALLOWED, "no such method here")

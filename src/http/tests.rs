@@ -43,6 +43,9 @@ async fn served_to(status: Value, token: Option<&str>) -> Served {
         why: Arc::new(|request| {
             Box::pin(async move { Ok(serde_json::to_value(request).unwrap_or_default()) })
         }),
+        impact: Arc::new(|request| {
+            Box::pin(async move { Ok(serde_json::to_value(request).unwrap_or_default()) })
+        }),
         admission: token.map(Admission::new),
     };
     let (stop, stopped) = oneshot::channel();

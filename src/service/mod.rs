@@ -2,6 +2,7 @@
 //! a clean stop. Wires rooms together and decides nothing.
 
 mod announce;
+mod impact;
 mod lock;
 mod publisher;
 mod rules;
@@ -144,7 +145,7 @@ impl Service {
         let status =
             Arc::new(Status::new(config, plans.clone(), metrics.clone(), notify_metrics.clone()));
         let address = listener.local_addr().map_err(start)?;
-        let whys = Arc::new(Whys::new(config, config.fold().map_err(start)?));
+        let whys = Arc::new(Whys::new(config, config.fold().map_err(start)?, plans.clone()));
         let (stop, stopped) = watch::channel(false);
         let pages = tokio::spawn(http::serve(
             listener,
@@ -393,12 +394,14 @@ fn app(
     (status, whys): (&Arc<Status>, &Arc<Whys>),
     token: Option<&Secret>,
 ) -> App {
-    let (ready, shown, whys) = (status.clone(), status.clone(), whys.clone());
+    let (ready, shown) = (status.clone(), status.clone());
+    let (whys, impacts) = (whys.clone(), whys.clone());
     App {
         registry: registry.clone(),
         ready: Arc::new(move || ready.readiness()),
         status: Arc::new(move || shown.json()),
         why: Arc::new(move |request| Box::pin(whys.clone().answer(request))),
+        impact: Arc::new(move |request| Box::pin(impacts.clone().impact(request))),
         admission: token.map(|token| Admission::new(token.expose())),
     }
 }

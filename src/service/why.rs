@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ use crate::service::kafka_settings;
 use crate::stream::kafka::{
     FoundEvent, KafkaSettings, Member, Wanted, decisions_of, find_event, members,
 };
-use crate::stream::{Asked, Asks, Told, lock};
+use crate::stream::{Asked, Asks, PlanCell, Told, lock};
 
 /// A worker answers within so long, or is not counted on.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -37,7 +38,8 @@ pub(super) struct Whys {
     decoder: Decoder,
     max_bytes: usize,
     /// Partitions of the events topic, and where the workers take questions, once they run.
-    fleet: Mutex<Option<(u32, Vec<Arc<Asks>>)>>,
+    pub(super) fleet: Mutex<Option<(u32, Vec<Arc<Asks>>)>>,
+    pub(super) plans: Arc<PlanCell>,
 }
 
 /// What one instance knows.
@@ -50,7 +52,7 @@ struct Part {
 }
 
 impl Whys {
-    pub(super) fn new(config: &Config, fold: FoldConfig) -> Whys {
+    pub(super) fn new(config: &Config, fold: FoldConfig, plans: Arc<PlanCell>) -> Whys {
         Whys {
             instance: config.kafka.instance.clone(),
             kafka: kafka_settings(config),
@@ -58,6 +60,7 @@ impl Whys {
             decoder: fold.decoder,
             max_bytes: fold.max_bytes,
             fleet: Mutex::new(None),
+            plans,
         }
     }
 
@@ -80,7 +83,10 @@ impl Whys {
         let mut missing = Vec::new();
         let reached = parts.iter().flat_map(|part| &part.partitions).count();
         if reached < partitions as usize {
-            parts.extend(self.others(&request, record, &mut missing).await);
+            let record = record.map(|record| String::from_utf8_lossy(&record).into_owned());
+            let local = WhyRequest { local: true, record, ..request.clone() };
+            let local = serde_json::to_value(local).unwrap_or_default();
+            parts.extend(self.others("/api/v1/why", local, &mut missing).await);
         }
         Ok(self.whole(&request, (partitions, parts), event, missing).await)
     }
@@ -103,23 +109,20 @@ impl Whys {
         part
     }
 
-    /// What the other instances of the group know.
-    async fn others(
+    /// What the other instances of the group answer to the same question.
+    pub(super) async fn others<T: DeserializeOwned + Send + 'static>(
         &self,
-        request: &WhyRequest,
-        record: Option<Vec<u8>>,
+        path: &'static str,
+        question: Value,
         missing: &mut Vec<String>,
-    ) -> Vec<Part> {
+    ) -> Vec<T> {
         let kafka = self.kafka.clone();
         let found = tokio::task::spawn_blocking(move || members(&kafka)).await;
+        let found = found.map_err(|error| error.to_string()).flatten();
         let members = match found {
-            Ok(Ok(members)) => members,
-            Ok(Err(reason)) => {
+            Ok(members) => members,
+            Err(reason) => {
                 missing.push(format!("other instances are not known: {reason}"));
-                return Vec::new();
-            }
-            Err(error) => {
-                missing.push(format!("other instances are not known: {error}"));
                 return Vec::new();
             }
         };
@@ -136,13 +139,14 @@ impl Whys {
                 None => missing.push(format!("worker {}: its address is not known", member.slot)),
             }
         }
-        let record = record.map(|record| String::from_utf8_lossy(&record).into_owned());
-        let local = WhyRequest { local: true, record, ..request.clone() };
         let asked: Vec<_> = addresses
             .into_iter()
             .map(|url| {
-                let (local, token) = (local.clone(), self.token.clone());
-                tokio::spawn(async move { (url.clone(), ask(&url, token.as_ref(), &local).await) })
+                let (question, token) = (question.clone(), self.token.clone());
+                tokio::spawn(async move {
+                    let answer = ask::<T>(&format!("{url}{path}"), token.as_ref(), &question).await;
+                    (url, answer)
+                })
             })
             .collect();
         let mut parts = Vec::new();
@@ -197,16 +201,8 @@ impl Whys {
         event: Option<FoundEvent>,
         mut missing: Vec<String>,
     ) -> Value {
-        let told: BTreeSet<i32> = parts.iter().flat_map(|part| part.partitions.clone()).collect();
-        let restoring: BTreeSet<i32> =
-            parts.iter().flat_map(|part| part.restoring.clone()).collect();
-        for partition in 0..i32::try_from(partitions).unwrap_or(0) {
-            if restoring.contains(&partition) {
-                missing.push(format!("partition {partition} is being restored"));
-            } else if !told.contains(&partition) {
-                missing.push(format!("partition {partition}: nobody answers for it"));
-            }
-        }
+        let told = parts.iter().map(|part| (&part.partitions, &part.restoring));
+        gaps(partitions, told, &mut missing);
         let instances: Vec<&str> = parts.iter().map(|part| part.instance.as_str()).collect();
         let instances = json!(instances);
         let answer = merge(parts.into_iter().flat_map(|part| part.answers).collect());
@@ -257,6 +253,27 @@ impl Whys {
     }
 }
 
+/// Names the partitions of which nothing is known: of each instance those that answered, and those
+/// that are being restored.
+pub(super) fn gaps<'a>(
+    partitions: u32,
+    told: impl Iterator<Item = (&'a Vec<i32>, &'a Vec<i32>)>,
+    missing: &mut Vec<String>,
+) {
+    let (mut answered, mut restoring) = (BTreeSet::<i32>::new(), BTreeSet::<i32>::new());
+    for (some, others) in told {
+        answered.extend(some);
+        restoring.extend(others);
+    }
+    for partition in 0..i32::try_from(partitions).unwrap_or(0) {
+        if restoring.contains(&partition) {
+            missing.push(format!("partition {partition} is being restored"));
+        } else if !answered.contains(&partition) {
+            missing.push(format!("partition {partition}: nobody answers for it"));
+        }
+    }
+}
+
 /// Where a member's instance can be asked. An instance that listens on every address of its host
 /// is reached at the one from which it reaches the broker.
 fn url_of(member: &Member) -> Option<String> {
@@ -269,19 +286,23 @@ fn url_of(member: &Member) -> Option<String> {
     Some(format!("http://{host}:{port}"))
 }
 
-async fn ask(url: &str, token: Option<&Secret>, local: &WhyRequest) -> Result<Part, String> {
+async fn ask<T: DeserializeOwned>(
+    url: &str,
+    token: Option<&Secret>,
+    question: &Value,
+) -> Result<T, String> {
     let plain = |error: reqwest::Error| error.without_url().to_string();
     let client = reqwest::Client::builder()
         .timeout(PEER)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(plain)?;
-    let mut request = client.post(format!("{url}/api/v1/why")).json(local);
+    let mut request = client.post(url).json(question);
     if let Some(token) = token {
         request = request.bearer_auth(token.expose());
     }
     let answer = request.send().await.and_then(reqwest::Response::error_for_status);
-    answer.map_err(plain)?.json::<Part>().await.map_err(plain)
+    answer.map_err(plain)?.json::<T>().await.map_err(plain)
 }
 
 #[cfg(test)]

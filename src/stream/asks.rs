@@ -1,12 +1,14 @@
 //! Questions to the workers of an instance, which they answer between two polls (C5): the state
 //! stays on its thread, and whoever asks waits, not the stream.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+use crate::engine::Plan;
 use crate::engine::explain::{Answer, Question};
+use crate::engine::impact::RuleImpact;
 use crate::stream::shared::lock;
 
 /// What somebody wants to know.
@@ -28,10 +30,28 @@ pub struct Told {
     pub restoring: Vec<i32>,
 }
 
+/// What a worker's counters say of another rule set.
+#[derive(Debug, Clone, Default)]
+pub struct Surveyed {
+    /// One for each of its partitions.
+    pub impacts: Vec<Vec<RuleImpact>>,
+    /// Partitions of the events topic that were looked at.
+    pub partitions: Vec<i32>,
+    /// Partitions of the events topic whose state is being rebuilt.
+    pub restoring: Vec<i32>,
+}
+
+/// A question, and where its answer goes.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Why(Asked, oneshot::Sender<Told>),
+    Impact(Arc<Plan>, oneshot::Sender<Surveyed>),
+}
+
 /// Questions that wait for one worker.
 #[derive(Debug, Default)]
 pub struct Asks {
-    waiting: Mutex<Vec<(Asked, oneshot::Sender<Told>)>>,
+    waiting: Mutex<Vec<Ask>>,
     any: AtomicBool,
 }
 
@@ -43,16 +63,27 @@ impl Asks {
     /// many to answer.
     pub fn put(&self, asked: Asked) -> oneshot::Receiver<Told> {
         let (sender, receiver) = oneshot::channel();
-        let mut waiting = lock(&self.waiting);
-        if waiting.len() < WAITING_MAX {
-            waiting.push((asked, sender));
-            self.any.store(true, Ordering::Release);
-        }
+        self.add(Ask::Why(asked, sender));
         receiver
     }
 
+    /// Asks whom a rule set would hit; fails as [`Asks::put`] does.
+    pub fn put_rules(&self, plan: Arc<Plan>) -> oneshot::Receiver<Surveyed> {
+        let (sender, receiver) = oneshot::channel();
+        self.add(Ask::Impact(plan, sender));
+        receiver
+    }
+
+    fn add(&self, ask: Ask) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() < WAITING_MAX {
+            waiting.push(ask);
+            self.any.store(true, Ordering::Release);
+        }
+    }
+
     /// What waits; costs a load where nothing does.
-    pub(crate) fn take(&self) -> Vec<(Asked, oneshot::Sender<Told>)> {
+    pub(crate) fn take(&self) -> Vec<Ask> {
         if !self.any.load(Ordering::Acquire) {
             return Vec::new();
         }

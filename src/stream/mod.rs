@@ -17,7 +17,8 @@ mod runner;
 mod shared;
 mod worker;
 
-pub use asks::{Asked, Asks, Told};
+pub(crate) use asks::Ask;
+pub use asks::{Asked, Asks, Surveyed, Told};
 pub use clock::{Clock, SystemClock};
 pub use control::Journaled;
 pub use log::{

@@ -8,8 +8,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::oneshot;
-
 use crate::event::Decoder;
 use crate::metrics::Metrics;
 use crate::stream::clock::micros;
@@ -18,14 +16,16 @@ use crate::stream::part::{Part, Workbench};
 use crate::stream::restore::{self, Origins, Restored};
 use crate::stream::shared::{Recent, WorkerView};
 use crate::stream::worker::snapshots::Snapshots;
+use crate::stream::worker::survey::Survey;
 use crate::stream::{
-    Asked, Asks, Batch, Clock, Failure, Log, Place, PlanCell, Polled, Rebalance, Source, Told,
+    Ask, Asks, Batch, Clock, Failure, Log, Place, PlanCell, Polled, Rebalance, Source,
 };
 
 mod answers;
 mod changes;
 mod report;
 mod snapshots;
+mod survey;
 
 pub use snapshots::SnapshotSettings;
 
@@ -89,7 +89,9 @@ pub struct Worker<L, C> {
     recent: Arc<Recent>,
     /// Where others put questions, and those taken from there.
     asks: Option<Arc<Asks>>,
-    asked: VecDeque<(Asked, oneshot::Sender<Told>)>,
+    asked: VecDeque<Ask>,
+    /// The look at all counters that is under way.
+    survey: Option<Survey>,
     last_commit_us: i64,
     not_before_us: i64,
     /// Since when no commit has succeeded, and the last reason.
@@ -142,6 +144,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             recent,
             asks: None,
             asked: VecDeque::new(),
+            survey: None,
             last_commit_us: now_us,
             not_before_us: i64::MIN,
             failing_since_us: None,

@@ -307,3 +307,72 @@ fn any_instance_answers_for_the_users_of_all() {
     assert!(a.stop().0.success());
     assert!(b.stop().0.success());
 }
+
+/// Levels of an edited cap: bound, was, beyond, fired, fires.
+fn levels(answer: &Value, rule: &str) -> Vec<[Value; 5]> {
+    let rules = answer["rules"].as_array().unwrap();
+    let rule = rules.iter().find(|one| one["rule"] == rule).unwrap();
+    let fields = ["bound", "was", "beyond", "fired", "fires"];
+    let level = |level: &Value| fields.map(|field| level[field].clone());
+    rule["levels"].as_array().unwrap().iter().map(level).collect()
+}
+
+#[test]
+fn whom_an_edit_would_hit_is_told_before_it_is_published() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "impact", "engine: { workers: 1 }");
+    let second = setup.second_host();
+    let (a, b) = (Instance::start(setup.path()), Instance::start(second.path()));
+    wait("both are members", || a.is_ready() && b.is_ready());
+    // 100, 200 … 1,200 points; above 300 the first level fires, above 900 the second.
+    let users: Vec<String> = (1..=12).map(|n| format!("u-{n}")).collect();
+    let events: Vec<(String, String)> =
+        (1..).zip(&users).map(|(n, user)| event(n, user, 100 * n)).collect();
+    broker.produce(&setup.topic("events"), &events);
+    wait("all is committed", || setup.caught_up(broker));
+    let rules = std::fs::read_to_string(setup.path().join("rules/rules.yaml")).unwrap();
+    let edited = rules
+        .replace("above: 900", "above: 500")
+        .replace("above: 300", "above: 150")
+        .replace("{ above: 99 }", "{ above: 11 }, { above: 99 }")
+        .replace("name: burst, on: issue", "name: bursts, on: issue")
+        .replace("window: 10m", "window: 20m");
+    assert!(edited.contains("bursts") && edited.contains("500") && edited.contains("20m"));
+    setup.write("candidate/rules.yaml", &edited);
+    setup.write("candidate/bad.csv", "value,reason,expires,author\n");
+    let url = format!("http://{}", b.address);
+    let impact = |more: &[&str]| {
+        tidegate(&setup, &[&["rules", "impact", "candidate", "--url", &url], more].concat())
+    };
+    let output = impact(&["--format", "json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&answer["missing"], &answer["keeps_counters"]), (&json!([]), &json!(false)));
+    // Of those beyond 150 and not beyond 500, two to five hundred points: 200 and 300 have not
+    // fired. Of those beyond 500, six hundred to nine hundred have not.
+    let expected = [
+        [json!(150), json!(300), json!(4), json!(2), json!(2)],
+        [json!(500), json!(900), json!(7), json!(3), json!(4)],
+    ];
+    assert_eq!(levels(&answer, "cap"), expected);
+    let top = &answer["rules"][0]["levels"][1]["top"];
+    let values: Vec<&Value> = top.as_array().unwrap().iter().map(|one| &one["value"]).collect();
+    assert_eq!(values, [&json!(900), &json!(800), &json!(700), &json!(600)]);
+    // Twelve events of all users together.
+    assert_eq!(levels(&answer, "total")[0], [json!(11), json!(99), json!(1), json!(0), json!(1)]);
+    let change = |rule: &str| {
+        let rules = answer["rules"].as_array().unwrap();
+        rules.iter().find(|one| one["rule"] == rule).map(|one| one["change"].clone())
+    };
+    assert_eq!((change("bursts"), change("burst")), (Some(json!("new")), Some(json!("removed"))));
+    assert_eq!(change("listed"), None);
+    assert_eq!(impact(&["--max-new", "4"]).status.code(), Some(0));
+    let told = impact(&["--max-new", "3"]);
+    assert_eq!(told.status.code(), Some(1));
+    let text = String::from_utf8(told.stdout).unwrap();
+    let line =
+        "    4 fire at the next event: freeze issue until the window ends\n      user u-9: 900";
+    assert!(text.contains(line), "{text}");
+    assert!(a.stop().0.success());
+    assert!(b.stop().0.success());
+}

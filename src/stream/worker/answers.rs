@@ -1,7 +1,7 @@
 //! Answers questions about the states of a worker.
 
 use crate::engine::Seat;
-use crate::stream::asks::{Asked, Told};
+use crate::stream::asks::{Ask, Asked, Told};
 use crate::stream::worker::Worker;
 use crate::stream::{Clock, Log, Source};
 
@@ -12,11 +12,20 @@ impl<L: Log, C: Clock> Worker<L, C> {
     pub(super) fn answer(&mut self) {
         let Some(asks) = &self.asks else { return };
         self.asked.extend(asks.take());
+        if self.survey.is_some() {
+            return self.go_on_with_survey();
+        }
         for _ in 0..AT_ONCE {
-            let Some((asked, sender)) = self.asked.pop_front() else { return };
             // Whoever asked may be gone.
-            if !sender.is_closed() {
-                drop(sender.send(self.told(&asked)));
+            match self.asked.pop_front() {
+                None => return,
+                Some(Ask::Why(asked, sender)) if !sender.is_closed() => {
+                    drop(sender.send(self.told(&asked)));
+                }
+                Some(Ask::Impact(plan, sender)) if !sender.is_closed() => {
+                    return self.begin_survey(plan, sender);
+                }
+                Some(Ask::Why(..) | Ask::Impact(..)) => {}
             }
         }
     }

@@ -1,0 +1,267 @@
+//! Whom another rule set would hit at once, by the counters as they are now: targets that are
+//! beyond an edited bound already, and what becomes of them (R18). Changes nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::engine::act::number_json;
+use crate::engine::cell::{Body, Cell};
+use crate::engine::explain::rolled;
+use crate::engine::firing::{Fired, Measured};
+use crate::engine::space::key_object;
+use crate::engine::view::{View, span};
+use crate::engine::{Plan, State};
+use crate::rule::{Action, Check, Deduct, HoldFor, Levels, Mode, Rule, Scope, Window};
+
+/// Targets told of each level: those farthest beyond it.
+const TOP_MAX: usize = 20;
+
+/// What becomes of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleChange {
+    /// Bounds, levels, actions, mode or texts: its counters stay.
+    Edited,
+    /// Counts otherwise than the rule of this name did: it starts from history.
+    CountsOtherwise,
+    New,
+    Removed,
+}
+
+/// A rule that is not the same in both sets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RuleImpact {
+    pub rule: String,
+    pub change: RuleChange,
+    /// Of edited caps and ratios; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<LevelImpact>,
+}
+
+/// A level of an edited rule against the counters as they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LevelImpact {
+    pub level: u32,
+    pub bound: Value,
+    /// The level's bound before; absent where there was no such level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Value>,
+    /// Targets that are beyond it now, and beyond no higher one that has not fired.
+    pub beyond: u64,
+    /// Of them those for whom it counts as fired: nothing happens to them.
+    pub fired: u64,
+    /// Of them those for whom it fires at their next event.
+    pub fires: u64,
+    /// What it does then.
+    pub then: Vec<String>,
+    /// Of those for whom it fires the ones farthest beyond it.
+    pub top: Vec<Beyond>,
+}
+
+/// A target and its value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Beyond {
+    pub key: Map<String, Value>,
+    pub value: Value,
+}
+
+/// What is different between two plans; `None` of `surveys` needs no look at the counters.
+pub fn changes(live: &Plan, new: &Plan) -> Vec<(RuleImpact, Option<(usize, usize)>)> {
+    let mut all = Vec::new();
+    for (at, rule) in new.rules.rules.iter().enumerate() {
+        let same_name = |known: &Rule| known.name == rule.name;
+        let known = live.rules.rules.iter().position(same_name);
+        let counts = |old: &usize| live.info[*old].fingerprint == new.info[at].fingerprint;
+        let (change, old) = match known {
+            None => (RuleChange::New, None),
+            Some(old) if !counts(&old) => (RuleChange::CountsOtherwise, None),
+            Some(old) if is_off(live, old) && rule.mode != Mode::Off => {
+                (RuleChange::CountsOtherwise, None)
+            }
+            Some(old) if text_of(&live.rules.rules[old]) == text_of(rule) => continue,
+            Some(old) => (RuleChange::Edited, Some(old)),
+        };
+        let levels = old.and_then(|old| levels_of(live.rule(old), rule)).unwrap_or_default();
+        let surveyed = old.filter(|_| !levels.is_empty()).map(|old| (old, at));
+        all.push((RuleImpact { rule: rule.name.clone(), change, levels }, surveyed));
+    }
+    for rule in &live.rules.rules {
+        if new.rules.rules.iter().all(|other| other.name != rule.name) {
+            let (rule, change) = (rule.name.clone(), RuleChange::Removed);
+            all.push((RuleImpact { rule, change, levels: Vec::new() }, None));
+        }
+    }
+    all
+}
+
+impl State {
+    /// Ids of the keys that a rule counts.
+    pub fn keys_of_rule(&self, rule: usize) -> Vec<u32> {
+        self.keyed.cells.tables.get(rule).map_or_else(Vec::new, crate::engine::table::Table::keys)
+    }
+
+    /// Judges some keys of the rule at place `old` of `live` by the levels of the rule at `new` of
+    /// another plan.
+    pub fn survey(
+        &self,
+        (live, old): (&Plan, usize),
+        (other, new): (&Plan, usize),
+        keys: &[u32],
+        impact: &mut RuleImpact,
+    ) {
+        let (rule, judge) = (live.rule(old), other.rule(new));
+        let Some(levels) = View::of(&judge.check).levels else { return };
+        let known = View::of(&rule.check).levels.map_or(0, |levels| levels.levels.len());
+        let info = &live.info[old];
+        let space = &self.keyed.cells.spaces[info.space];
+        for &key in keys {
+            let place = space.place(key, info.column);
+            let Some(cell) = self.keyed.cells.tables[old].get(place) else { continue };
+            let Some((value, fired)) = self.value_now(live, old, cell) else { continue };
+            let armed = |at: usize| at >= known || fired & (1 << at) == 0;
+            let beyond = |at: usize| value.breaches(levels.side, levels.levels[at].bound);
+            let all = || (0..levels.levels.len()).rev().filter(|at| beyond(*at));
+            let Some(at) = all().find(|at| armed(*at)).or_else(|| all().next()) else { continue };
+            let Some(level) = impact.levels.get_mut(at) else { continue };
+            level.beyond += 1;
+            if armed(at) {
+                level.fires += 1;
+                let key = key_object(&rule.per, space.text(key));
+                level.top.push(Beyond { key, value: value.json() });
+                keep_top(&mut level.top, 4 * TOP_MAX);
+            } else {
+                level.fired += 1;
+            }
+        }
+    }
+
+    /// The value that the key's next event would add to, and which levels count as fired.
+    fn value_now(&self, plan: &Plan, rule: usize, cell: &Cell) -> Option<(Measured, Fired)> {
+        let view = View::of(&plan.rule(rule).check);
+        let now = self.watermark?;
+        match (&cell.body, view.window) {
+            (Body::Calendar(body), window @ Window::Calendar(_)) => {
+                let start = span(plan, window, now).start;
+                let period = body.periods.iter().find(|period| period.start == start)?;
+                let value = view.value(period.of.value(), period.of.to_value())?;
+                Some((value, period.fired))
+            }
+            (Body::Rolling(body), Window::Duration(window_ms)) => {
+                // One that has emptied since begins again with the next event.
+                if body.t <= now.saturating_sub(window_ms) {
+                    return None;
+                }
+                let (of, to) = rolled(body, &view, now.max(body.t), window_ms);
+                Some((view.value(of, to)?, cell.fired))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Adds up what several states have found.
+pub fn merge(parts: Vec<Vec<RuleImpact>>) -> Vec<RuleImpact> {
+    let mut order = Vec::new();
+    let mut all: BTreeMap<String, RuleImpact> = BTreeMap::new();
+    for impact in parts.into_iter().flatten() {
+        let Some(known) = all.get_mut(&impact.rule) else {
+            order.push(impact.rule.clone());
+            all.insert(impact.rule.clone(), impact);
+            continue;
+        };
+        for (level, more) in known.levels.iter_mut().zip(impact.levels) {
+            level.beyond += more.beyond;
+            level.fired += more.fired;
+            level.fires += more.fires;
+            level.top.extend(more.top);
+        }
+    }
+    let mut impacts: Vec<RuleImpact> = order.iter().filter_map(|rule| all.remove(rule)).collect();
+    let levels = impacts.iter_mut().flat_map(|impact| &mut impact.levels);
+    for level in levels {
+        keep_top(&mut level.top, 0);
+    }
+    impacts
+}
+
+/// Cuts to the greatest values once there are more than `room` beyond them.
+fn keep_top(top: &mut Vec<Beyond>, room: usize) {
+    if room > 0 && top.len() <= TOP_MAX + room {
+        return;
+    }
+    let number = |beyond: &Beyond| beyond.value.as_f64().unwrap_or(0.0);
+    let text = |beyond: &Beyond| Value::Object(beyond.key.clone()).to_string();
+    top.sort_by(|a, b| number(b).total_cmp(&number(a)).then_with(|| text(a).cmp(&text(b))));
+    top.truncate(TOP_MAX);
+}
+
+/// The levels to look at: of caps and ratios, which are judged at events. Silence is judged as
+/// windows close, and of z-scores no level is a value.
+fn levels_of(old: &Rule, new: &Rule) -> Option<Vec<LevelImpact>> {
+    let above = |check: &Check| match check {
+        Check::Ratio { .. } => true,
+        Check::Threshold { levels, .. } => levels.side == crate::rule::Side::Above,
+        Check::Match { .. } | Check::ZScore(_) => false,
+    };
+    if !above(&new.check) || new.mode == Mode::Off {
+        return None;
+    }
+    let known: Option<&Levels> = View::of(&old.check).levels;
+    let levels = View::of(&new.check).levels?;
+    let told = (0u32..).zip(&levels.levels).map(|(at, level)| LevelImpact {
+        level: at,
+        bound: number_json(level.bound),
+        was: known
+            .and_then(|known| known.levels.get(at as usize))
+            .map(|level| number_json(level.bound)),
+        beyond: 0,
+        fired: 0,
+        fires: 0,
+        then: match new.mode {
+            Mode::Live => level.then.iter().map(action).collect(),
+            Mode::Shadow | Mode::Off => vec!["nothing, it is in shadow".to_owned()],
+        },
+        top: Vec::new(),
+    });
+    Some(told.collect())
+}
+
+fn is_off(plan: &Plan, rule: usize) -> bool {
+    plan.rule(rule).mode == Mode::Off
+}
+
+/// Everything that a rule says, but its place in the file.
+fn text_of(rule: &Rule) -> String {
+    format!("{:?}", Rule { place: crate::rule::Place::default(), ..rule.clone() })
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::Alert { to: None } => "alert".to_owned(),
+        Action::Alert { to: Some(to) } => format!("alert {to}"),
+        Action::Review => "review".to_owned(),
+        Action::Freeze { scope, hold_for } => {
+            let scope = match scope {
+                Scope::Account => "account",
+                Scope::Issue => "issue",
+                Scope::Redeem => "redeem",
+                Scope::Activity => "activity",
+            };
+            match hold_for {
+                HoldFor::Forever => format!("freeze {scope} for ever"),
+                HoldFor::Window => format!("freeze {scope} until the window ends"),
+                HoldFor::Duration(ms) => {
+                    let long = crate::engine::calendar::duration_label(*ms);
+                    format!("freeze {scope} for {long}")
+                }
+            }
+        }
+        Action::Unfreeze { rule: None } => "unfreeze".to_owned(),
+        Action::Unfreeze { rule: Some(rule) } => format!("unfreeze what {rule} froze"),
+        Action::Deduct { points: Deduct::All } => "deduct all".to_owned(),
+        Action::Deduct { points: Deduct::Excess } => "deduct the excess".to_owned(),
+        Action::Deduct { points: Deduct::Points(points) } => format!("deduct {points}"),
+    }
+}
