@@ -25,6 +25,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// What is under way at the end arrives within so long.
 const REST: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
+const EDIT_EVERY: Duration = Duration::from_secs(1);
 
 /// Milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -46,6 +47,8 @@ pub(crate) struct Latency {
     pub(crate) not_once: usize,
     /// CPU time of the process for each second.
     pub(crate) cpu_seconds: f64,
+    /// Edited rule sets that came into force.
+    pub(crate) reloads: u64,
 }
 
 /// Arrivals of the triggers by number: when first, and how often.
@@ -70,6 +73,7 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
     let (sent, commands, events, cpu) = std::thread::scope(|scope| {
         let commands = scope.spawn(|| commands.listen(&done));
         let events = scope.spawn(|| events.listen(&done));
+        let edits = options.reloads.then(|| scope.spawn(|| edit(&folder.join("five.yaml"), &done)));
         let before = crate::report::cpu_seconds(&id);
         let began = Instant::now();
         let sent = produce(bed, options, &format!("{base}.events"));
@@ -84,8 +88,12 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
         // The last ones are committed and may still be on their way; so would repeats be.
         std::thread::sleep(Duration::from_secs(1));
         done.store(true, Ordering::Release);
+        if let Some(edits) = edits {
+            edits.join().unwrap();
+        }
         (sent, commands.join().unwrap(), events.join().unwrap(), cpu)
     });
+    let reloads = instance.metric("tidegate_decisions_total", "\"tidegate.rules\"");
     let (status, _) = instance.stop();
     assert!(status.success(), "tidegate ended with {status}");
     let once = (0..sent.len()).filter(|n| commands.get(n).is_some_and(|(_, times)| *times == 1));
@@ -94,6 +102,23 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
         command: spread(&sent, &commands),
         bare: spread(&sent, &events),
         cpu_seconds: cpu,
+        reloads,
+    }
+}
+
+/// Raises a bound that nobody comes near, and lowers it again, until all is done.
+fn edit(rules: &Path, done: &AtomicBool) {
+    let text = std::fs::read_to_string(rules).unwrap();
+    let edited = text.replace("above: 3000", "above: 3001");
+    assert_ne!(text, edited, "the bound to edit");
+    for text in [edited, text].iter().cycle() {
+        if done.load(Ordering::Acquire) {
+            return;
+        }
+        // Renamed into place, as editors do, so that no half of a file is read.
+        std::fs::write(rules.with_extension("new"), text).unwrap();
+        std::fs::rename(rules.with_extension("new"), rules).unwrap();
+        std::thread::sleep(EDIT_EVERY);
     }
 }
 

@@ -68,6 +68,9 @@ pub(crate) struct Options {
     /// Freezes a second of the latency part.
     #[arg(long, default_value_t = 25)]
     freezes: u64,
+    /// Edit a bound each second of the latency part.
+    #[arg(long)]
+    reloads: bool,
     /// Also measure what snapshots cost, and a restart after a kill.
     #[arg(long)]
     restore: bool,

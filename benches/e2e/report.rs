@@ -161,6 +161,10 @@ impl Report {
             cpu * 100.0
         )
         .unwrap();
+        let reloads: u64 = measured.iter().map(|latency| latency.reloads).sum();
+        if reloads > 0 {
+            writeln!(text, "edited rule sets in force meanwhile: {reloads}").unwrap();
+        }
     }
 }
 
