@@ -153,7 +153,7 @@ impl Fold {
             if decoded.is_empty() {
                 return effects;
             }
-            self.events.look_ahead(plan, (self.offset..).zip(&decoded));
+            self.events.look_ahead(plan, (self.offset..).zip(&decoded), &self.out.partials);
             for event in &decoded {
                 let input = Input::Event { event, offset: self.offset, record_ts: None };
                 step(&mut self.events, plan, input, &mut self.out);

@@ -13,10 +13,12 @@ use smallvec::SmallVec;
 
 use crate::engine::cell::Cell;
 use crate::engine::dedup::identity;
-use crate::engine::plan::Plan;
+use crate::engine::partial::{PartialsOutbox, slot_hash};
+use crate::engine::plan::{KeyForm, Plan};
 use crate::engine::space::hash_of;
 use crate::engine::state::State;
 use crate::engine::table::Cells;
+use crate::engine::turn::step_of;
 use crate::event::Event;
 
 /// Events of one look: enough to hide a wait, few enough for what they touch to stay near.
@@ -45,6 +47,7 @@ impl State {
         &mut self,
         plan: &Plan,
         events: impl Iterator<Item = (i64, &'a Event<'e>)> + Clone,
+        outbox: &PartialsOutbox,
     ) {
         self.prepare(plan);
         self.foreseen.clear();
@@ -59,6 +62,7 @@ impl State {
         for known in self.foreseen.iter().filter(|_| dedups) {
             self.dedup.touch(known.identity);
         }
+        look_at_outgoing(plan, events.clone().map(|(_, event)| event), outbox);
         let Some(space) = plan.user_space else { return };
         let keys = self.foreseen.iter().zip(events).map(|(known, (_, event))| {
             let rules = plan.user_rules[event.kind as usize].as_slice();
@@ -66,6 +70,31 @@ impl State {
         });
         self.keyed.cells.look_at(plan, keys);
     }
+}
+
+/// Brings near the entries that wait for other partitions.
+fn look_at_outgoing<'a, 'e: 'a>(
+    plan: &Plan,
+    events: impl Iterator<Item = &'a Event<'e>>,
+    outbox: &PartialsOutbox,
+) {
+    let mut hashes: SmallVec<[u64; 2 * LOOK_AHEAD]> = SmallVec::new();
+    for event in events {
+        for &rule in &plan.outgoing[event.kind as usize] {
+            let info = &plan.info[rule];
+            let key = match plan.key_forms[info.space] {
+                KeyForm::Device => event.device.as_deref(),
+                KeyForm::Ip => event.ip.as_deref(),
+                _ => None,
+            };
+            if let Some(key) = key {
+                let (step, _) = step_of(plan, rule, event.ts.0, 0);
+                hashes.push(slot_hash(hash_of(key), info.fingerprint, step));
+            }
+        }
+    }
+    hashes.iter().for_each(|hash| outbox.pending.touch_index(*hash));
+    hashes.iter().for_each(|hash| outbox.pending.touch(*hash));
 }
 
 impl Cells {

@@ -3,6 +3,8 @@
 //! Texts stand in two long strings that are cleared at each flush, and the event behind an entry
 //! is noted by number: folding an event into an entry that waits allocates nothing.
 
+use std::hint::black_box;
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
@@ -163,6 +165,24 @@ impl Pending {
             Place::Vacant(place) => *place.insert(number(entries.len())).get(),
         };
         *latest
+    }
+
+    /// Reads the slots where an entry of this hash would stand.
+    pub(crate) fn touch_index(&self, hash: u64) {
+        self.index.find(hash, |at| {
+            black_box(*at);
+            false
+        });
+    }
+
+    /// Reads the entry of this hash.
+    pub(crate) fn touch(&self, hash: u64) {
+        self.index.find(hash, |at| {
+            self.entries.get(*at as usize).is_some_and(|entry| {
+                black_box(entry.rule);
+                entry.hash == hash
+            })
+        });
     }
 
     /// All entries in order of coming, each with the hash of its key.

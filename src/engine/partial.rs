@@ -217,10 +217,15 @@ pub(crate) struct Slot<'a> {
     pub(crate) offset: i64,
 }
 
+/// Of an entry: of its key, the fingerprint of its rule, and its step.
+pub(crate) fn slot_hash(key_hash: u64, rule: u64, step: i64) -> u64 {
+    let step = step.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    key_hash ^ rule.rotate_left(21) ^ step
+}
+
 impl Slot<'_> {
     pub(crate) fn hash(&self) -> u64 {
-        let step = self.step.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.key.hash ^ self.rule.rotate_left(21) ^ step ^ u64::from(self.reversal)
+        slot_hash(self.key.hash, self.rule, self.step) ^ u64::from(self.reversal)
     }
 
     pub(crate) fn is(&self, at: u32, step: i64, reversal: bool) -> bool {

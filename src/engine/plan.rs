@@ -37,6 +37,8 @@ pub struct Plan {
     /// The key form of one user, if some rule counts by it, and the rules that do so, by kind.
     pub(crate) user_space: Option<usize>,
     pub(crate) user_rules: [Vec<usize>; 5],
+    /// Rules by kind whose keys are many and cross partitions: they wait in the outbox.
+    pub(crate) outgoing: [Vec<usize>; 5],
     /// Rules that net out a reversal of the kind (R10).
     pub(crate) by_reversed: [Vec<usize>; 5],
     /// Fields that some `new` condition looks at, with the longest `within`.
@@ -152,6 +154,7 @@ impl Plan {
             by_kind: Default::default(),
             user_space: None,
             user_rules: Default::default(),
+            outgoing: Default::default(),
             by_reversed: Default::default(),
             new_fields: Vec::new(),
             silence: Vec::new(),
@@ -265,6 +268,11 @@ impl Plan {
                 self.by_kind[kind as usize].push(at);
                 if of_user && form(rule) != Form::Match {
                     self.user_rules[kind as usize].push(at);
+                }
+                if matches!(self.key_forms[space], KeyForm::Device | KeyForm::Ip)
+                    && form(rule) != Form::Match
+                {
+                    self.outgoing[kind as usize].push(at);
                 }
             }
             let reverses = inputs

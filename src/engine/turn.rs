@@ -241,19 +241,12 @@ fn share(
 ) {
     let plan = ctx.plan;
     let info = &plan.info[rule];
-    let step = match info.form {
-        Form::Match => at.offset,
-        Form::Rolling | Form::RollingBelow => what.ts.div_euclid(info.step_ms) * info.step_ms,
-        Form::Calendar | Form::CalendarBelow | Form::ZScore => {
-            let span = span(plan, info.window, what.ts);
-            let closes = info.form != Form::Calendar;
-            if closes && span.end.saturating_add(info.close_after_ms) <= ctx.watermark {
-                ctx.counts.closed_window += u64::from(!what.reversal);
-                return;
-            }
-            span.start
-        }
-    };
+    let (step, end) = step_of(plan, rule, what.ts, at.offset);
+    let closes = matches!(info.form, Form::CalendarBelow | Form::ZScore);
+    if closes && end.saturating_add(info.close_after_ms) <= ctx.watermark {
+        ctx.counts.closed_window += u64::from(!what.reversal);
+        return;
+    }
     let slot = Slot {
         at: rule,
         rule: info.fingerprint,
@@ -266,4 +259,20 @@ fn share(
     };
     let saturated = partials.pending.add(&slot, what.ts, (what.of, what.to));
     ctx.counts.saturated += u64::from(saturated);
+}
+
+/// Where entries of the rule combine what counts at this time, and the end of that step.
+pub(crate) fn step_of(plan: &Plan, rule: usize, ts: i64, offset: i64) -> (i64, i64) {
+    let info = &plan.info[rule];
+    match info.form {
+        Form::Match => (offset, offset),
+        Form::Rolling | Form::RollingBelow => {
+            let start = ts.div_euclid(info.step_ms) * info.step_ms;
+            (start, start + info.step_ms)
+        }
+        Form::Calendar | Form::CalendarBelow | Form::ZScore => {
+            let span = span(plan, info.window, ts);
+            (span.start, span.end)
+        }
+    }
 }

@@ -162,8 +162,8 @@ impl Part {
             let decoded: Vec<Decoded<'_>> =
                 some.iter().map(|one| self.decode(one, bench)).collect();
             if self.place.source == Source::Events {
-                self.state
-                    .look_ahead(&self.reign.plan, some.iter().zip(&decoded).filter_map(event));
+                let events = some.iter().zip(&decoded).filter_map(event);
+                self.state.look_ahead(&self.reign.plan, events, &self.output.partials);
             }
             for (one, decoded) in some.iter().zip(&decoded) {
                 match one {
