@@ -252,7 +252,10 @@ impl Plan {
             step_ms,
             calm: Calm::of(&rule.check),
             fingerprint: fingerprint(rule),
-            close_after_ms: close_after_ms.unwrap_or(self.settings.allowed_lateness_ms),
+            // R11: no event counts that is later than the allowed lateness, so no window waits longer.
+            close_after_ms: close_after_ms
+                .unwrap_or(i64::MAX)
+                .min(self.settings.allowed_lateness_ms),
             form: form(rule),
         });
         if rule.mode == Mode::Off {
