@@ -22,9 +22,10 @@ use super::outbox::Outbox;
 use super::{smtp, web};
 
 /// The rules that are shipped, so that the demo needs no folder to be run from.
-pub(super) const SHIPPED: [(&str, &str); 5] = [
+pub(super) const SHIPPED: [(&str, &str); 6] = [
     ("caps.yaml", include_str!("../../rules/caps.yaml")),
     ("single.yaml", include_str!("../../rules/single.yaml")),
+    ("system.yaml", include_str!("../../rules/system.yaml")),
     ("unusual.yaml", include_str!("../../rules/unusual.yaml")),
     ("velocity.yaml", include_str!("../../rules/velocity.yaml")),
     ("lists/blacklist.csv", include_str!("../../rules/lists/blacklist.csv")),
