@@ -5,6 +5,7 @@ mod broker;
 mod cluster;
 mod control;
 mod demo;
+mod docs;
 mod episodes;
 mod examples;
 mod faults;
