@@ -487,6 +487,34 @@ fn every_command_and_flag_exists() {
     assert!(count > 20, "only {count} commands");
 }
 
+/// Names of metrics in a text, without the prefix that all of them have.
+fn metrics(text: &str) -> Vec<String> {
+    let is_part = |c: &char| c.is_ascii_lowercase() || *c == '_';
+    let after = text.split("tidegate_").skip(1);
+    after.map(|rest| rest.chars().take_while(is_part).collect()).collect()
+}
+
+#[test]
+fn every_metric_exists() {
+    let source = |path| fs::read_to_string(root().join(path)).unwrap();
+    let known = source("src/metrics.rs") + &source("src/notify/metrics.rs");
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for document in documents() {
+        for (number, line) in (1..).zip(read(&document).lines()) {
+            for name in metrics(line).iter().filter(|name| !name.is_empty()) {
+                count += 1;
+                let is_known = |quoted: String| known.contains(&quoted);
+                if !is_known(format!("\"{name}\"")) && !is_known(format!("\"tidegate_{name}\"")) {
+                    faults.push(format!("{document}:{number}: there is no tidegate_{name}"));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(count > 20, "only {count} metrics");
+}
+
 #[test]
 fn the_checks_find_what_they_are_for() {
     let block = |line, info: &str, text: &str| {
@@ -526,5 +554,6 @@ fn the_checks_find_what_they_are_for() {
         "A=1 tidegate run --x \\\n --y # z\ncat | target/release/tidegate why\ncargo run tidegate\n",
     );
     assert_eq!(found, [vec!["run", "--x", "--y"], vec!["why"]]);
+    assert_eq!(metrics("`tidegate_a_total{x}` and tidegate_b"), ["a_total", "b"]);
     assert!(names_flag("  --input FILE", "--input") && !names_flag("--inputs", "--input"));
 }
