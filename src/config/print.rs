@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::refer::{HIDDEN, is_url};
 use super::sections::Config;
-use super::span;
 use super::tree::{Data, Node};
+use crate::rule::write_duration;
 
 /// What is shown in place of the values that came by reference, by path.
 #[derive(Clone, Default)]
@@ -158,7 +158,7 @@ fn spell(section: &mut Value, keys: &[&str]) {
     let Some(section) = section.as_object_mut() else { return };
     for (key, default) in NOTICE_SPANS.iter().filter(|(key, _)| keys.contains(key)) {
         let Some(value) = section.get_mut(*key) else { continue };
-        let given = value.as_u64().map(|ms| span::write(u128::from(ms)));
+        let given = value.as_u64().map(|ms| write_duration(u128::from(ms)));
         match given.or_else(|| default.map(str::to_owned)) {
             Some(text) => *value = Value::String(text),
             None => drop(section.remove(*key)),

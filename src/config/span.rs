@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::Serializer;
 
-use crate::rule::parse_duration;
+use crate::rule::{parse_duration, write_duration};
 
 pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&write(value.as_millis()))
+    serializer.serialize_str(&write_duration(value.as_millis()))
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(
@@ -45,14 +45,4 @@ fn read<E: Error>(text: &str) -> Result<Duration, E> {
     ms.map(Duration::from_millis).ok_or_else(|| {
         E::custom(format!("`{text}` is not a duration; write `500ms`, `30s`, `10m`, `1h`, `7d`"))
     })
-}
-
-/// In the greatest unit that leaves no rest.
-pub(super) fn write(ms: u128) -> String {
-    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let unit = units.into_iter().find(|(_, size)| ms > 0 && ms.is_multiple_of(*size));
-    match unit {
-        Some((unit, size)) => format!("{}{unit}", ms / size),
-        None => format!("{ms}ms"),
-    }
 }

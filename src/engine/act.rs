@@ -9,9 +9,7 @@ use crate::engine::{
     Command, Counts, Decision, Effect, Hold, Plan, Trigger, WindowSpan, account_key,
 };
 use crate::event::EventTime;
-use crate::rule::{
-    Action, Budget, Deduct, Field, HoldFor, KeySpec, Mode, Number, Rule, Scope, Severity,
-};
+use crate::rule::{Action, Budget, Deduct, HoldFor, KeySpec, Mode, Number, Rule, Scope, Severity};
 
 /// What makes a firing unique beside rule, key and level (D1).
 #[derive(Debug, Clone, Copy)]
@@ -355,12 +353,8 @@ pub(crate) fn measure_name(measure: &crate::rule::Measure) -> String {
         Measure::Count => "count".to_owned(),
         Measure::SumPoints => "sum(points)".to_owned(),
         Measure::MaxPoints => "max(points)".to_owned(),
-        Measure::Distinct(field) => format!("distinct({})", field_text(field)),
+        Measure::Distinct(field) => format!("distinct({field})"),
     }
-}
-
-fn field_text(field: &Field) -> String {
-    crate::engine::space::field_name(field)
 }
 
 /// 32 hex digits: xxh3, 128 bits.

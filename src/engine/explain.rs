@@ -14,7 +14,7 @@ use crate::engine::firing::Measured;
 use crate::engine::partial::owner_of;
 use crate::engine::plan::Form;
 use crate::engine::score::{whole, zscore_of};
-use crate::engine::space::{Key, PART, field_name, hash_of, key_object, write_key};
+use crate::engine::space::{Key, PART, hash_of, key_object, write_key};
 use crate::engine::view::{View, rolling_span, span, window_span};
 use crate::engine::{Hold, Plan, Seat, State, WindowSpan, account_key};
 use crate::event::{Event, EventTime};
@@ -401,7 +401,7 @@ fn key_of(spec: &KeySpec, question: &Question, event: Option<&Event<'_>>) -> Opt
         if at > 0 {
             text.push(PART);
         }
-        text.push_str(question.fields.get(&field_name(field))?);
+        text.push_str(question.fields.get(&field.to_string())?);
     }
     Some(text)
 }

@@ -10,7 +10,7 @@ use crate::engine::calendar::Calendar;
 use crate::engine::edits::ListEdits;
 use crate::engine::firing::{Measured, cmp};
 use crate::event::{AttrValue, Event, EventTime, Kind};
-use crate::rule::{Cidr, Condition, Field, Filter, ListDecl, ListEntry, Test, Value};
+use crate::rule::{Condition, Field, Filter, ListDecl, ListEntry, Test, Value};
 
 /// The entries of every list of a rule set, by index into `RuleSet::lists`.
 #[derive(Debug, Clone, Default)]
@@ -144,9 +144,9 @@ pub(crate) fn passes(test: &Test, seen: Option<Seen<'_>>, ctx: &FilterCtx<'_>) -
         Test::NotIn(list) => !ctx.listed.contains(*list, &text_of(&seen), ctx.ts),
         Test::Prefix(prefix) => matches!(seen, Seen::Text(text) if text.starts_with(prefix)),
         Test::Cidr(blocks) => match seen {
-            Seen::Text(text) => text.parse().is_ok_and(|address: IpAddr| {
-                blocks.iter().any(|block| within(*block, address.to_canonical()))
-            }),
+            Seen::Text(text) => text
+                .parse()
+                .is_ok_and(|address: IpAddr| blocks.iter().any(|block| block.contains(address))),
             Seen::Number(_) | Seen::Bool(_) => false,
         },
         Test::Exists(expected) => *expected,
@@ -179,21 +179,5 @@ fn text_of<'a>(seen: &Seen<'a>) -> Cow<'a, str> {
         Seen::Number(Measured::Integer(value)) => Cow::Owned(value.to_string()),
         Seen::Number(Measured::Float(value)) => Cow::Owned(value.to_string()),
         Seen::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
-    }
-}
-
-/// Both sides with IPv4-mapped addresses as IPv4.
-fn within(block: Cidr, address: IpAddr) -> bool {
-    let shift = |bits: u32| bits - u32::from(block.prefix_len).min(bits);
-    match (block.network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let (network, address) = (network.to_bits(), address.to_bits());
-            network.checked_shr(shift(32)) == address.checked_shr(shift(32))
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let (network, address) = (network.to_bits(), address.to_bits());
-            network.checked_shr(shift(128)) == address.checked_shr(shift(128))
-        }
-        _ => false,
     }
 }

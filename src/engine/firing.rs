@@ -80,36 +80,11 @@ impl Measured {
 
 /// Exact comparison with a bound: no rounding of large integers.
 pub(crate) fn cmp(value: Measured, bound: Number) -> Option<std::cmp::Ordering> {
-    match (value, bound) {
-        (Measured::Integer(value), Number::Integer(bound)) => Some(value.cmp(&bound)),
-        (Measured::Integer(value), Number::Float(bound)) => cmp_integer_float(value, bound),
-        (Measured::Float(value), Number::Float(bound)) => value.partial_cmp(&bound),
-        (Measured::Float(value), Number::Integer(bound)) => {
-            cmp_integer_float(bound, value).map(std::cmp::Ordering::reverse)
-        }
-    }
-}
-
-fn cmp_integer_float(value: i64, bound: f64) -> Option<std::cmp::Ordering> {
-    // 2^63 and beyond lie outside every i64; below it the floor converts without loss.
-    const LIMIT: f64 = 9_223_372_036_854_776_000.0;
-    if bound.is_nan() {
-        return None;
-    }
-    if bound >= LIMIT {
-        return Some(std::cmp::Ordering::Less);
-    }
-    if bound < -LIMIT {
-        return Some(std::cmp::Ordering::Greater);
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "in range by the tests above")]
-    let floor = bound.floor() as i64;
-    let has_fraction = bound.fract() != 0.0;
-    Some(value.cmp(&floor).then(if has_fraction {
-        std::cmp::Ordering::Less
-    } else {
-        std::cmp::Ordering::Equal
-    }))
+    let value = match value {
+        Measured::Integer(value) => Number::Integer(value),
+        Measured::Float(value) => Number::Float(value),
+    };
+    value.compare(bound)
 }
 
 /// What an evaluation came to.

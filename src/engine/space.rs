@@ -308,22 +308,7 @@ pub(crate) fn key_object(spec: &KeySpec, text: &str) -> serde_json::Map<String, 
         return map;
     }
     for (field, value) in spec.fields.iter().zip(text.split(PART)) {
-        map.insert(field_name(field), value.into());
+        map.insert(field.to_string(), value.into());
     }
     map
-}
-
-pub(crate) fn field_name(field: &Field) -> String {
-    match field {
-        Field::Id => "id".to_owned(),
-        Field::User => "user".to_owned(),
-        Field::Kind => "kind".to_owned(),
-        Field::Points => "points".to_owned(),
-        Field::Source => "source".to_owned(),
-        Field::Device => "device".to_owned(),
-        Field::Ip => "ip".to_owned(),
-        Field::Attr(name) => format!("attrs.{name}"),
-        Field::Hour => "hour".to_owned(),
-        Field::Weekday => "weekday".to_owned(),
-    }
 }

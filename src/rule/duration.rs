@@ -18,3 +18,13 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     let ms = digits.parse::<i64>().ok()?.checked_mul(unit_ms)?;
     (1..=DURATION_MAX_MS).contains(&ms).then_some(ms)
 }
+
+/// As [`parse_duration`] reads it, in the greatest unit that leaves no rest.
+pub fn write_duration(ms: u128) -> String {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let unit = units.into_iter().find(|(_, size)| ms > 0 && ms.is_multiple_of(*size));
+    match unit {
+        Some((unit, size)) => format!("{}{unit}", ms / size),
+        None => format!("{ms}ms"),
+    }
+}

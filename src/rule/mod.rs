@@ -20,7 +20,7 @@ mod section;
 mod tests;
 pub mod types;
 
-pub use duration::{DURATION_MAX_MS, parse_duration};
+pub use duration::{DURATION_MAX_MS, parse_duration, write_duration};
 pub use fault::Fault;
 pub use list::{parse_instant, parse_list};
 pub use load::{Source, load, place_of_list};

@@ -273,10 +273,7 @@ pub(super) fn as_f64(number: Number) -> f64 {
     }
 }
 
-/// `left < right`; integers compare exactly.
+/// `left < right`, exactly.
 pub(super) fn less(left: Number, right: Number) -> bool {
-    match (left, right) {
-        (Number::Integer(left), Number::Integer(right)) => left < right,
-        _ => as_f64(left) < as_f64(right),
-    }
+    left.compare(right) == Some(std::cmp::Ordering::Less)
 }

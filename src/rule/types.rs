@@ -1,5 +1,7 @@
 //! The checked rule: everything that can be wrong has been refused before one of these exists.
 
+use std::cmp::Ordering;
+use std::fmt;
 use std::net::IpAddr;
 
 use jiff::tz::TimeZone;
@@ -108,6 +110,24 @@ pub enum Field {
     Weekday,
 }
 
+/// As rules write it: `device`, `attrs.tier`.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Field::Id => "id",
+            Field::User => "user",
+            Field::Kind => "kind",
+            Field::Points => "points",
+            Field::Source => "source",
+            Field::Device => "device",
+            Field::Ip => "ip",
+            Field::Attr(name) => return write!(f, "attrs.{name}"),
+            Field::Hour => "hour",
+            Field::Weekday => "weekday",
+        })
+    }
+}
+
 /// What a rule counts by. Parts stand in the order written; `Global` is the empty list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySpec {
@@ -193,6 +213,38 @@ pub struct Level {
 pub enum Number {
     Integer(i64),
     Float(f64),
+}
+
+impl Number {
+    /// Exact: no rounding of large integers. `None` where one is not a number.
+    pub fn compare(self, other: Number) -> Option<Ordering> {
+        match (self, other) {
+            (Number::Integer(value), Number::Integer(other)) => Some(value.cmp(&other)),
+            (Number::Integer(value), Number::Float(other)) => integer_to_float(value, other),
+            (Number::Float(value), Number::Float(other)) => value.partial_cmp(&other),
+            (Number::Float(value), Number::Integer(other)) => {
+                integer_to_float(other, value).map(Ordering::reverse)
+            }
+        }
+    }
+}
+
+fn integer_to_float(value: i64, other: f64) -> Option<Ordering> {
+    // 2^63 and beyond lie outside every i64; below it the floor converts without loss.
+    const LIMIT: f64 = 9_223_372_036_854_776_000.0;
+    if other.is_nan() {
+        return None;
+    }
+    if other >= LIMIT {
+        return Some(Ordering::Less);
+    }
+    if other < -LIMIT {
+        return Some(Ordering::Greater);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "in range by the tests above")]
+    let floor = other.floor() as i64;
+    let has_fraction = other.fract() != 0.0;
+    Some(value.cmp(&floor).then(if has_fraction { Ordering::Less } else { Ordering::Equal }))
 }
 
 #[derive(Debug, Clone)]
@@ -338,4 +390,22 @@ pub enum Value {
 pub struct Cidr {
     pub network: IpAddr,
     pub prefix_len: u8,
+}
+
+impl Cidr {
+    /// Whether the address, IPv4-mapped or not, lies in the block.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let shift = |bits: u32| bits - u32::from(self.prefix_len).min(bits);
+        match (self.network, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let (network, address) = (network.to_bits(), address.to_bits());
+                network.checked_shr(shift(32)) == address.checked_shr(shift(32))
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let (network, address) = (network.to_bits(), address.to_bits());
+                network.checked_shr(shift(128)) == address.checked_shr(shift(128))
+            }
+            _ => false,
+        }
+    }
 }

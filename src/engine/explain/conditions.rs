@@ -9,7 +9,7 @@ use crate::engine::act::number_json;
 use crate::engine::calendar::duration_label;
 use crate::engine::explain::Question;
 use crate::engine::filter::{FilterCtx, Listed, field_json, passes, read};
-use crate::engine::space::{field_name, field_of};
+use crate::engine::space::field_of;
 use crate::engine::{Plan, State};
 use crate::event::{AttrValue, Event, EventTime, Kind};
 use crate::rule::{Check, Condition, Field, Filter, Kinds, Rule, Test, Value};
@@ -61,7 +61,7 @@ impl<'a, 'e> Judge<'a, 'e> {
     }
 
     fn knows(&self, field: &Field) -> bool {
-        self.is_event || self.question.fields.contains_key(&field_name(field))
+        self.is_event || self.question.fields.contains_key(&field.to_string())
     }
 
     fn kinds(&self, on: Kinds) -> Option<ConditionAnswer> {
@@ -103,11 +103,7 @@ impl<'a, 'e> Judge<'a, 'e> {
                 let mut text = String::new();
                 let value = field_of(field, &self.event, &mut text).map(Json::from);
                 ConditionAnswer {
-                    condition: format!(
-                        "{} is new within {}",
-                        field_name(field),
-                        duration_label(*within_ms)
-                    ),
+                    condition: format!("{} is new within {}", field, duration_label(*within_ms)),
                     value,
                     holds: self.is_new(field, *within_ms),
                     within: Vec::new(),
@@ -144,7 +140,7 @@ impl<'a, 'e> Judge<'a, 'e> {
         let knows = self.knows(field);
         let seen = read(field, &self.event, &ctx);
         ConditionAnswer {
-            condition: format!("{} {}", field_name(field), self.words(test)),
+            condition: format!("{field} {}", self.words(test)),
             value: seen.as_ref().filter(|_| knows).map(field_json),
             holds: knows.then(|| passes(test, seen, &ctx)),
             within: Vec::new(),
@@ -216,7 +212,7 @@ pub(super) fn of_rule(rule: &Rule, judge: &Judge<'_, '_>) -> Vec<ConditionAnswer
             )
         });
         all.extend(missing.map(|field| ConditionAnswer {
-            condition: format!("the event has the rule's key, {}", field_name(field)),
+            condition: format!("the event has the rule's key, {field}"),
             value: None,
             holds: Some(false),
             within: Vec::new(),

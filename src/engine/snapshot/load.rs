@@ -11,7 +11,7 @@ use crate::engine::snapshot::cells::{Reader, is_a_time};
 use crate::engine::snapshot::{
     ACCOUNT, Edited, HEAD, Head, IDS, KEY, SHOWN, SNAPSHOT_VERSION, TAIL, Totals, fields, layout,
 };
-use crate::engine::space::{Key, field_name};
+use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
 use crate::engine::{Account, Origin};
 use crate::rule::Window;
@@ -273,7 +273,7 @@ fn map(head: &Head, plan: &Plan) -> Map {
                 && (same_zone || !calendar)
                 && head.spaces.get(theirs.space).is_some_and(|fields| {
                     let own = &plan.spaces[own.space];
-                    own.fields.iter().map(field_name).eq(fields.iter().cloned())
+                    own.fields.iter().map(ToString::to_string).eq(fields.iter().cloned())
                 })
         });
         if let Some(at) = named {

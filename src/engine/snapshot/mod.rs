@@ -27,7 +27,6 @@ use crate::engine::inputs::Inputs;
 use crate::engine::ledger::Spent;
 use crate::engine::partial::Mark;
 use crate::engine::plan::{Form, Plan};
-use crate::engine::space::field_name;
 use crate::engine::state::{Output, State};
 use crate::event::EventTime;
 use crate::rule::Mode;
@@ -289,7 +288,7 @@ impl State {
             spaces: plan
                 .spaces
                 .iter()
-                .map(|spec| spec.fields.iter().map(field_name).collect())
+                .map(|spec| spec.fields.iter().map(ToString::to_string).collect())
                 .collect(),
             rules: layout(plan),
             fields: fields(plan),
@@ -326,7 +325,7 @@ fn layout(plan: &Plan) -> Vec<RuleLayout> {
 }
 
 fn fields(plan: &Plan) -> Vec<(String, i64)> {
-    plan.new_fields.iter().map(|(field, within_ms)| (field_name(field), *within_ms)).collect()
+    plan.new_fields.iter().map(|(field, within_ms)| (field.to_string(), *within_ms)).collect()
 }
 
 fn put_json(to: &mut Vec<u8>, what: &impl Serialize) {
