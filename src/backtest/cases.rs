@@ -1,5 +1,9 @@
 //! Rule tests: events and the decisions they must come to, in YAML beside the rules (C3).
 
+mod files;
+
+pub use files::{Beside, beside, test_files};
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

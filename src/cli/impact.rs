@@ -9,6 +9,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::cli::Format;
+use crate::cli::paint::Paint;
+use crate::cli::rules::write_faults;
 use crate::cli::run::ConfigArguments;
 use crate::cli::why::{Said, ask, key, plain};
 use crate::control::{LoadError, read_published};
@@ -38,9 +40,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<u8> {
     let rules = match read_published(&arguments.path) {
         Ok(read) => read.published,
-        Err(LoadError::Faults(_)) => {
-            let paths = std::slice::from_ref(&arguments.path);
-            return super::rules::check(paths, arguments.format == Format::Json, out);
+        Err(LoadError::Faults(faults)) => {
+            write_faults(&faults, arguments.format, Paint::default(), out)?;
+            return Ok(1);
         }
         Err(error) => return Err(error.into()),
     };

@@ -10,9 +10,13 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::cli::Format;
+use crate::cli::paint::Paint;
+use crate::cli::rules::{CheckArguments, warnings, write_faults, write_warnings};
 use crate::cli::run::ConfigArguments;
 use crate::config::Config;
-use crate::control::{Accounts, Held, LoadError, Origins, RulesOnDisk, read_published};
+use crate::control::{
+    Accounts, Held, LoadError, Origins, RulesOnDisk, read_published, read_with_texts,
+};
 use crate::engine::{Act, Change, Hold, account_key};
 use crate::event::EventTime;
 use crate::rule::{Scope, parse_duration, parse_instant};
@@ -156,12 +160,17 @@ pub(super) struct PublishArguments {
 pub(super) fn publish_rules(arguments: &PublishArguments, out: &mut dyn Write) -> Result<u8> {
     let RulesOnDisk { rules, published, .. } = match read_published(&arguments.path) {
         Ok(read) => read,
-        Err(LoadError::Faults(_)) => {
-            let paths = std::slice::from_ref(&arguments.path);
-            return super::rules::check(paths, arguments.format == Format::Json, out);
+        Err(LoadError::Faults(faults)) => {
+            write_faults(&faults, arguments.format, Paint::default(), out)?;
+            return Ok(1);
         }
         Err(error) => return Err(error.into()),
     };
+    let paths = vec![arguments.path.clone()];
+    if let Ok(read) = read_with_texts(&paths) {
+        let warnings = warnings(&read, &CheckArguments { paths, ..CheckArguments::default() })?;
+        write_warnings(&warnings, Paint::default(), &mut std::io::stderr())?;
+    }
     let users = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
     let actor = arguments.actor.clone().or_else(|| users.into_iter().find(|name| !name.is_empty()));
     let actor = actor.context("say who publishes: --actor")?;

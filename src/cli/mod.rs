@@ -6,13 +6,14 @@ mod generate;
 mod held;
 mod impact;
 mod intervene;
+mod paint;
 mod rule_tests;
 pub mod rules;
 mod run;
+mod snippet;
 mod why;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -57,14 +58,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum RulesCommand {
-    /// Read rule files and their lists and name every fault.
-    Check {
-        /// Rule files or folders.
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-    },
+    /// Read rule files and their lists; name every fault, and what a reviewer would ask about.
+    Check(rules::CheckArguments),
     /// Say whom changed rules would hit at once, by the counters of a running instance.
     Impact(impact::Arguments),
     /// Put a rule set in force on every instance, checked and with its lists.
@@ -77,7 +72,7 @@ enum RulesCommand {
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     #[default]
     Text,
     Json,
@@ -98,8 +93,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Topics(command) => run::topics(&command, &mut out),
         Command::Why(arguments) => why::run(&arguments, &mut out),
-        Command::Rules(RulesCommand::Check { paths, format }) => {
-            rules::check(&paths, format == Format::Json, &mut out)
+        Command::Rules(RulesCommand::Check(arguments)) => {
+            rules::check_in(&arguments, paint::Paint::of_stdout(), &mut out)
         }
         Command::Rules(RulesCommand::Impact(arguments)) => impact::run(&arguments, &mut out),
         Command::Rules(RulesCommand::Publish(arguments)) => {

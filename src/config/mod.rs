@@ -10,6 +10,7 @@ mod fold;
 mod layer;
 mod print;
 mod read;
+mod receivers;
 mod refer;
 mod sections;
 mod span;
@@ -20,6 +21,7 @@ mod tree;
 pub use fault::{ConfigError, Fault};
 pub use fold::{FoldConfig, read_fold};
 pub use layer::{DEFAULT_FILE, Sources};
+pub use receivers::read_receivers;
 pub use sections::{
     Config, EngineConfig, HttpConfig, InputConfig, KafkaConfig, PrivacyConfig, Start, StateConfig,
     TopicsConfig,

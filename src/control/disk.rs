@@ -85,8 +85,24 @@ pub fn read_rules(path: &Path) -> Result<(RuleSet, Vec<Vec<ListEntry>>), LoadErr
 
 /// As [`read_rules`], for several files or folders merged into one set.
 pub fn read_all(paths: &[PathBuf]) -> Result<(RuleSet, Vec<Vec<ListEntry>>), LoadError> {
-    let (rules, lists, _) = read_texts(paths)?;
-    Ok((rules, lists.into_iter().map(|(entries, _)| entries).collect()))
+    let RuleTexts { rules, entries, .. } = read_with_texts(paths)?;
+    Ok((rules, entries))
+}
+
+/// A checked rule set with the texts that it was read from.
+#[derive(Debug)]
+pub struct RuleTexts {
+    pub rules: RuleSet,
+    /// Of each list, in order of [`RuleSet::lists`].
+    pub entries: Vec<Vec<ListEntry>>,
+    pub sources: Vec<Source>,
+}
+
+/// As [`read_all`], with the texts of the rule files.
+pub fn read_with_texts(paths: &[PathBuf]) -> Result<RuleTexts, LoadError> {
+    let (rules, lists, sources) = read_texts(paths)?;
+    let entries = lists.into_iter().map(|(entries, _)| entries).collect();
+    Ok(RuleTexts { rules, entries, sources })
 }
 
 /// The entries of a list, and the text of its file if it has one.

@@ -6,6 +6,7 @@ mod held;
 
 pub use backlog::{Backlog, HeldFreeze};
 pub use disk::{
-    LoadError, RulesOnDisk, list_path, read_all, read_published, read_rules, rule_files,
+    LoadError, RuleTexts, RulesOnDisk, list_path, read_all, read_published, read_rules,
+    read_with_texts, rule_files,
 };
 pub use held::{Accounts, Held, Origins};

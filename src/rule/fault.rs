@@ -21,8 +21,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { file, line, column } = &self.place;
-        write!(f, "{file}:{line}:{column}: error: {}: `{}`", self.message, self.text)?;
+        f.write_str(&self.head())?;
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
@@ -31,6 +30,14 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+impl Fault {
+    /// The first line: place, message and text.
+    pub fn head(&self) -> String {
+        let Place { file, line, column } = &self.place;
+        format!("{file}:{line}:{column}: error: {}: `{}`", self.message, self.text)
+    }
+}
 
 /// At most `TEXT_MAX` characters of one line.
 pub(super) fn shorten(text: &str) -> String {

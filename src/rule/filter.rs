@@ -10,7 +10,7 @@ use crate::event::Kind;
 
 const MATCHERS: [&str; 11] =
     ["eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "prefix", "cidr", "exists"];
-const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+pub(super) const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 /// What `where` takes besides fields.
 const WORDS: [&str; 12] = [
     "id", "user", "kind", "points", "source", "device", "ip", "hour", "weekday", "any", "not",

@@ -53,40 +53,22 @@ pub fn place_of_list(sources: &[Source], list: &ListDecl) -> Place {
     let file = list.origin.clone();
     let found = sources.iter().find(|source| source.path == list.origin).and_then(|source| {
         let root = node::parse(&source.path, &source.text, &mut Vec::new())?;
-        let declared = get(get(&root, "lists")?, &list.name)?;
-        let node = get(declared, "file").unwrap_or(declared);
+        let declared = root.get("lists")?.get(&list.name)?;
+        let node = declared.get("file").unwrap_or(declared);
         Some((node.line, node.column))
     });
     let (line, column) = found.unwrap_or((1, 1));
     Place { file, line, column }
 }
 
-fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
-    match &node.data {
-        Data::Map(entries) => {
-            entries.iter().find(|(name, _)| name.raw() == Some(key)).map(|(_, value)| value)
-        }
-        _ => None,
-    }
-}
-
 fn rule_names(root: &Node) -> Vec<String> {
-    match get(root, "rules").map(|node| &node.data) {
-        Some(Data::List(rules)) => rules
-            .iter()
-            .filter_map(|rule| get(rule, "name").and_then(Node::raw).map(str::to_owned))
-            .collect(),
-        _ => Vec::new(),
-    }
+    let rules = root.get("rules").map_or(&[][..], Node::items);
+    rules.iter().filter_map(|rule| rule.get("name")?.raw().map(str::to_owned)).collect()
 }
 
 fn list_names(root: &Node) -> Vec<String> {
-    match get(root, "lists").map(|node| &node.data) {
-        Some(Data::Map(lists)) => {
-            lists.iter().filter_map(|(name, _)| name.raw().map(str::to_owned)).collect()
-        }
-        _ => Vec::new(),
-    }
+    let lists = root.get("lists").map_or(&[][..], Node::entries);
+    lists.iter().filter_map(|(name, _)| name.raw().map(str::to_owned)).collect()
 }
 
 /// What has been read of all files so far.
@@ -133,7 +115,7 @@ impl Merge {
 
     fn rule(&mut self, reader: &mut Reader<'_>, node: &Node) {
         let rule = reader.rule(node);
-        if let Some(at) = get(node, "name")
+        if let Some(at) = node.get("name")
             && let Some(name) = at.raw()
         {
             unique(reader, &mut self.rule_places, at, name, "a rule of this name stands already");

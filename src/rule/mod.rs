@@ -8,6 +8,7 @@ mod duration;
 mod fault;
 mod filter;
 mod levels;
+mod lint;
 mod list;
 mod load;
 mod measure;
@@ -22,6 +23,7 @@ pub mod types;
 
 pub use duration::{DURATION_MAX_MS, parse_duration, write_duration};
 pub use fault::Fault;
+pub use lint::{Lint, Surroundings, Warning, lint};
 pub use list::{parse_instant, parse_list};
 pub use load::{Source, load, place_of_list};
 pub use schema::schema;

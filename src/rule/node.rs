@@ -4,6 +4,7 @@
 //! limit on nodes, so that a small file cannot grow without bound.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -16,14 +17,17 @@ const NODES_MAX: usize = 200_000;
 const DEPTH_MAX: usize = 64;
 
 #[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) line: usize,
-    pub(super) column: usize,
-    pub(super) data: Data,
+pub(crate) struct Node {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    /// Bytes of the text that the node stands in, quotes and brackets included. What an alias
+    /// stands for keeps the place of its anchor.
+    pub(crate) span: Range<usize>,
+    pub(crate) data: Data,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Data {
+pub(crate) enum Data {
     Scalar {
         raw: String,
         value: Scalar,
@@ -34,7 +38,7 @@ pub(super) enum Data {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     Null,
     Bool(bool),
     Integer(i64),
@@ -44,17 +48,38 @@ pub(super) enum Scalar {
 
 impl Node {
     /// The text of a scalar as written; for a list or map a short form of it.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let mut out = String::new();
         self.show(&mut out);
         shorten(&out)
     }
 
     /// The scalar as written, whatever its type.
-    pub(super) fn raw(&self) -> Option<&str> {
+    pub(crate) fn raw(&self) -> Option<&str> {
         match &self.data {
             Data::Scalar { raw, .. } => Some(raw),
             _ => None,
+        }
+    }
+
+    /// The value of a key, if this is a map that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|(name, _)| name.raw() == Some(key)).map(|(_, value)| value)
+    }
+
+    /// The entries of a map in file order; none of anything else.
+    pub(crate) fn entries(&self) -> &[(Node, Node)] {
+        match &self.data {
+            Data::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The items of a list; none of anything else.
+    pub(crate) fn items(&self) -> &[Node] {
+        match &self.data {
+            Data::List(items) => items,
+            _ => &[],
         }
     }
 
@@ -86,6 +111,16 @@ impl Node {
         }
     }
 
+    /// Where the last thing within a list or map ends.
+    fn last_end(&self) -> usize {
+        let last = match &self.data {
+            Data::Scalar { .. } => None,
+            Data::List(items) => items.last(),
+            Data::Map(entries) => entries.last().map(|(_, value)| value),
+        };
+        last.map_or(self.span.end, |last| last.span.end.max(self.span.end))
+    }
+
     fn size(&self) -> usize {
         1 + match &self.data {
             Data::Scalar { .. } => 0,
@@ -104,10 +139,12 @@ impl Node {
 }
 
 /// Reads the one document of a file. Syntax errors end the reading; `None` is an empty file.
-pub(super) fn parse(file: &str, text: &str, faults: &mut Vec<Fault>) -> Option<Node> {
+pub(crate) fn parse(file: &str, text: &str, faults: &mut Vec<Fault>) -> Option<Node> {
+    let whole = text.len();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (open, anchors, end) = (Vec::new(), BTreeMap::new(), end(text));
-    let mut tree = Tree { file, text, faults, open, anchors, nodes: 0, end };
+    let bytes = Bytes::new(text, whole - text.len());
+    let mut tree = Tree { file, text, bytes, faults, open, anchors, nodes: 0, end };
     let mut root = None;
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
@@ -140,6 +177,33 @@ pub(super) fn parse(file: &str, text: &str, faults: &mut Vec<Fault>) -> Option<N
     root
 }
 
+/// Where a scalar ends; the parser reads on behind its closing quote.
+fn scalar_end(text: &str, from: usize, to: usize, style: ScalarStyle) -> usize {
+    let within = text.get(from..to).unwrap_or_default();
+    let length = match style {
+        ScalarStyle::DoubleQuoted => {
+            let mut escaped = false;
+            let closes = |(at, c): &(usize, char)| {
+                let closes = *at > 0 && *c == '"' && !escaped;
+                escaped = *c == '\\' && !escaped;
+                closes
+            };
+            within.char_indices().find(closes).map(|(at, _)| at + 1)
+        }
+        ScalarStyle::SingleQuoted => {
+            let mut odd = false;
+            let closes = |at: &usize| {
+                odd = !odd;
+                odd && !within.get(at + 1..).is_some_and(|rest| rest.starts_with('\''))
+            };
+            let mut quotes = within.match_indices('\'').map(|(at, _)| at).skip(1);
+            quotes.find(closes).map(|at| at + 1)
+        }
+        _ => None,
+    };
+    from + length.unwrap_or(within.trim_end().len())
+}
+
 /// The last line of a text, and the column behind its last character; both from 1.
 fn end(text: &str) -> (usize, usize) {
     let breaks = text.matches('\n').count() + text.matches('\r').count();
@@ -149,6 +213,31 @@ fn end(text: &str) -> (usize, usize) {
 
 /// The file passed a limit; the fault is noted.
 struct TooMuch;
+
+/// Characters, which the parser counts, to bytes.
+struct Bytes {
+    /// Bytes before the first character: a byte order mark.
+    base: usize,
+    /// Where each character begins, and the end; `None` where a character is a byte.
+    begins: Option<Vec<usize>>,
+}
+
+impl Bytes {
+    fn new(text: &str, base: usize) -> Bytes {
+        let begins = || text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        Bytes { base, begins: (!text.is_ascii()).then(begins) }
+    }
+
+    /// Of the text without its byte order mark.
+    fn of(&self, index: usize) -> usize {
+        let Some(begins) = &self.begins else { return index };
+        begins.get(index).or(begins.last()).copied().unwrap_or_default()
+    }
+
+    fn span(&self, from: usize, to: usize) -> Range<usize> {
+        self.base + from..self.base + to
+    }
+}
 
 struct Open {
     node: Node,
@@ -161,6 +250,7 @@ struct Open {
 struct Tree<'a> {
     file: &'a str,
     text: &'a str,
+    bytes: Bytes,
     faults: &'a mut Vec<Fault>,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
@@ -186,9 +276,13 @@ impl Tree<'_> {
     /// Returns the root when it is whole.
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Node>, TooMuch> {
         let (line, column) = self.within(span.start.line(), span.start.col() + 1);
-        let start = |data| Node { line, column, data };
+        let from = self.bytes.of(span.start.index());
+        let place = self.bytes.span(from, from);
+        let start = |data| Node { line, column, span: place, data };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let to = self.bytes.of(span.end.index());
+                let to = scalar_end(self.text, from, to.max(from), style);
                 let mut value = match style {
                     ScalarStyle::Plain => resolve(&text),
                     _ => Scalar::Text,
@@ -200,12 +294,20 @@ impl Tree<'_> {
                         self.fault(line, column, Some(shown), "tags have no meaning here".into());
                     }
                 }
-                self.close(start(Data::Scalar { raw: text.into_owned(), value }), anchor)
+                let mut node = start(Data::Scalar { raw: text.into_owned(), value });
+                node.span = self.bytes.span(from, to);
+                self.close(node, anchor)
             }
             Event::SequenceStart(anchor, _) => self.enter(start(Data::List(Vec::new())), anchor),
             Event::MappingStart(anchor, _) => self.enter(start(Data::Map(Vec::new())), anchor),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(open) => self.close(open.node, open.anchor),
+                Some(Open { mut node, anchor, .. }) => {
+                    let begin = node.span.start - self.bytes.base;
+                    let flow =
+                        self.text.get(begin..).is_some_and(|text| text.starts_with(['[', '{']));
+                    node.span.end = if flow { self.bytes.base + from + 1 } else { node.last_end() };
+                    self.close(node, anchor)
+                }
                 None => Ok(None),
             },
             Event::Alias(anchor) => {

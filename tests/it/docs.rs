@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tidegate::backtest::cases::{Case, parse, run_case};
-use tidegate::cli::rules::check;
+use tidegate::cli::rules::{CheckArguments, check};
 use tidegate::control::read_rules;
 use tidegate::engine::Lists;
 use tidegate::rule::{Check, Mode, RuleSet};
@@ -310,7 +310,8 @@ fn compare_answers(of: &dyn Fn(&str, &str) -> Answers) -> usize {
 fn answer(refusal: &Refusal) -> String {
     let (folder, path) = lay_out(&refusal.rules.text, &refusal.lists);
     let mut out = Vec::new();
-    let status = check(&[path], false, &mut out).unwrap();
+    let arguments = CheckArguments { paths: vec![path], ..CheckArguments::default() };
+    let status = check(&arguments, &mut out).unwrap();
     assert_eq!(status, 1, "line {}: no fault is told", refusal.rules.line);
     String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), "")
 }

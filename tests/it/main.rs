@@ -15,6 +15,7 @@ mod fuzz;
 mod golden;
 mod grafana;
 mod kafka;
+mod lint;
 mod load;
 mod model;
 mod model_ratio;

@@ -1,10 +1,11 @@
 //! The rule language from outside: forms that load, faults that are told, lists and folders.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
-use tidegate::cli::rules::check;
+use tidegate::cli::Format;
+use tidegate::cli::rules::{CheckArguments, check};
 use tidegate::control::{LoadError, read_rules};
 use tidegate::event::EventTime;
 use tidegate::rule::{
@@ -167,6 +168,12 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
+/// The exit status of `rules check` over one path.
+fn checked(path: &Path, format: Format, out: &mut Vec<u8>) -> u8 {
+    let paths = vec![path.to_owned()];
+    check(&CheckArguments { paths, format, ..CheckArguments::default() }, out).unwrap()
+}
+
 #[test]
 fn a_folder_is_one_rule_set() {
     let folder = folder(&[
@@ -183,9 +190,11 @@ fn a_folder_is_one_rule_set() {
     assert_eq!(names, ["a", "b"]);
     assert_eq!(lists[0].len(), 2);
     let mut out = Vec::new();
-    assert_eq!(check(&[folder.path().to_owned()], false, &mut out).unwrap(), 0);
+    assert_eq!(checked(folder.path(), Format::Text, &mut out), 0);
     let text = String::from_utf8(out).unwrap();
-    assert!(text.starts_with("ok: rules 2, lists 1 (2 entries), rule set "), "{text}");
+    let last = text.lines().next_back().unwrap();
+    assert!(last.starts_with("ok: rules 2, lists 1 (2 entries), rule set "), "{text}");
+    assert!(last.ends_with("; 3 warnings"), "{text}");
 }
 
 #[test]
@@ -193,13 +202,13 @@ fn faults_are_told_as_text_and_as_json() {
     let folder = folder(&[("a.yaml", "version: 1\nlists: {l: {file: no.csv, field: user}}\n")]);
     let path = folder.path().join("a.yaml");
     let mut out = Vec::new();
-    assert_eq!(check(std::slice::from_ref(&path), false, &mut out).unwrap(), 1);
+    assert_eq!(checked(&path, Format::Text, &mut out), 1);
     let text = String::from_utf8(out).unwrap();
     let start = format!("{}:2:19: error: cannot read the file of the list, ", path.display());
     assert!(text.starts_with(&start) && text.contains("`no.csv`"), "{text}");
     fs::write(&path, b"version: 1\nrules: [\xff]\n").unwrap();
     let mut out = Vec::new();
-    assert_eq!(check(&[path], true, &mut out).unwrap(), 1);
+    assert_eq!(checked(&path, Format::Json, &mut out), 1);
     let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(
         (&value["faults"][0]["line"], &value["faults"][0]["column"]),
@@ -213,7 +222,8 @@ fn what_cannot_be_read_is_no_fault_of_a_rule() {
     let empty = folder(&[("a.test.yaml", "tests: []")]);
     for path in [PathBuf::from("/nowhere/at/all.yaml"), empty.path().to_owned()] {
         assert!(matches!(read_rules(&path), Err(LoadError::Unreadable { .. })));
-        assert!(check(&[path], false, &mut Vec::new()).is_err());
+        let arguments = CheckArguments { paths: vec![path], ..CheckArguments::default() };
+        assert!(check(&arguments, &mut Vec::new()).is_err());
     }
 }
 
