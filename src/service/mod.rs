@@ -5,6 +5,7 @@ mod announce;
 mod impact;
 mod lock;
 mod publisher;
+mod retention;
 mod rules;
 mod settings;
 mod status;
@@ -210,6 +211,7 @@ impl Service {
         let announcer = Announcer::new(&kafka).map_err(start)?;
         let publisher = Publisher::new(kafka, self.config.kafka.instance.clone());
         let notifier = tokio::spawn(notifier);
+        tokio::spawn(retention::compare(kafka_settings(&self.config), self.config.rules.clone()));
         self.work = Some(Work { fleet, announcer, publisher, notifier });
         Ok(())
     }

@@ -390,6 +390,24 @@ fn partition_counts_that_disagree_are_told_before_the_start() {
 }
 
 #[test]
+fn rules_that_look_back_further_than_the_events_are_kept_are_told_at_the_start() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "kept", "");
+    let two_days = ("retention.ms", "172800000");
+    broker.create(
+        &setup.topic("events"),
+        1,
+        &[("message.timestamp.type", "LogAppendTime"), two_days],
+    );
+    let instance = Instance::start(setup.path());
+    let line = instance.line("short-retention");
+    assert!(line.contains("looks back 8785h, and the events are kept 2d: `year`"), "{line}");
+    wait("it is ready all the same", || instance.is_ready());
+    assert_eq!(instance.log().matches("short-retention").count(), 1, "{}", instance.log());
+    assert!(instance.stop().0.success());
+}
+
+#[test]
 fn a_name_is_taken_once_and_a_stop_never_waits_for_a_broker() {
     // Nobody listens there; no broker is needed.
     let setup = Setup::new("127.0.0.1:9", "twice", "");

@@ -28,4 +28,4 @@ pub use publish::{PublishError, SetRecord, new_change, publish, publish_all, pub
 pub use reader::Reader;
 pub use stand_in::{Follower, StandIn};
 pub use survey::{SurveyError, survey};
-pub use topics::{TopicError, prepare};
+pub use topics::{TopicError, prepare, retention_ms};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -99,6 +99,23 @@ pub async fn prepare(
     };
     let events = check(settings, &known)?;
     Ok((events, missing.into_iter().map(|topic| topic.name).collect()))
+}
+
+/// How long the broker keeps the events; `None` is for ever.
+///
+/// # Errors
+/// Why it does not tell.
+pub async fn retention_ms(settings: &KafkaSettings) -> Result<Option<i64>, String> {
+    let admin: AdminClient<DefaultClientContext> =
+        settings.client("tidegate-topics").create().map_err(|error| unusable(&error))?;
+    let topic = ResourceSpecifier::Topic(&settings.topics.events);
+    let options = AdminOptions::new().request_timeout(Some(ASK));
+    let answers = admin.describe_configs([&topic], &options).await;
+    let answer = answers.map_err(|error| error.to_string())?.pop().ok_or("no answer")?;
+    let config = answer.map_err(|code| code.to_string())?;
+    let value = config.get("retention.ms").and_then(|entry| entry.value.as_deref());
+    let kept: i64 = value.and_then(|value| value.parse().ok()).ok_or("no `retention.ms`")?;
+    Ok((kept >= 0).then_some(kept))
 }
 
 /// Partition counts that must fit; returns that of the events.
