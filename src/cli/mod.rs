@@ -6,6 +6,7 @@ mod generate;
 mod held;
 mod impact;
 mod intervene;
+mod junit;
 mod paint;
 mod rule_tests;
 pub mod rules;
@@ -100,7 +101,9 @@ pub fn main() -> ExitCode {
         Command::Rules(RulesCommand::Publish(arguments)) => {
             intervene::publish_rules(&arguments, &mut out)
         }
-        Command::Rules(RulesCommand::Test(arguments)) => rule_tests::run(&arguments, &mut out),
+        Command::Rules(RulesCommand::Test(arguments)) => {
+            rule_tests::run(&arguments, paint::Paint::of_stdout(), &mut out)
+        }
         Command::Rules(RulesCommand::Schema) => rules::schema(&mut out),
     };
     let status = status.and_then(|status| Ok(out.flush().map(|()| status)?));

@@ -14,6 +14,14 @@ impl Paint {
         Paint { colours: console::colors_enabled() }
     }
 
+    pub(super) fn red(self, text: &str) -> String {
+        self.with(Style::new().red(), text)
+    }
+
+    pub(super) fn green(self, text: &str) -> String {
+        self.with(Style::new().green(), text)
+    }
+
     pub(super) fn yellow(self, text: &str) -> String {
         self.with(Style::new().yellow(), text)
     }

@@ -12,7 +12,7 @@ mod lint;
 mod list;
 mod load;
 mod measure;
-mod node;
+pub(crate) mod node;
 #[expect(clippy::module_inception, reason = "the section of one rule, beside its parts")]
 mod rule;
 mod schema;

@@ -208,7 +208,7 @@ fn run(document: &str, example: &Example) -> (Vec<Case>, Vec<String>) {
             let named = block.text.lines().position(|line| line.contains(&case.name));
             let line = block.line + named.unwrap_or(0);
             let result = run_case(&case, &set, &lists);
-            let wrong = result.faults.iter();
+            let wrong = result.lines(&case).into_iter().map(|line| line.text);
             faults.extend(wrong.map(|fault| format!("{document}:{line}: {}: {fault}", case.name)));
             result.fired.iter().for_each(|level| _ = missed.remove(level));
             cases.push(case);
@@ -539,7 +539,7 @@ fn the_checks_find_what_they_are_for() {
     let rows = [
         (rule.to_owned(), "p:2: rules without a test"),
         (format!("{rule}{}", test("redeem", "[]")), "p:2: no test fires x, level 0"),
-        (format!("{rule}{}", test("redeem", fires)), "p:5: t: decision 0: expected"),
+        (format!("{rule}{}", test("redeem", fires)), "p:5: t: x"),
         (test("issue", fires), "p:2: tests without rules"),
         ("```yaml\nrules:\n- name: x\n```\n".to_owned(), "p:2: rules stand in a block"),
         ("```yaml rule\n- { nam: x }\n```\n".to_owned(), "p:2: "),

@@ -29,9 +29,54 @@ fn a_failing_rule_test_is_exit_1_and_shows_both_sides() {
     let out = tidegate(&["rules", "test", folder, "--junit", junit_path]);
     assert_eq!(out.status.code(), Some(1));
     let text = String::from_utf8(out.stdout).unwrap();
-    assert!(text.contains(r#"decision 0: rule: expected "other", got "m""#), "{text}");
+    let told = "m.test.yaml:1: t\n     - event 0: other\n     + event 0: m level 0: user u: event matches m";
+    assert!(text.contains(told), "{text}");
     let xml = std::fs::read_to_string(junit).unwrap();
     assert!(xml.contains(r#"tests="1" failures="1""#), "{xml}");
+}
+
+#[test]
+fn tests_that_fail_are_updated_and_keep_their_comments() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "version: 1\nrules: [{ name: m, on: issue }, { name: n, on: redeem, mode: off }]\n";
+    let event = "{ ts: 1763769600000, user: u, kind: issue, points: 1 }";
+    let test = format!(
+        "# why\ntests:\n  - name: stale\n    events:\n      - {event}  # one\n    expect: []\n  \
+         - name: none\n    events: [{{ ts: 1, user: u, kind: issue, points: 1 }}]\n    expect: []\n"
+    );
+    std::fs::write(folder.path().join("m.yaml"), rules).unwrap();
+    let file = folder.path().join("m.test.yaml");
+    std::fs::write(&file, &test).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let out = tidegate(&["rules", "test", path, "--update"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(text.contains("NEW ") && text.contains("not updated: its events are not"), "{text}");
+    assert!(text.ends_with("1 passed, 1 of them updated, 1 failed\n"), "{text}");
+    let expected = "    expect:\n      - { event: 0, rule: m, level: 0 }\n  - name: none\n";
+    let after = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(after, test.replace("    expect: []\n  - name: none\n", expected));
+    std::fs::write(&file, after.replace("ts: 1,", "ts: 1763769600000,")).unwrap();
+    assert_eq!(tidegate(&["rules", "test", path, "--update"]).status.code(), Some(0));
+}
+
+#[test]
+fn coverage_below_what_is_asked_for_is_exit_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "version: 1\nrules: [{ name: m, on: issue }, { name: n, on: redeem },\n\
+                 { name: o, on: expire, mode: off }]\n";
+    let test = "tests: [{ name: t, events: [{ ts: 1763769600000, user: u, kind: issue, \
+                points: 1 }], expect: [{ rule: m }] }]\n";
+    std::fs::write(folder.path().join("m.yaml"), rules).unwrap();
+    std::fs::write(folder.path().join("m.test.yaml"), test).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let out = tidegate(&["rules", "test", path, "--min-coverage", "51"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    let told = "coverage: 1 of 2 levels, 50.0 %\nnot fired: n level 0 (";
+    assert!(text.contains(told) && text.ends_with("coverage is below 51 %\n"), "{text}");
+    let fine = tidegate(&["rules", "test", path, "--min-coverage", "50"]);
+    assert_eq!(fine.status.code(), Some(0));
 }
 
 #[test]
