@@ -1,15 +1,21 @@
 //! Rule tests: events and the decisions they must come to, in YAML beside the rules (C3).
 
+mod append;
 mod compare;
 mod files;
 mod flow;
+mod pseudonyms;
+mod record;
 mod run;
 #[cfg(test)]
 mod tests;
 mod update;
 
+pub use append::{NewCase, append};
 pub use compare::{Difference, FieldPath, Line, Mark, Step};
 pub use files::{Beside, beside, test_files};
+pub use pseudonyms::pseudonyms;
+pub use record::{Recorded, Selection, record};
 pub use run::{CaseResult, Got, run_case};
 pub use update::{NotUpdated, update};
 

@@ -8,6 +8,7 @@ mod impact;
 mod intervene;
 mod junit;
 mod paint;
+mod rule_case;
 mod rule_tests;
 pub mod rules;
 mod run;
@@ -59,6 +60,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum RulesCommand {
+    /// Make a test of recorded events, such as of a freeze that was a mistake.
+    Case(rule_case::Arguments),
     /// Read rule files and their lists; name every fault, and what a reviewer would ask about.
     Check(rules::CheckArguments),
     /// Say whom changed rules would hit at once, by the counters of a running instance.
@@ -94,6 +97,9 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Topics(command) => run::topics(&command, &mut out),
         Command::Why(arguments) => why::run(&arguments, &mut out),
+        Command::Rules(RulesCommand::Case(arguments)) => {
+            rule_case::run(&arguments, paint::Paint::of_stdout(), &mut out)
+        }
         Command::Rules(RulesCommand::Check(arguments)) => {
             rules::check_in(&arguments, paint::Paint::of_stdout(), &mut out)
         }

@@ -13,6 +13,7 @@ mod list;
 mod load;
 mod measure;
 pub(crate) mod node;
+mod reach;
 #[expect(clippy::module_inception, reason = "the section of one rule, beside its parts")]
 mod rule;
 mod schema;
@@ -26,5 +27,6 @@ pub use fault::Fault;
 pub use lint::{Lint, Surroundings, Warning, lint};
 pub use list::{parse_instant, parse_list};
 pub use load::{Source, load, place_of_list};
+pub use reach::reach_ms;
 pub use schema::schema;
 pub use types::*;

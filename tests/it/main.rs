@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test helper that cannot go on should stop the test")]
 
 mod broker;
+mod case;
 mod cluster;
 mod control;
 mod demo;

@@ -4,10 +4,8 @@ use super::site::{Site, branches, spots};
 use super::{Lint, Linter};
 use crate::rule::duration::write_duration;
 use crate::rule::node::Node;
-use crate::rule::types::{Check, Condition, Filter, Period, Window};
-
-const DAY_MS: i64 = 86_400_000;
-const HOUR_MS: i64 = 3_600_000;
+use crate::rule::reach::{longest_ms, window_ms};
+use crate::rule::types::{Check, Condition, Filter, Window};
 
 impl Linter<'_> {
     pub(super) fn history(&mut self, site: &Site<'_>) {
@@ -17,7 +15,7 @@ impl Linter<'_> {
             Check::ZScore(zscore) => Some(zscore.window),
         };
         if let (Some(cooldown), Some(Window::Calendar(period))) = (site.rule.cooldown_ms, window) {
-            let length = longest(period);
+            let length = longest_ms(period);
             if cooldown > length {
                 let message = "the cooldown outlasts the window";
                 let hint = format!(
@@ -51,12 +49,7 @@ fn written(ms: i64) -> String {
 /// How far each part of a rule looks back.
 fn reaches<'a>(site: &Site<'a>, window: Option<Window>) -> Vec<(i64, &'a Node)> {
     let mut all = Vec::new();
-    let window_ms = window.map(|window| match window {
-        Window::Duration(ms) => ms,
-        // A day of the zone may be longer by an hour.
-        Window::Calendar(period) => longest(period) + HOUR_MS,
-    });
-    match (&site.rule.check, window_ms) {
+    match (&site.rule.check, window.map(window_ms)) {
         (Check::ZScore(zscore), Some(ms)) => {
             let history = ms.saturating_mul(i64::from(zscore.baseline.history));
             let at = site.node.get("baseline").and_then(|baseline| baseline.get("history"));
@@ -90,16 +83,4 @@ fn new_values<'a>(node: &'a Node, filter: &Filter, all: &mut Vec<(i64, &'a Node)
             Condition::Field { .. } => {}
         }
     }
-}
-
-/// The longest that a period lasts, but for an hour of summer time.
-fn longest(period: Period) -> i64 {
-    let days = match period {
-        Period::Day => 1,
-        Period::Week => 7,
-        Period::Month => 31,
-        Period::Quarter => 92,
-        Period::Year => 366,
-    };
-    days * DAY_MS
 }
