@@ -9,6 +9,7 @@ mod intervene;
 mod junit;
 mod paint;
 mod rule_case;
+mod rule_fmt;
 mod rule_tests;
 pub mod rules;
 mod run;
@@ -66,6 +67,8 @@ enum RulesCommand {
     Check(rules::CheckArguments),
     /// Say whom changed rules would hit at once, by the counters of a running instance.
     Impact(impact::Arguments),
+    /// Lay out rule and test files in one way; comments stay.
+    Fmt(rule_fmt::Arguments),
     /// Put a rule set in force on every instance, checked and with its lists.
     Publish(intervene::PublishArguments),
     /// Run the tests beside the rules.
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
             rules::check_in(&arguments, paint::Paint::of_stdout(), &mut out)
         }
         Command::Rules(RulesCommand::Impact(arguments)) => impact::run(&arguments, &mut out),
+        Command::Rules(RulesCommand::Fmt(arguments)) => rule_fmt::run(&arguments, &mut out),
         Command::Rules(RulesCommand::Publish(arguments)) => {
             intervene::publish_rules(&arguments, &mut out)
         }

@@ -7,6 +7,7 @@ mod action;
 mod duration;
 mod fault;
 mod filter;
+mod format;
 mod levels;
 mod lint;
 mod list;
@@ -24,6 +25,7 @@ pub mod types;
 
 pub use duration::{DURATION_MAX_MS, parse_duration, write_duration};
 pub use fault::Fault;
+pub use format::{FormatError, format};
 pub use lint::{Lint, Surroundings, Warning, lint};
 pub use list::{parse_instant, parse_list};
 pub use load::{Source, load, place_of_list};

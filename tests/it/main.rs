@@ -12,6 +12,7 @@ mod examples;
 mod faults;
 mod fleet;
 mod flood;
+mod fmt;
 mod fuzz;
 mod golden;
 mod grafana;

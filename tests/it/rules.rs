@@ -13,7 +13,7 @@ use tidegate::rule::{
 };
 
 /// Rules of the contract and of its cases, one or several a row.
-const FORMS: &[&str] = &[
+pub(crate) const FORMS: &[&str] = &[
     "[{name: r, on: issue, per: user, where: {points: {gte: 0}}, then: [alert]}]",
     "[{name: m, on: issue, per: user, where: {source: signin, device: [d-1, d-2], points: {gte: 5, lt: 10}}, then: [alert]}]",
     "[{name: m, on: [redeem, expire], per: user, where: {kind: {ne: expire}}, then: [alert]}]",
@@ -38,7 +38,7 @@ const FORMS: &[&str] = &[
     "[{name: nest, mode: shadow, description: nested, where: {any: [{user: {prefix: u-}}, {ip: {cidr: [10.0.0.0/8, '::ffff:192.0.2.1']}}], not: {attrs.tier: {exists: false}}}}]",
 ];
 
-fn file(rules: &str) -> String {
+pub(crate) fn file(rules: &str) -> String {
     format!("version: 1\ntimezone: Asia/Shanghai\nrules: {rules}\n")
 }
 
