@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::engine::calendar::Span;
+use crate::engine::season::{Slots, kept};
 use crate::rule::{Baseline, Method};
 
 /// The closed windows of one key, as far as its method remembers them.
@@ -9,10 +11,12 @@ use crate::rule::{Baseline, Method};
 pub(crate) struct Series {
     pub(super) mean: f64,
     pub(super) var: f64,
-    /// The last `history` values; none for `ewma`.
+    /// The last `history` values, of a seasonal baseline those of all its seasons; none for
+    /// `ewma`.
     #[expect(clippy::box_collection, reason = "most series are of users and have none")]
     pub(super) values: Option<Box<VecDeque<f64>>>,
-    /// Closed windows so far; for `mean` and `robust` at most `history`.
+    /// Closed windows so far; for `mean` and `robust` at most `history`, for a seasonal baseline
+    /// none.
     pub(super) windows: u32,
 }
 
@@ -23,6 +27,16 @@ impl Series {
 
     /// Adds the value of a closed window.
     pub(crate) fn push(&mut self, baseline: &Baseline, value: f64) {
+        if let Method::Seasonal(season) = baseline.method {
+            let values = self.values.get_or_insert_default();
+            values.push_back(value);
+            while values.len() > kept(baseline, season) {
+                values.pop_front();
+            }
+            // Another method, should the rule be edited, has no verdict before it has begun.
+            (self.mean, self.var, self.windows) = (0.0, 0.0, 0);
+            return;
+        }
         self.windows = self.windows.saturating_add(1);
         if baseline.method == Method::Ewma {
             self.values = None;
@@ -55,8 +69,26 @@ impl Series {
         self.var = (1.0 - alpha) * (self.var + alpha * d * d);
     }
 
+    /// Median and scaled median absolute deviation (at least `min_sd`) of the windows that share
+    /// a slot with `span` in past seasons; the last of the closed windows ended at `end`.
+    pub(crate) fn seasonal(
+        &self,
+        baseline: &Baseline,
+        slots: &Slots<'_>,
+        (span, end): (Span, i64),
+    ) -> Option<(f64, f64)> {
+        let values = self.values.as_deref()?;
+        let places = slots.places(baseline.history, span, end, values.len());
+        if places.len() < baseline.min_windows.max(1) as usize {
+            return None;
+        }
+        let values = places.into_iter().filter_map(|place| values.get(place).copied());
+        let (center, var) = robust(values.collect());
+        Some((center, var.sqrt().max(baseline.min_sd)))
+    }
+
     /// Mean and standard deviation (at least `min_sd`) of the windows before; `None` = no
-    /// verdict, fewer than `min_windows`.
+    /// verdict, fewer than `min_windows`. Not of seasonal baselines.
     pub(crate) fn stats(&self, baseline: &Baseline) -> Option<(f64, f64)> {
         let enough = self.windows >= baseline.min_windows.max(1);
         enough.then(|| (self.mean, self.var.sqrt().max(baseline.min_sd)))

@@ -99,6 +99,20 @@ impl Calendar {
         }
     }
 
+    /// Local dates from one instant's to another's.
+    pub(crate) fn days_between(&self, from: EventTime, to: EventTime) -> i64 {
+        let days = self.date(from).until(self.date(to)).map(|span| span.get_days());
+        days.map_or(0, i64::from)
+    }
+
+    /// The same time of the day in the zone, so many days before. One that its clock skipped is
+    /// as much later, of one that came twice it is the first.
+    pub(crate) fn days_before(&self, at: EventTime, days: i64) -> EventTime {
+        let local = self.zone.to_datetime(timestamp(at)).saturating_sub(days.days());
+        let before = self.zone.to_ambiguous_timestamp(local).compatible();
+        before.map_or(at, |before| EventTime(before.as_millisecond()))
+    }
+
     fn date(&self, at: EventTime) -> Date {
         self.zone.to_datetime(timestamp(at)).date()
     }

@@ -6,13 +6,14 @@
 use smallvec::SmallVec;
 
 use crate::engine::baseline::Series;
-use crate::engine::calendar::Span;
+use crate::engine::calendar::{Calendar, Span};
 use crate::engine::distinct::{Distinct, Exact, Sketch};
 use crate::engine::firing::{Fired, Measured};
 use crate::engine::rolling::{Entry, Join, NO_MAX, Rolling};
+use crate::engine::season::Slots;
 use crate::engine::tally::Added;
 use crate::engine::view::View;
-use crate::rule::Measure;
+use crate::rule::{Baseline, Measure, Method, ZScore};
 
 /// All state of one rule and key but its cooldown: one line of the cache.
 #[derive(Debug, Clone)]
@@ -278,6 +279,40 @@ pub(crate) struct ZCell {
     pub(crate) empties: u32,
     pub(crate) armed_above: bool,
     pub(crate) armed_below: bool,
+    /// What was last worked out of a seasonal baseline, until a window closes. Follows from the
+    /// rest.
+    pub(crate) usual: Option<Box<Usual>>,
+}
+
+/// What is usual in the window that starts at `start`, by this baseline.
+#[derive(Debug, Clone)]
+pub(crate) struct Usual {
+    pub(super) start: i64,
+    pub(super) baseline: Baseline,
+    pub(super) stats: Option<(f64, f64)>,
+}
+
+impl ZCell {
+    /// Mean and standard deviation that a window is judged by; `None` = no verdict.
+    pub(crate) fn usual(
+        &mut self,
+        calendar: &Calendar,
+        check: &ZScore,
+        span: Span,
+    ) -> Option<(f64, f64)> {
+        let baseline = check.baseline;
+        let Method::Seasonal(season) = baseline.method else { return self.series.stats(&baseline) };
+        if let Some(known) = &self.usual
+            && known.start == span.start
+            && known.baseline == baseline
+        {
+            return known.stats;
+        }
+        let slots = Slots { calendar, window: check.window, season };
+        let stats = self.series.seasonal(&baseline, &slots, (span, self.next.start));
+        self.usual = Some(Box::new(Usual { start: span.start, baseline, stats }));
+        stats
+    }
 }
 
 #[derive(Debug, Clone)]

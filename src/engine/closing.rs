@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::act::Seed;
 use crate::engine::baseline::Series;
-use crate::engine::calendar::Span;
+use crate::engine::calendar::{Calendar, Span};
 use crate::engine::cell::{Body, Cell, ZCell};
 use crate::engine::firing::{Cooldown, Measured, evaluate};
 use crate::engine::keyed::{At, Ctx, Judged, Keyed};
@@ -71,7 +71,7 @@ impl Keyed {
             return;
         }
         let span = body.next;
-        let (score, fires) = close_window(body, check, span);
+        let (score, fires) = close_window(body, check, &plan.calendar, span);
         let mut fires = fires;
         if fires {
             let length_ms = plan.rule(rule).cooldown_ms;
@@ -84,10 +84,10 @@ impl Keyed {
                 cooldown.start(1);
             }
         }
-        let forgotten = body.empties >= check.baseline.history;
+        let forgotten = body.empties >= check.baseline.empties_max();
         let next = if forgotten {
             // The key begins again with the first window that has not closed, if there is one.
-            body.series = Series::new();
+            (body.series, body.usual) = (Series::new(), None);
             (body.armed_above, body.armed_below, body.empties) = (true, true, 0);
             body.open.first().map(|open| open.span)
         } else {
@@ -193,7 +193,12 @@ impl Keyed {
 
 /// Closes one window of a series: its verdict by the windows before it, then its value, clipped
 /// where it breaches, enters the baseline. Returns the breach, and whether it fires.
-fn close_window(body: &mut ZCell, check: &ZScore, span: Span) -> (Option<Score>, bool) {
+fn close_window(
+    body: &mut ZCell,
+    check: &ZScore,
+    calendar: &Calendar,
+    span: Span,
+) -> (Option<Score>, bool) {
     let open = match body.open.first() {
         Some(open) if open.span == span => Some(body.open.remove(0)),
         _ => None,
@@ -204,7 +209,9 @@ fn close_window(body: &mut ZCell, check: &ZScore, span: Span) -> (Option<Score>,
         if open.is_some_and(|open| open.events) { 0 } else { body.empties.saturating_add(1) };
     #[expect(clippy::cast_precision_loss, reason = "baselines are floats by contract")]
     let mut entering = value as f64;
-    let Some((mean, sd)) = body.series.stats(&check.baseline) else {
+    let stats = body.usual(calendar, check, span);
+    body.usual = None;
+    let Some((mean, sd)) = stats else {
         body.series.push(&check.baseline, entering);
         return (None, false);
     };

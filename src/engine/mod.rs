@@ -35,6 +35,7 @@ pub(crate) mod plan;
 pub(crate) mod published;
 pub(crate) mod rolling;
 pub(crate) mod score;
+pub(crate) mod season;
 pub(crate) mod seen;
 pub(crate) mod shared;
 pub(crate) mod slab;

@@ -60,18 +60,18 @@ impl Keyed {
         };
         let open = &mut body.open[place];
         ctx.counts.saturated += u64::from(open.sum.add(&check.input.measure, what.of));
-        let stats = body.series.stats(&check.baseline);
-        let (Some(above), Some((mean, sd))) = (check.above, stats) else { return };
+        let (value, ran) = (open.sum.value(), open.fired);
         let calendar = matches!(check.window, Window::Calendar(_));
-        if what.reversal || open.fired || !(calendar || body.armed_above) {
+        if what.reversal || ran || !(calendar || body.armed_above) {
             return;
         }
-        let value = open.sum.value();
+        let Some(above) = check.above else { return };
+        let Some((mean, sd)) = body.usual(&plan.calendar, check, span) else { return };
         let z = zscore_of(value, mean, sd);
         if z <= above {
             return;
         }
-        open.fired = true;
+        body.open[place].fired = true;
         body.armed_above = false;
         let length_ms = plan.rule(rule).cooldown_ms;
         let all = &mut self.cooldowns;

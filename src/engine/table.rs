@@ -249,6 +249,7 @@ fn new_body(check: &Check, form: Form, ts: i64) -> Body {
             armed_above: true,
             armed_below: true,
             empties: 0,
+            usual: None,
         })),
     }
 }

@@ -4,6 +4,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod action;
+mod baseline;
 mod duration;
 mod fault;
 mod filter;

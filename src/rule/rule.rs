@@ -2,10 +2,8 @@
 
 use super::action::{Form, Setting};
 use super::node::Node;
-use super::section::{Fields, Reader, as_f64};
-use super::types::{
-    Baseline, Check, Field, KeySpec, Kinds, Method, Mode, Number, Rule, Side, Window, ZScore,
-};
+use super::section::{Fields, Reader};
+use super::types::{Check, Field, KeySpec, Kinds, Method, Mode, Rule, Side, Window, ZScore};
 
 const KEYS: [&str; 19] = [
     "name",
@@ -30,12 +28,8 @@ const KEYS: [&str; 19] = [
 ];
 const MODES: [(&str, Mode); 3] =
     [("live", Mode::Live), ("shadow", Mode::Shadow), ("off", Mode::Off)];
-const METHODS: [(&str, Method); 3] =
-    [("mean", Method::Mean), ("robust", Method::Robust), ("ewma", Method::Ewma)];
 /// Bytes of a rule's name: it stands in every decision and is a metric label.
 const NAME_MAX: usize = 128;
-/// Windows of a baseline.
-const HISTORY_MAX: i64 = 10_000;
 
 impl Reader<'_> {
     pub(super) fn rule(&mut self, node: &Node) -> Option<Rule> {
@@ -69,7 +63,7 @@ impl Reader<'_> {
     }
 
     #[expect(clippy::option_option, reason = "at fault, left out and given are three cases")]
-    fn optional<T>(
+    pub(super) fn optional<T>(
         &mut self,
         fields: Fields<'_>,
         key: &str,
@@ -216,7 +210,7 @@ impl Reader<'_> {
         let bounds = self.zscore_bounds(node);
         let ewma = per.is_some_and(KeySpec::has_user);
         let default = if ewma { Method::Ewma } else { Method::Mean };
-        let baseline = self.baseline(fields, default);
+        let baseline = self.baseline(fields, default, window, per);
         let close_after =
             self.optional(fields, "close_after", |r, at| r.duration(at, "`close_after`"));
         let below = bounds.and_then(|(_, below)| below).map(|_| Side::Below);
@@ -259,46 +253,5 @@ impl Reader<'_> {
             Some(value)
         });
         Some((above?, below?))
-    }
-
-    fn baseline(&mut self, fields: Fields<'_>, default: Method) -> Option<Baseline> {
-        let mut baseline = Baseline { method: default, history: 60, min_windows: 30, min_sd: 1.0 };
-        let Some(node) = fields.get("baseline") else { return Some(baseline) };
-        let fields =
-            self.map(node, "`baseline`", &["method", "history", "min_windows", "min_sd"])?;
-        let method = self.optional(fields, "method", |r, at| r.word(at, "method", &METHODS));
-        let history =
-            self.optional(fields, "history", |r, at| r.integer(at, "`history`", 2, HISTORY_MAX));
-        let least = self.optional(fields, "min_windows", |r, at| {
-            r.integer(at, "`min_windows`", 1, HISTORY_MAX)
-        });
-        let min_sd = self.optional(fields, "min_sd", |r, at| {
-            let value = r.number(at, "`min_sd`")?;
-            if as_f64(value) <= 0.0 {
-                r.fault(at, "`min_sd` is more than 0");
-            }
-            Some(value)
-        });
-        baseline.method = method?.unwrap_or(default);
-        baseline.history = u32::try_from(history?.unwrap_or(60)).ok()?;
-        baseline.min_sd = min_sd?.map_or(1.0, |value: Number| as_f64(value));
-        let bounded = baseline.method != Method::Ewma;
-        match least? {
-            Some(least) => baseline.min_windows = u32::try_from(least).ok()?,
-            None if bounded => baseline.min_windows = baseline.history.min(30),
-            None => {}
-        }
-        if let Some(at) = fields.get("min_windows") {
-            if bounded && baseline.min_windows > baseline.history {
-                self.fault(
-                    at,
-                    format!("`min_windows` is more than `history`, {}", baseline.history),
-                );
-            }
-            if baseline.method == Method::Mean && baseline.min_windows < 2 {
-                self.fault(at, "a standard deviation needs 2 windows");
-            }
-        }
-        Some(baseline)
     }
 }

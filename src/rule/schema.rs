@@ -152,6 +152,22 @@ fn action() -> Value {
     ] })
 }
 
+fn baseline() -> Value {
+    json!({ "type": "object", "additionalProperties": false,
+        "properties": {
+            "method": { "enum": ["mean", "robust", "ewma", "seasonal"] },
+            "history": { "type": "integer", "minimum": 2, "maximum": 10_000,
+                "description": "windows, default 60; with `seasonal` seasons, default 8" },
+            "min_windows": { "type": "integer", "minimum": 1, "maximum": 10_000 },
+            "min_sd": { "type": "number", "exclusiveMinimum": 0, "default": 1 },
+            "season": { "$ref": "#/$defs/duration", "default": "7d" },
+            "neighbours": { "type": "integer", "minimum": 0, "maximum": 12 }
+        },
+        "if": { "properties": { "method": { "const": "seasonal" } }, "required": ["method"] },
+        "then": { "properties": { "history": { "maximum": 100 } } },
+        "else": { "properties": { "season": false, "neighbours": false } } })
+}
+
 fn rule() -> Value {
     json!({
         "type": "object",
@@ -179,12 +195,7 @@ fn rule() -> Value {
                     "above": { "type": "number", "exclusiveMinimum": 0 },
                     "below": { "type": "number", "exclusiveMaximum": 0 }
                 } },
-            "baseline": { "type": "object", "additionalProperties": false, "properties": {
-                "method": { "enum": ["mean", "robust", "ewma"] },
-                "history": { "type": "integer", "minimum": 2, "maximum": 10_000, "default": 60 },
-                "min_windows": { "type": "integer", "minimum": 1, "maximum": 10_000 },
-                "min_sd": { "type": "number", "exclusiveMinimum": 0, "default": 1 }
-            } },
+            "baseline": baseline(),
             "close_after": { "$ref": "#/$defs/duration" },
             "ratio": { "type": "object", "required": ["of", "to"], "additionalProperties": false,
                 "properties": {

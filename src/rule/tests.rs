@@ -152,7 +152,7 @@ fn rules() {
 
 /// A threshold on `count`, with these keys in line 5.
 #[track_caller]
-fn threshold(keys: &str, expected: &str) {
+pub(super) fn threshold(keys: &str, expected: &str) {
     rule(&format!("{{0}}\n  {keys}").replace("{0}", "on: issue\n  measure: count"), expected);
 }
 
@@ -408,7 +408,7 @@ fn ratios_and_z_scores() {
     );
     threshold(
         "window: 1h\n  zscore: {above: 4}\n  baseline: {method: avg}",
-        "8:22: error: unknown method: `avg`\n  hint: one of `mean`, `robust`, `ewma`",
+        "8:22: error: unknown method: `avg`\n  hint: one of `mean`, `robust`, `ewma`, `seasonal`",
     );
     threshold(
         "window: 1h\n  zscore: {above: 4}\n  baseline: {history: 1}",

@@ -264,10 +264,20 @@ pub struct ZScore {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Baseline {
     pub method: Method,
-    /// Windows; at least 2.
+    /// Windows, of [`Method::Seasonal`] seasons; at least 2.
     pub history: u32,
     pub min_windows: u32,
     pub min_sd: f64,
+}
+
+impl Baseline {
+    /// A key is forgotten after so many consecutive windows without an event (R11).
+    pub fn empties_max(&self) -> u32 {
+        match self.method {
+            Method::Seasonal(season) => self.history.saturating_mul(season.windows),
+            Method::Mean | Method::Robust | Method::Ewma => self.history,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,6 +285,20 @@ pub enum Method {
     Mean,
     Robust,
     Ewma,
+    /// `robust` over the windows of the same slot in the seasons before.
+    Seasonal(Season),
+}
+
+/// Which windows of the seasons before a window is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Season {
+    /// A whole multiple of the window, of the calendar day for `window: day`. Whole days are
+    /// days of the zone: the same time of the day, whatever its clock has done since.
+    pub length_ms: i64,
+    /// Windows of one season; at least 2.
+    pub windows: u32,
+    /// So many on each side of the slot are taken too; all together at most `windows`.
+    pub neighbours: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]

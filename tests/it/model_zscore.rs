@@ -15,10 +15,12 @@ use crate::naive::{By, LATENESS, Pace, Row, fold_rows, history, id, key_of};
 const KEYS: [By; 4] = [By::User, By::Source, By::Global, By::UserSource];
 const HISTORY: usize = 6;
 const MINUTES_5: i64 = 300_000;
+const HOURS_6: i64 = 21_600_000;
+const DAY: i64 = 86_400_000;
 
 // Bounds that no z-score of small integers meets exactly: a tie would be a matter of rounding.
 const MIN_SD: f64 = 0.703_1;
-const FORMS: [Form; 6] = [
+const FORMS: [Form; 7] = [
     Form { name: "mean", measure: "sum(points)", above: Some(2.137), ..PLAIN },
     Form { name: "both", measure: "count", above: Some(1.237), below: Some(-0.837), ..PLAIN },
     Form {
@@ -51,6 +53,13 @@ const FORMS: [Form; 6] = [
         below: Some(-1.019),
         ..PLAIN
     },
+    Form {
+        name: "seasonal",
+        method: Method::Seasonal,
+        above: Some(1.217),
+        below: Some(-1.031),
+        ..PLAIN
+    },
 ];
 const PLAIN: Form = Form {
     name: "",
@@ -80,20 +89,78 @@ enum Method {
     Mean,
     Robust,
     Ewma,
+    /// Of `HISTORY` seasons, with a neighbour on each side.
+    Seasonal,
+}
+
+impl Form {
+    fn keys(self) -> impl Iterator<Item = By> {
+        let seasonal = self.method == Method::Seasonal;
+        let many = |by: &By| matches!(by, By::User | By::UserSource);
+        KEYS.into_iter().filter(move |by| !(seasonal && many(by)))
+    }
+
+    /// A key with so many windows without an event is forgotten.
+    fn empties_max(self, windows: &Windows) -> usize {
+        let season = if self.method == Method::Seasonal { windows.season().1 } else { 1 };
+        HISTORY * season
+    }
 }
 
 #[derive(Debug, Clone)]
 enum Windows {
-    Fixed,
+    Fixed(i64, TimeZone),
     Days(TimeZone),
 }
 
 impl Windows {
+    fn zone(&self) -> &TimeZone {
+        let (Windows::Fixed(_, zone) | Windows::Days(zone)) = self;
+        zone
+    }
+
+    /// Length of a season, and how many windows it has.
+    fn season(&self) -> (i64, usize) {
+        match self {
+            Windows::Fixed(MINUTES_5, _) => (6 * MINUTES_5, 6),
+            Windows::Fixed(..) => (4 * HOURS_6, 4),
+            Windows::Days(_) => (3 * DAY, 3),
+        }
+    }
+
+    /// Starts of the windows with the slot of another, in the seasons before.
+    fn slots(&self, start: i64) -> BTreeSet<i64> {
+        let at = |ts: i64| {
+            let at = Timestamp::from_millisecond(ts).unwrap();
+            at.to_zoned_datetime(self.zone().clone())
+        };
+        let season = self.season().0;
+        let mut starts = BTreeSet::new();
+        for ago in (1..).take(HISTORY) {
+            let then = match self {
+                Windows::Fixed(MINUTES_5, _) => start - ago * season,
+                Windows::Fixed(length, _) => {
+                    let then = at(start + length / 2).checked_sub((ago * season / DAY).days());
+                    then.unwrap().timestamp().as_millisecond()
+                }
+                Windows::Days(_) => {
+                    let noon =
+                        at(start).date().at(12, 0, 0, 0).to_zoned_datetime(self.zone().clone());
+                    let then = noon.unwrap().checked_sub((ago * season / DAY).days());
+                    then.unwrap().timestamp().as_millisecond()
+                }
+            };
+            let slot = self.span(then);
+            starts.extend([self.span(slot.0 - 1).0, slot.0, slot.1]);
+        }
+        starts
+    }
+
     fn span(&self, ts: i64) -> (i64, i64) {
         match self {
-            Windows::Fixed => {
-                let start = ts.div_euclid(MINUTES_5) * MINUTES_5;
-                (start, start + MINUTES_5)
+            Windows::Fixed(length, _) => {
+                let start = ts.div_euclid(*length) * length;
+                (start, start + length)
             }
             Windows::Days(zone) => {
                 let date = zone.to_datetime(Timestamp::from_millisecond(ts).unwrap()).date();
@@ -107,17 +174,21 @@ impl Windows {
 }
 
 fn rules(windows: &Windows) -> String {
-    let (zone, window) = match windows {
-        Windows::Fixed => ("UTC", "5m"),
-        Windows::Days(zone) => (zone.iana_name().unwrap(), "day"),
+    let zone = windows.zone().iana_name().unwrap();
+    let window = match windows {
+        Windows::Fixed(length, _) => format!("{length}ms"),
+        Windows::Days(_) => "day".to_owned(),
     };
     let mut text = format!("version: 1\ntimezone: {zone}\nrules:\n");
     for form in FORMS {
-        for by in KEYS {
+        for by in form.keys() {
             let mut zscore = Vec::new();
             zscore.extend(form.above.map(|bound| format!("above: {bound}")));
             zscore.extend(form.below.map(|bound| format!("below: {bound}")));
-            let method = format!("{:?}", form.method).to_lowercase();
+            let mut method = format!("{:?}", form.method).to_lowercase();
+            if form.method == Method::Seasonal {
+                write!(method, ", season: {}ms, neighbours: 1", windows.season().0).unwrap();
+            }
             write!(
                 text,
                 "  - {{ name: {}, on: issue, per: {}, measure: {}, window: {window}, zscore: {{ {} }}, \
@@ -157,11 +228,24 @@ fn measured(form: Form, rows: &[&Row]) -> i32 {
     i32::try_from(value).unwrap()
 }
 
-/// Mean and standard deviation of the closed windows; `None` = no verdict.
+/// Mean and standard deviation of the closed windows, each with its start, that one is held
+/// against; `None` = no verdict.
 #[expect(clippy::cast_precision_loss, reason = "few windows")]
-fn baseline(form: Form, closed: &[f64]) -> Option<(f64, f64)> {
-    let last = &closed[closed.len().saturating_sub(HISTORY)..];
-    let windows = if form.method == Method::Ewma { closed } else { last };
+fn baseline(
+    form: Form,
+    closed: &[(i64, f64)],
+    (windows, start): (&Windows, i64),
+) -> Option<(f64, f64)> {
+    let all: Vec<f64> = closed.iter().map(|(_, value)| *value).collect();
+    let windows = match form.method {
+        Method::Ewma => all,
+        Method::Mean | Method::Robust => all[all.len().saturating_sub(HISTORY)..].to_vec(),
+        Method::Seasonal => {
+            let slots = windows.slots(start);
+            let same = closed.iter().filter(|(start, _)| slots.contains(start));
+            same.map(|(_, value)| *value).collect()
+        }
+    };
     if windows.len() < form.min_windows {
         return None;
     }
@@ -172,8 +256,8 @@ fn baseline(form: Form, closed: &[f64]) -> Option<(f64, f64)> {
             let squares: f64 = windows.iter().map(|x| (x - mean).powi(2)).sum();
             (mean, (squares / (count - 1.0)).sqrt())
         }
-        Method::Robust => {
-            let middle = median(windows.to_vec());
+        Method::Robust | Method::Seasonal => {
+            let middle = median(windows.clone());
             let off = windows.iter().map(|x| (x - middle).abs()).collect();
             (middle, 1.4826 * median(off))
         }
@@ -210,7 +294,8 @@ struct Series<'a> {
     open: BTreeMap<i64, Vec<&'a Row>>,
     /// Start of the next window to close; `None` = the key is not known.
     next: Option<i64>,
-    closed: Vec<f64>,
+    /// With their starts.
+    closed: Vec<(i64, f64)>,
     empty: usize,
     fired_above: bool,
     fired_below: bool,
@@ -280,7 +365,7 @@ impl Model {
             if matches!(windows, Windows::Days(_)) {
                 (series.fired_above, series.fired_below) = (false, false);
             }
-            if let Some((mean, sd)) = baseline(form, &series.closed) {
+            if let Some((mean, sd)) = baseline(form, &series.closed, (windows, start)) {
                 let z = (f64::from(value) - mean) / sd;
                 let ran = series.fired_running.remove(&start);
                 let firing = || Firing {
@@ -308,11 +393,11 @@ impl Model {
                 }
                 series.fired_below = below.is_some();
             }
-            series.closed.push(entering);
+            series.closed.push((start, entering));
             let seen = rows.iter().any(|row| row.reverses.is_none());
             series.empty = if seen { 0 } else { series.empty + 1 };
             series.next = Some(span.1);
-            if series.empty == HISTORY {
+            if series.empty == form.empties_max(windows) {
                 // What has not closed is all that is left, beside the cooldown.
                 let Series { open, fired_running, last, .. } = std::mem::take(series);
                 let next = open.keys().next().copied();
@@ -340,7 +425,8 @@ impl Model {
             return;
         }
         let value = measured(form, &series.open[&span.0]);
-        let Some((mean, sd)) = baseline(form, &series.closed) else { return };
+        let usual = baseline(form, &series.closed, (windows, span.0));
+        let Some((mean, sd)) = usual else { return };
         let Some(above) = form.above.filter(|above| (f64::from(value) - mean) / sd > *above) else {
             return;
         };
@@ -370,7 +456,7 @@ fn model(rows: &[Row], windows: &Windows) -> Model {
             continue;
         }
         for form in FORMS {
-            for by in KEYS {
+            for by in form.keys() {
                 let Some(key) = by.key(row) else { continue };
                 let slot = (name(form, by), key.clone());
                 let (_, _, series) =
@@ -426,7 +512,15 @@ proptest! {
     fn zscores_of_fixed_windows_agree(
         rows in history(Pace { back_ms: 700_000, ahead_ms: 600_000, most: 160 }),
     ) {
-        check(&rows, &Windows::Fixed)?;
+        check(&rows, &Windows::Fixed(MINUTES_5, TimeZone::UTC))?;
+    }
+
+    #[test]
+    fn zscores_of_quarters_of_a_day_agree(
+        rows in history(Pace { back_ms: 1_200_000, ahead_ms: 15_000_000, most: 160 }),
+        zone in prop_oneof![Just("UTC"), Just("Europe/Berlin"), Just("America/New_York")],
+    ) {
+        check(&rows, &Windows::Fixed(HOURS_6, TimeZone::get(zone).unwrap()))?;
     }
 
     #[test]

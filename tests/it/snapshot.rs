@@ -34,6 +34,7 @@ rules:
   - { name: silent, on: issue, per: source, measure: count, window: 20m, below: 1 }
   - { name: rate, on: issue, per: global, measure: count, window: 5m, zscore: { above: 2 }, baseline: { method: robust, min_windows: 3, history: 8 } }
   - { name: mean, on: issue, per: source, measure: sum(points), window: 5m, zscore: { above: 2 }, baseline: { method: mean, min_windows: 3, history: 8 } }
+  - { name: season, on: issue, per: source, measure: sum(points), window: 10m, zscore: { above: 1, below: -1 }, baseline: { method: seasonal, season: 30m, history: 3, min_windows: 3 } }
 ";
 
 /// A partition of the events topic and the one of the partials topic.

@@ -47,6 +47,8 @@ pub(super) struct Writer<'a> {
 pub(super) struct Reader<'a> {
     pub(super) rest: Rest<'a>,
     pub(super) base: i64,
+    /// Of the format.
+    pub(super) version: u32,
 }
 
 impl Writer<'_> {
@@ -173,7 +175,7 @@ impl Writer<'_> {
         // One more than there are, so that none and no list differ.
         self.len(values.as_ref().map_or(0, |values| values.len() + 1));
         for value in values.iter().flat_map(|values| values.iter()) {
-            self.to.extend_from_slice(&value.to_le_bytes());
+            self.value(*value);
         }
         self.span(body.next);
         put(self.to, u64::from(body.empties));
@@ -183,6 +185,20 @@ impl Writer<'_> {
             self.span(open.span);
             self.to.push(u8::from(open.events) + 2 * u8::from(open.fired));
             self.sum(&open.sum);
+        }
+    }
+
+    /// Most are whole and small: those take a byte or two.
+    fn value(&mut self, value: f64) {
+        #[expect(clippy::cast_possible_truncation, reason = "compared with what it came from")]
+        let whole = value as i64;
+        #[expect(clippy::cast_precision_loss, reason = "as above")]
+        let back = whole as f64;
+        if back.to_bits() == value.to_bits() && whole.unsigned_abs() < 1 << 53 {
+            put_signed(self.to, whole * 2);
+        } else {
+            put_signed(self.to, 1);
+            self.to.extend_from_slice(&value.to_le_bytes());
         }
     }
 
@@ -211,6 +227,18 @@ impl Reader<'_> {
 
     fn float(&mut self) -> Option<f64> {
         Some(f64::from_le_bytes(*self.rest.bytes(8)?.first_chunk()?))
+    }
+
+    fn value(&mut self) -> Option<f64> {
+        if self.version < 3 {
+            return self.float();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "less than 2^53 was written")]
+        match self.rest.signed()? {
+            1 => self.float(),
+            whole if whole % 2 == 0 => Some((whole / 2) as f64),
+            _ => None,
+        }
     }
 
     /// A counter of key `key`, and the last firings of its cooldown.
@@ -316,7 +344,7 @@ impl Reader<'_> {
         let values = match self.len(1)? {
             0 => None,
             len => {
-                let values: Option<_> = (1..len).map(|_| self.float()).collect();
+                let values: Option<_> = (1..len).map(|_| self.value()).collect();
                 Some(Box::new(values?))
             }
         };
@@ -329,7 +357,7 @@ impl Reader<'_> {
             open.push(OpenWindow { span, sum, events, fired });
         }
         let (armed_above, armed_below) = (armed & 1 != 0, armed & 2 != 0);
-        Some(ZCell { series, next, open, empties, armed_above, armed_below })
+        Some(ZCell { series, next, open, empties, armed_above, armed_below, usual: None })
     }
 
     fn span(&mut self) -> Option<Span> {

@@ -96,7 +96,7 @@ impl<'p> Loader<'p> {
     /// # Errors
     /// When they cannot be read, or are of another log.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), Damaged> {
-        let mut reader = Reader { rest: Rest(bytes), base: self.base };
+        let mut reader = Reader { rest: Rest(bytes), base: self.base, version: self.version };
         while !reader.rest.0.is_empty() {
             let unreadable = Damaged::Unreadable(self.records);
             let kind = reader.rest.byte().ok_or(Damaged::Short)?;
@@ -107,7 +107,7 @@ impl<'p> Loader<'p> {
                 HEAD => {
                     let json = reader.rest.text().ok_or(Damaged::Short)?;
                     self.head(json, unreadable)?;
-                    reader.base = self.base;
+                    (reader.base, reader.version) = (self.base, self.version);
                 }
                 KEY => self.key(&mut reader).ok_or(unreadable)?,
                 SHOWN => self.shown(&mut reader).ok_or(unreadable)?,

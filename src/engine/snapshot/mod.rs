@@ -35,8 +35,9 @@ pub(crate) use keys::Capture;
 pub use load::{Damaged, Loaded, Loader};
 pub(crate) use marks::Marks;
 
-/// Version of the format; a reader takes it and 1, which has no numbers of young keys.
-pub const SNAPSHOT_VERSION: u32 = 2;
+/// Version of the format. A reader takes all before as well: 1 has no numbers of young keys, and
+/// in 2 the values of a series are all floats.
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 const HEAD: u8 = 1;
 const KEY: u8 = 2;

@@ -61,6 +61,8 @@ rules:
       then: [{ freeze: { scope: issue, for: window } }] }
   - { name: odd, on: issue, per: global, measure: count, window: 1s,
       zscore: { above: 3 }, baseline: { history: 10, min_windows: 4 }, close_after: 1s }
+  - { name: slot, on: issue, per: source, measure: count, window: 1s, zscore: { above: 2 },
+      baseline: { method: seasonal, season: 4s, history: 5, min_windows: 3 }, close_after: 1s }
   - { name: total, on: [issue, redeem, expire], per: global, measure: count, window: year, levels: [LEVELS] }
 ";
 

@@ -14,7 +14,7 @@ fn a_sketch_with_a_rank_that_no_hash_has_is_refused() {
         // Behind the kind.
         to.split_off(1)
     };
-    let read = |bytes: &[u8]| Reader { rest: Rest(bytes), base: 3 }.sketch();
+    let read = |bytes: &[u8]| Reader { rest: Rest(bytes), base: 3, version: 3 }.sketch();
     let highest = read(&written(RANK_MAX)).unwrap();
     assert!(highest.count(0, 9) > 0);
     assert!(read(&written(RANK_MAX + 1)).is_none());
