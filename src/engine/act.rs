@@ -44,6 +44,8 @@ pub(crate) struct Finding {
     pub(crate) above: bool,
     /// zscore, mean, sd
     pub(crate) stats: Option<(f64, f64, f64)>,
+    /// When the bound will be exceeded, and how that is told.
+    pub(crate) forecast: Option<(i64, String)>,
     pub(crate) window: WindowSpan,
 }
 
@@ -235,6 +237,7 @@ fn decision(plan: &Plan, rule: &Rule, key: &Map<String, Value>, firing: &Firing<
         zscore: stats.map(|(zscore, ..)| zscore),
         mean: stats.map(|(_, mean, _)| mean),
         sd: stats.map(|(.., sd)| sd),
+        forecast: finding.and_then(|finding| Some(EventTime(finding.forecast.as_ref()?.0))),
         window: finding.map(|finding| finding.window.clone()),
         trigger: firing.trigger.clone(),
         summary: format!("{}: {}", subject(&rule.per, key), reason(rule, firing)),
@@ -288,6 +291,9 @@ fn reason(rule: &Rule, firing: &Firing<'_>) -> String {
     let side = if finding.above { '>' } else { '<' };
     let (measure, value) = (&finding.measure, &finding.value);
     let bound = number_json(finding.bound);
+    if let Some((_, when)) = &finding.forecast {
+        return format!("{measure} {value} reaches {bound} {when}, in {window}");
+    }
     match finding.stats {
         None => format!("{measure} {value} {side} {bound} in {window}"),
         Some((zscore, mean, sd)) => format!(

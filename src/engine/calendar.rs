@@ -99,6 +99,13 @@ impl Calendar {
         }
     }
 
+    /// `14:20` in the zone, with its date where that is not the one of `now`.
+    pub(crate) fn clock(&self, at: EventTime, now: EventTime) -> String {
+        let local = self.zone.to_datetime(timestamp(at));
+        let form = if local.date() == self.date(now) { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        local.strftime(form).to_string()
+    }
+
     /// Local dates from one instant's to another's.
     pub(crate) fn days_between(&self, from: EventTime, to: EventTime) -> i64 {
         let days = self.date(from).until(self.date(to)).map(|span| span.get_days());

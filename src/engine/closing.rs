@@ -116,13 +116,13 @@ impl Keyed {
         let Some(cell) = self.cells.at(rule, id, plan) else { return };
         let Body::Calendar(body) = &mut cell.body else { return };
         let period = body.periods.iter().find(|period| period.start == span.start);
-        let value = Measured::Integer(period.map_or(0, |period| period.of.value()));
+        let reading = Measured::Integer(period.map_or(0, |period| period.of.value())).into();
         body.periods.retain(|period| period.end() > span.end);
         let last_event = body.t;
         let length_ms = plan.rule(rule).cooldown_ms;
         let all = &mut self.cooldowns;
         let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: span.end };
-        let verdict = evaluate(levels, value, &mut 0, true, &mut cooldown);
+        let verdict = evaluate(levels, reading, &mut 0, true, &mut cooldown);
         let key = self.cells.spaces[plan.info[rule].space].text(id).to_owned();
         let long = span.end - span.start > SILENT_MS;
         let forgotten =
@@ -135,7 +135,7 @@ impl Keyed {
         }
         let at = At { ts: span.end, seed: Seed::Closed(span.start), ..*at };
         let window = window_span(plan, view.window, span);
-        let judged = Judged { rule, key: &key, view: &view, value, window };
+        let judged = Judged { rule, key: &key, view: &view, reading, window };
         self.verdict(verdict, &judged, &at, ctx);
     }
 
@@ -172,19 +172,19 @@ impl Keyed {
                     continue;
                 }
                 body.of.advance(now, window_ms);
-                let value = Measured::Integer(body.of.value(view.of, now, window_ms));
+                let reading = Measured::Integer(body.of.value(view.of, now, window_ms)).into();
                 let length_ms = plan.rule(rule).cooldown_ms;
                 let all = &mut self.cooldowns;
                 let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
                 let may_fire = seen.get(&(rule, id)) != Some(&MayFire::No);
-                let verdict = evaluate(levels, value, fired, may_fire, &mut cooldown);
+                let verdict = evaluate(levels, reading, fired, may_fire, &mut cooldown);
                 let forgotten = now.saturating_sub(body.t) >= SILENT_MS.max(window_ms);
                 let key = self.cells.spaces[plan.info[rule].space].text(id).to_owned();
                 if forgotten {
                     self.forget(rule, id, plan);
                 }
                 let window = rolling_span(now, window_ms);
-                let judged = Judged { rule, key: &key, view: &view, value, window };
+                let judged = Judged { rule, key: &key, view: &view, reading, window };
                 self.verdict(verdict, &judged, at, ctx);
             }
         }

@@ -32,6 +32,9 @@ pub struct Decision {
     pub mean: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sd: Option<f64>,
+    /// When the bound will be exceeded at the present rate, of a level that looks ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<EventTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowSpan>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +94,7 @@ impl Decision {
             zscore: None,
             mean: None,
             sd: None,
+            forecast: None,
             window: None,
             trigger: None,
             summary: String::new(),

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::rule::{Levels, Number, Side};
+use crate::engine::forecast::Rise;
+use crate::rule::{Level, Levels, Number, Side};
 
 /// Which levels count as fired; one bit a level.
 pub(crate) type Fired = u32;
@@ -78,6 +79,46 @@ impl Measured {
     }
 }
 
+/// What the levels of a rule are held against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) value: Measured,
+    /// How fast it rises, of rules that look ahead.
+    pub(crate) rise: Option<Rise>,
+}
+
+impl From<Measured> for Reading {
+    fn from(value: Measured) -> Reading {
+        Reading { value, rise: None }
+    }
+}
+
+impl Reading {
+    /// When a level that looks ahead sees its bound exceeded; `None` once it is.
+    pub(crate) fn forecast(&self, levels: &Levels, level: &Level) -> Option<i64> {
+        let (Some(within_ms), Some(rise)) = (level.forecast_ms, self.rise) else { return None };
+        let Measured::Integer(value) = self.value else { return None };
+        if self.value.breaches(levels.side, level.bound) {
+            return None;
+        }
+        let at = rise.reaches(value, level.bound)?;
+        (at.saturating_sub(rise.now) <= within_ms).then_some(at)
+    }
+
+    fn breaches(&self, levels: &Levels, level: &Level) -> bool {
+        self.value.breaches(levels.side, level.bound) || self.forecast(levels, level).is_some()
+    }
+
+    /// Whether a level that has fired is armed again. `clear` is a bound of what is, not of what
+    /// is to come.
+    fn clears(&self, levels: &Levels, level: &Level) -> bool {
+        match levels.clear {
+            Some(clear) if level.forecast_ms.is_none() => !self.value.breaches(levels.side, clear),
+            _ => !self.breaches(levels, level),
+        }
+    }
+}
+
 /// Exact comparison with a bound: no rounding of large integers.
 pub(crate) fn cmp(value: Measured, bound: Number) -> Option<std::cmp::Ordering> {
     let value = match value {
@@ -100,7 +141,7 @@ pub(crate) enum Verdict {
 /// edge to the next event.
 pub(crate) fn evaluate(
     levels: &Levels,
-    value: Measured,
+    reading: Reading,
     fired: &mut Fired,
     may_fire: bool,
     cooldown: &mut Cooldown<'_>,
@@ -109,11 +150,10 @@ pub(crate) fn evaluate(
     for (at, level) in levels.levels.iter().enumerate() {
         let bit = 1 << at;
         if *fired & bit != 0 {
-            let clear = levels.clear.unwrap_or(level.bound);
-            if !value.breaches(levels.side, clear) {
+            if reading.clears(levels, level) {
                 *fired &= !bit;
             }
-        } else if value.breaches(levels.side, level.bound) {
+        } else if reading.breaches(levels, level) {
             newly |= bit;
         }
     }

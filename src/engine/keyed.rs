@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::engine::act::{Desk, Finding, Firing, Seed};
 use crate::engine::cell::{Body, Cell, PeriodCell, Sum};
-use crate::engine::firing::{Cooldown, Cooldowns, Measured, Verdict, evaluate};
+use crate::engine::firing::{Cooldown, Cooldowns, Reading, Verdict, evaluate};
+use crate::engine::forecast::{FLOW_MS, Flows};
 use crate::engine::ledger::Ledger;
 use crate::engine::plan::Form;
 use crate::engine::space::Key;
@@ -14,7 +15,7 @@ use crate::engine::tally::Added;
 use crate::engine::view::{View, rolling_span, span, window_span};
 use crate::engine::{Counts, Effect, Origin, Plan, Trigger, WindowSpan};
 use crate::event::Event;
-use crate::rule::{Check, Side, Window};
+use crate::rule::{Check, Measure, Side, Window};
 
 /// Counters of all rules for the keys of one log.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,7 @@ pub(crate) struct Keyed {
     pub(crate) cells: Cells,
     pub(crate) ledger: Ledger,
     pub(crate) cooldowns: Cooldowns,
+    pub(crate) flows: Flows,
     /// Keys by end of the window to close next, and rule.
     pub(crate) timers: BTreeMap<(i64, usize), Vec<u32>>,
     /// No timer is due before the watermark reaches this.
@@ -161,11 +163,17 @@ impl Keyed {
         let span = span(plan, view.window, what.ts);
         let lateness = plan.settings.allowed_lateness_ms;
         let below = plan.info[rule].form == Form::CalendarBelow;
-        let (cell, first) = self.cells.cell(rule, key, (what.ts, span.end), plan);
+        let end = if plan.info[rule].has_flow { span.end.max(what.ts + FLOW_MS) } else { span.end };
+        let (cell, first) = self.cells.cell(rule, key, (what.ts, end), plan);
         let id = cell.key;
         let Body::Calendar(body) = &mut cell.body else { return };
         if !what.reversal {
             body.t = if first { what.ts } else { body.t.max(what.ts) };
+        }
+        let mut flow = None;
+        if plan.info[rule].has_flow {
+            let amount = if *view.of == Measure::Count { what.of.count } else { what.of.sum };
+            flow = self.flows.add(rule, id, (what.ts, amount), what.reversal);
         }
         let alone = body.periods.len() == 1 && body.periods[0].start == span.start;
         if !below && !alone {
@@ -198,14 +206,17 @@ impl Keyed {
         }
         let Some(value) = view.value(of, period.of.to_value()) else { return };
         let Some(levels) = view.levels else { return };
+        let flow = flow.filter(|_| levels.has_forecast());
+        let rise = flow.and_then(|flow| flow.rise(body.t, span.end));
+        let reading = Reading { value, rise };
         let length_ms = plan.rule(rule).cooldown_ms;
         let all = &mut self.cooldowns;
         let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
-        let verdict = evaluate(levels, value, &mut period.fired, !what.reversal, &mut cooldown);
+        let verdict = evaluate(levels, reading, &mut period.fired, !what.reversal, &mut cooldown);
         if verdict != Verdict::Quiet {
             let window = window_span(plan, view.window, span);
             let key = key.text;
-            self.verdict(verdict, &Judged { rule, key, view: &view, value, window }, at, ctx);
+            self.verdict(verdict, &Judged { rule, key, view: &view, reading, window }, at, ctx);
         }
     }
 
@@ -254,11 +265,12 @@ impl Keyed {
         let length_ms = plan.rule(rule).cooldown_ms;
         let all = &mut self.cooldowns;
         let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
-        let verdict = evaluate(levels, value, fired, !what.reversal, &mut cooldown);
+        let reading = Reading::from(value);
+        let verdict = evaluate(levels, reading, fired, !what.reversal, &mut cooldown);
         if verdict != Verdict::Quiet {
             let window = rolling_span(now, window_ms);
             let key = key.text;
-            self.verdict(verdict, &Judged { rule, key, view: &view, value, window }, at, ctx);
+            self.verdict(verdict, &Judged { rule, key, view: &view, reading, window }, at, ctx);
         }
     }
 
@@ -280,12 +292,15 @@ impl Keyed {
         };
         let Some(levels) = judged.view.levels else { return };
         let fired = &levels.levels[level];
+        let reading = &judged.reading;
+        let forecast = reading.forecast(levels, fired).zip(reading.rise);
         let finding = Finding {
             measure: judged.view.measure_name(),
-            value: judged.value.json(),
+            value: reading.value.json(),
             bound: fired.bound,
             above: levels.side == Side::Above,
             stats: None,
+            forecast: forecast.map(|(at, rise)| (at, rise.told(at, &ctx.plan.calendar))),
             window: judged.window.clone(),
         };
         let firing = Firing {
@@ -322,6 +337,7 @@ impl Keyed {
         }
         self.cells.tables[rule].remove(place);
         self.cooldowns.forget(rule, key);
+        self.flows.forget(rule, key);
     }
 
     pub(crate) fn schedule(&mut self, end: i64, rule: usize, key: u32, plan: &Plan) {
@@ -350,7 +366,7 @@ impl Keyed {
     /// Bytes on the heap, as far as tables know; what single cells keep there is not counted.
     pub(crate) fn bytes(&self) -> usize {
         let timers: usize = self.timers.values().map(|keys| keys.capacity() * 4).sum();
-        self.cells.bytes() + self.cooldowns.bytes() + timers
+        self.cells.bytes() + self.cooldowns.bytes() + self.flows.bytes() + timers
     }
 }
 
@@ -360,8 +376,9 @@ pub(crate) fn keep_until(cell: &Cell, last: Option<i64>, plan: &Plan, rule: usiz
     let body = match &cell.body {
         Body::Match => i64::MIN,
         Body::Calendar(body) => {
-            let end = body.periods.iter().map(PeriodCell::end).max();
-            end.unwrap_or(i64::MIN).saturating_add(lateness)
+            let end = body.periods.iter().map(PeriodCell::end).max().unwrap_or(i64::MIN);
+            let flow = if plan.info[rule].has_flow { body.t + FLOW_MS } else { i64::MIN };
+            end.max(flow).saturating_add(lateness)
         }
         Body::Rolling(body) => match View::of(&plan.rule(rule).check).window {
             Window::Duration(ms) => body.t.saturating_add(ms).saturating_add(lateness),
@@ -380,6 +397,6 @@ pub(crate) struct Judged<'a> {
     pub(crate) rule: usize,
     pub(crate) key: &'a str,
     pub(crate) view: &'a View<'a>,
-    pub(crate) value: Measured,
+    pub(crate) reading: Reading,
     pub(crate) window: WindowSpan,
 }

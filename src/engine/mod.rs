@@ -21,6 +21,7 @@ pub(crate) mod edits;
 pub mod explain;
 pub(crate) mod filter;
 pub(crate) mod firing;
+pub(crate) mod forecast;
 pub(crate) mod holds;
 pub mod impact;
 pub(crate) mod index;

@@ -44,7 +44,8 @@ pub(crate) struct Entry<'a> {
     /// Place of the rule's fingerprint in the batch's list.
     pub(crate) rule: u32,
     pub(crate) key: &'a str,
-    /// Window start, aligned step, or for match rules the offset of the event.
+    /// Window start, aligned step, of caps that forecast the minute, or for match rules the offset
+    /// of the event.
     pub(crate) step: i64,
     pub(crate) reversal: bool,
     /// Greatest event time of the entry (a reversal's: where it nets out).

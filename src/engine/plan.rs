@@ -10,8 +10,8 @@ use crate::engine::filter::Lists;
 use crate::engine::view::{View, step_ms};
 use crate::event::Kind;
 use crate::rule::{
-    Check, Condition, Field, Filter, Input, KeySpec, Kinds, Mode, Number, Rule, RuleSet, Side,
-    Window,
+    Check, Condition, Field, Filter, Input, KeySpec, Kinds, Measure, Mode, Number, Rule, RuleSet,
+    Side, Window,
 };
 
 /// Rules, lists and settings of a fold. Immutable; a change makes a new one.
@@ -65,6 +65,8 @@ pub(crate) struct RuleInfo {
     pub(crate) step_ms: i64,
     /// Values at which no level of a threshold on an integer breaches.
     pub(crate) calm: Option<Calm>,
+    /// What comes in each minute is kept, for forecasts.
+    pub(crate) has_flow: bool,
 }
 
 /// Integers on the quiet side of every bound.
@@ -82,9 +84,12 @@ impl Calm {
         }
     }
 
-    /// `None` for ratios and z-scores, and for bounds that no integer states.
+    /// `None` for ratios, z-scores and forecasts, and for bounds that no integer states.
     fn of(check: &Check) -> Option<Calm> {
         let Check::Threshold { levels, .. } = check else { return None };
+        if levels.has_forecast() {
+            return None;
+        }
         let bounds = levels.levels.iter().map(|level| match level.bound {
             Number::Integer(bound) => Some(bound),
             Number::Float(_) => None,
@@ -251,6 +256,7 @@ impl Plan {
             window,
             step_ms,
             calm: Calm::of(&rule.check),
+            has_flow: has_flow(rule),
             fingerprint: fingerprint(rule),
             // R11: no event counts that is later than the allowed lateness, so no window waits longer.
             close_after_ms: close_after_ms
@@ -319,6 +325,17 @@ fn sees(check: &Check) -> (Kinds, Vec<&Input>) {
         Check::Ratio { of, to, .. } => (Kinds(of.on.0 | to.on.0), vec![of, to]),
         Check::ZScore(zscore) => (zscore.input.on, vec![&zscore.input]),
     }
+}
+
+/// Caps with few keys, and those that ask for it.
+fn has_flow(rule: &Rule) -> bool {
+    let Check::Threshold { input, window: Window::Calendar(_), levels } = &rule.check else {
+        return false;
+    };
+    let few = rule.per.fields.iter().all(|field| *field == Field::Source);
+    levels.side == Side::Above
+        && matches!(input.measure, Measure::Count | Measure::SumPoints)
+        && (few || levels.has_forecast())
 }
 
 fn form(rule: &Rule) -> Form {

@@ -101,6 +101,7 @@ impl Keyed {
             bound: whole(score.bound),
             above: score.is_above,
             stats: Some((score.z, score.mean, score.sd)),
+            forecast: None,
             window: window_span(ctx.plan, check.window, score.span),
         };
         let firing = Firing {

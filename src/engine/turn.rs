@@ -5,6 +5,7 @@
 
 use crate::engine::edits::ListEdits;
 use crate::engine::filter::{FilterCtx, Listed, holds};
+use crate::engine::forecast::MINUTE_MS;
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
@@ -272,7 +273,9 @@ pub(crate) fn step_of(plan: &Plan, rule: usize, ts: i64, offset: i64) -> (i64, i
         }
         Form::Calendar | Form::CalendarBelow | Form::ZScore => {
             let span = span(plan, info.window, ts);
-            (span.start, span.end)
+            // A flow is one of minutes: what a replay takes in at once is no burst.
+            let minute = ts.div_euclid(MINUTE_MS) * MINUTE_MS;
+            (if info.has_flow { minute.max(span.start) } else { span.start }, span.end)
         }
     }
 }

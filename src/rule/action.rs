@@ -24,6 +24,8 @@ pub(super) struct Setting<'a> {
     pub(super) per: Option<&'a KeySpec>,
     pub(super) measure: Option<&'a Measure>,
     pub(super) form: Form,
+    /// The level looks ahead.
+    pub(super) forecasts: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -70,7 +72,12 @@ impl Reader<'_> {
             }
             _ => (node, None),
         };
-        match name.raw().unwrap_or_default() {
+        let what = name.raw().unwrap_or_default();
+        if setting.forecasts && matches!(what, "freeze" | "unfreeze" | "deduct") {
+            let hint = "it stands in a level of the same bound without `forecast`";
+            self.fault_hint(name, "a forecast warns and does no more", Some(hint.into()));
+        }
+        match what {
             "alert" => {
                 let Some(body) = body else { return Some(Action::Alert { to: None }) };
                 let to = self.map(body, "`alert`", &["to"])?.get("to");

@@ -3,10 +3,11 @@
 use super::action::{Form, Setting};
 use super::node::Node;
 use super::section::{Fields, Reader, less};
-use super::types::{Level, Levels, Number, Side};
+use super::types::{Field, Level, Levels, Measure, Number, Side, Window};
 
 /// Levels of one rule.
 const LEVELS_MAX: usize = 32;
+const LEVEL_KEYS: [&str; 5] = ["above", "below", "forecast", "severity", "then"];
 
 impl Reader<'_> {
     /// The bounds of a threshold or ratio, direct or as `levels`.
@@ -28,7 +29,7 @@ impl Reader<'_> {
             self.fault_hint(key, format!("stands beside `{}`", first.0.shown()), hint);
         }
         let levels = if let Some(node) = fields.get("levels") {
-            for key in ["severity", "then"] {
+            for key in ["forecast", "severity", "then"] {
                 if let Some((at, _)) = fields.entry(key) {
                     let hint = Some(format!("move `{key}` into the levels"));
                     self.fault_hint(at, "stands beside `levels`", hint);
@@ -38,9 +39,11 @@ impl Reader<'_> {
         } else {
             let side = side_of(fields);
             setting.form = setting.form.on_side(side);
+            let forecast = self.forecast(fields, &mut setting);
             let outcome = self.outcome(fields, setting);
             let (bound, at) = self.bound(fields, side)?;
-            outcome.map(|(severity, then)| (side, vec![(Level { bound, severity, then }, at)]))
+            let ((severity, then), forecast_ms) = (outcome?, forecast?);
+            Some((side, vec![(Level { bound, forecast_ms, severity, then }, at)]))
         };
         let clear = fields.get("clear").map(|node| (self.number(node, "`clear`"), node));
         let (side, levels) = levels?;
@@ -93,20 +96,32 @@ impl Reader<'_> {
         item: &'n Node,
         mut setting: Setting<'_>,
     ) -> Option<(Side, Level, &'n Node)> {
-        let fields = self.map(item, "a level", &["above", "below", "severity", "then"])?;
+        let fields = self.map(item, "a level", &LEVEL_KEYS)?;
         if let (Some(_), Some((key, _))) = (fields.get("above"), fields.entry("below")) {
             self.fault(key, "stands beside `above`");
         }
         let side = side_of(fields);
         setting.form = setting.form.on_side(side);
+        let forecast = self.forecast(fields, &mut setting);
         let outcome = self.outcome(fields, setting);
         if !fields.has("above") && !fields.has("below") {
             self.missing(item, &item.shown(), "the level has no bound", "such as `above: 100`");
             return None;
         }
         let (bound, at) = self.bound(fields, side)?;
-        let (severity, then) = outcome?;
-        Some((side, Level { bound, severity, then }, at))
+        let ((severity, then), forecast_ms) = (outcome?, forecast?);
+        Some((side, Level { bound, forecast_ms, severity, then }, at))
+    }
+
+    /// How far ahead a level looks.
+    #[expect(clippy::option_option, reason = "at fault, left out and given are three cases")]
+    fn forecast(&mut self, fields: Fields<'_>, setting: &mut Setting<'_>) -> Option<Option<i64>> {
+        let Some((key, node)) = fields.entry("forecast") else { return Some(None) };
+        setting.forecasts = true;
+        if let Some((message, hint)) = no_forecast(*setting) {
+            self.fault_hint(key, message, Some(hint.into()));
+        }
+        self.duration(node, "`forecast`").map(Some)
     }
 
     fn bound<'n>(&mut self, fields: Fields<'n>, side: Side) -> Option<(Number, &'n Node)> {
@@ -118,10 +133,19 @@ impl Reader<'_> {
     fn in_order(&mut self, side: Side, levels: &[(Level, &Node)]) {
         for pair in levels.windows(2) {
             let [(earlier, _), (later, at)] = pair else { continue };
-            if !beyond(side, later.bound, earlier.bound) {
-                let order = if side == Side::Above { "rise" } else { "fall" };
-                self.fault(at, format!("the bounds of levels {order} from one to the next"));
+            let ahead = earlier.forecast_ms.is_some_and(|earlier_ms| {
+                later.forecast_ms.is_none_or(|later_ms| later_ms < earlier_ms)
+            });
+            let same = !beyond(side, earlier.bound, later.bound);
+            if beyond(side, later.bound, earlier.bound) || same && ahead {
+                continue;
             }
+            let order = if side == Side::Above { "rise" } else { "fall" };
+            let message = format!("the bounds of levels {order} from one to the next");
+            let forecasts = earlier.forecast_ms.or(later.forecast_ms).is_some();
+            let hint = "of two levels with one bound the one with `forecast`, or with the longer \
+                one, stands first";
+            self.fault_hint(at, message, forecasts.then(|| hint.into()));
         }
     }
 }
@@ -132,6 +156,30 @@ fn beyond(side: Side, value: Number, bound: Number) -> bool {
         Side::Above => less(bound, value),
         Side::Below => less(value, bound),
     }
+}
+
+/// Why a level cannot look ahead here, and what to do about it.
+fn no_forecast(setting: Setting<'_>) -> Option<(&'static str, &'static str)> {
+    let Form::Threshold(window, side) = setting.form else {
+        return Some(("`forecast` is for caps on `count` or `sum(points)`", "leave it out"));
+    };
+    if side == Some(Side::Below) {
+        return Some(("`forecast` goes with `above`", "silence comes without notice"));
+    }
+    if matches!(setting.measure, Some(Measure::MaxPoints | Measure::Distinct(_))) {
+        let hint = "nothing else grows at a rate";
+        return Some(("`forecast` is for caps on `count` or `sum(points)`", hint));
+    }
+    if matches!(window, Some(Window::Duration(_))) {
+        let hint = "such as `window: day`; a rolling window loses as it gains";
+        return Some(("`forecast` needs a calendar window", hint));
+    }
+    let many = |field: &Field| matches!(field, Field::User | Field::Device | Field::Ip);
+    if setting.per.is_some_and(|per| per.fields.iter().any(many)) {
+        let hint = "what one user, device or address does is too little for a rate";
+        return Some(("`forecast` needs `per: global`, `source` or `attrs.NAME`", hint));
+    }
+    None
 }
 
 fn side_of(fields: Fields<'_>) -> Side {
@@ -147,3 +195,6 @@ impl Form {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

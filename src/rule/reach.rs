@@ -14,7 +14,7 @@ pub fn reach_ms(rule: &Rule) -> i64 {
         Check::Threshold { input, window, .. } => (window_ms(*window), vec![&input.filter]),
         Check::Ratio { of, to, window, .. } => (window_ms(*window), vec![&of.filter, &to.filter]),
         Check::ZScore(zscore) => {
-            let windows = i64::from(zscore.baseline.history) + 1;
+            let windows = i64::from(zscore.baseline.empties_max()) + 1;
             (window_ms(zscore.window).saturating_mul(windows), vec![&zscore.input.filter])
         }
     };

@@ -5,7 +5,7 @@ use super::node::Node;
 use super::section::{Fields, Reader};
 use super::types::{Check, Field, KeySpec, Kinds, Method, Mode, Rule, Side, Window, ZScore};
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "name",
     "description",
     "mode",
@@ -17,6 +17,7 @@ const KEYS: [&str; 19] = [
     "above",
     "below",
     "levels",
+    "forecast",
     "clear",
     "severity",
     "then",
@@ -100,13 +101,13 @@ impl Reader<'_> {
             return self.zscore(fields, node, name, per);
         }
         self.only_with(fields, "`zscore`", &["baseline", "close_after"]);
-        let counted = ["measure", "window", "above", "below", "levels", "clear"];
+        let counted = ["measure", "window", "above", "below", "levels", "forecast", "clear"];
         if counted.iter().any(|key| fields.has(key)) {
             return self.threshold(fields, name, per);
         }
         let on = fields.get("on").map_or(Some(Kinds::ALL), |node| self.kinds(node));
         let filter = self.filter_of(fields);
-        let outcome = self.outcome(fields, Setting { per, measure: None, form: Form::Match });
+        let outcome = self.outcome(fields, Setting { per, ..Setting::default() });
         let (severity, then) = outcome?;
         Some(Check::Match { on: on?, filter: filter?, severity, then })
     }
@@ -143,7 +144,8 @@ impl Reader<'_> {
         let input = self.input(fields, name);
         let window = self.window_of(fields, name);
         let measure = input.as_ref().map(|input| &input.measure);
-        let setting = Setting { per, measure, form: Form::Threshold(window, None) };
+        let form = Form::Threshold(window, None);
+        let setting = Setting { per, measure, form, ..Setting::default() };
         let levels = self.levels(fields, name, setting);
         if let (Some(levels), Some(per)) = (&levels, per)
             && levels.side == Side::Below
@@ -181,7 +183,7 @@ impl Reader<'_> {
             }
         }
         let window = self.window_of(fields, name);
-        let setting = Setting { per, measure: None, form: Form::Ratio(window, None) };
+        let setting = Setting { per, form: Form::Ratio(window, None), ..Setting::default() };
         let levels = self.levels(fields, name, setting);
         Some(Check::Ratio { of: of?, to: to?, min_to: min_to?, window: window?, levels: levels? })
     }
@@ -204,7 +206,8 @@ impl Reader<'_> {
         per: Option<&KeySpec>,
     ) -> Option<Check> {
         let hint = "bounds in standard deviations stand in `zscore`";
-        self.not_with(fields, "`zscore`", &["above", "below", "levels", "clear"], hint);
+        let bounds = ["above", "below", "levels", "forecast", "clear"];
+        self.not_with(fields, "`zscore`", &bounds, hint);
         let input = self.input(fields, name);
         let window = self.window_of(fields, name);
         let bounds = self.zscore_bounds(node);
@@ -215,7 +218,8 @@ impl Reader<'_> {
             self.optional(fields, "close_after", |r, at| r.duration(at, "`close_after`"));
         let below = bounds.and_then(|(_, below)| below).map(|_| Side::Below);
         let measure = input.as_ref().map(|input| &input.measure);
-        let setting = Setting { per, measure, form: Form::ZScore(window, below) };
+        let form = Form::ZScore(window, below);
+        let setting = Setting { per, measure, form, ..Setting::default() };
         let outcome = self.outcome(fields, setting);
         let ((above, below), (severity, then)) = (bounds?, outcome?);
         Some(Check::ZScore(ZScore {

@@ -56,9 +56,12 @@ pub fn schema() -> Value {
                 "properties": {
                     "above": { "type": "number" },
                     "below": { "type": "number" },
+                    "forecast": { "$ref": "#/$defs/duration",
+                        "description": "fires when the bound will be exceeded within this time" },
                     "severity": { "$ref": "#/$defs/severity" },
                     "then": { "$ref": "#/$defs/then" }
-                } },
+                },
+                "dependentRequired": { "forecast": ["above"] } },
             "input": { "type": "object", "required": ["on", "measure"],
                 "additionalProperties": false,
                 "properties": {
@@ -187,6 +190,7 @@ fn rule() -> Value {
             "below": { "type": "number" },
             "levels": { "type": "array", "minItems": 1, "maxItems": 32,
                 "items": { "$ref": "#/$defs/level" } },
+            "forecast": { "$ref": "#/$defs/duration" },
             "clear": { "type": "number" },
             "severity": { "$ref": "#/$defs/severity" },
             "then": { "$ref": "#/$defs/then" },

@@ -22,7 +22,7 @@ fn check(text: &str, expected: &str) {
 
 /// As [`check`], for keys of one rule that stand in line 4 after `name`; columns count from 1.
 #[track_caller]
-fn rule(keys: &str, expected: &str) {
+pub(super) fn rule(keys: &str, expected: &str) {
     let text = format!("version: 1\nrules:\n- name: r\n  {keys}");
     check(&text, expected);
 }
@@ -211,7 +211,7 @@ fn thresholds() {
     );
     threshold(
         "window: day\n  levels: [{above: 1, cler: 1}]",
-        "7:23: error: unknown key of a level: `cler`\n  hint: one of `above`, `below`, `severity`, `then`",
+        "7:23: error: unknown key of a level: `cler`\n  hint: one of `above`, `below`, `forecast`, `severity`, `then`",
     );
     threshold(
         "window: day\n  below: 5",

@@ -191,8 +191,16 @@ pub struct Levels {
     pub side: Side,
     /// Re-arm bound of levels that name none (R9); a level's own bound when `None`.
     pub clear: Option<Number>,
-    /// 1 to 32 entries; bounds strictly rising (`Above`) or falling (`Below`).
+    /// 1 to 32 entries; bounds strictly rising (`Above`) or falling (`Below`), but for forecasts,
+    /// which stand before a level of the same bound.
     pub levels: Vec<Level>,
+}
+
+impl Levels {
+    /// Whether some level looks ahead.
+    pub fn has_forecast(&self) -> bool {
+        self.levels.iter().any(|level| level.forecast_ms.is_some())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,11 +209,26 @@ pub enum Side {
     Below,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Level {
     pub bound: Number,
+    /// It fires when the bound will be exceeded within so long at the present rate.
+    pub forecast_ms: Option<i64>,
     pub severity: Severity,
     pub then: Vec<Action>,
+}
+
+impl fmt::Debug for Level {
+    /// The version of a rule set is made of this: a level without a forecast is told as ever.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Level { bound, forecast_ms, severity, then } = self;
+        let mut level = f.debug_struct("Level");
+        level.field("bound", bound).field("severity", severity).field("then", then);
+        if let Some(forecast_ms) = forecast_ms {
+            level.field("forecast_ms", forecast_ms);
+        }
+        level.finish()
+    }
 }
 
 /// A number as written: integers stay exact.

@@ -20,6 +20,7 @@ mod kafka;
 mod lint;
 mod load;
 mod model;
+mod model_forecast;
 mod model_ratio;
 mod model_silence;
 mod model_zscore;

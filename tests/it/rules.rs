@@ -25,6 +25,7 @@ pub(crate) const FORMS: &[&str] = &[
     "[{name: z, on: issue, per: global, measure: sum(points), window: 1m, zscore: {above: 4}, baseline: {method: mean, history: 60, min_windows: 3, min_sd: 1}, then: [alert]}]",
     "[{name: z, on: issue, per: source, measure: sum(points), window: day, zscore: {above: 4, below: -4}, baseline: {method: robust, history: 7, min_windows: 3, min_sd: 0.5}, close_after: 5m}]",
     "[{name: z, on: issue, per: source, measure: count, window: 1h, zscore: {above: 5}, baseline: {method: seasonal, season: 7d, history: 6, neighbours: 2, min_windows: 10}}]",
+    "[{name: c, on: issue, per: source, measure: sum(points), window: day, levels: [{above: 8}, {above: 9, forecast: 2h}, {above: 9, then: [{freeze: {scope: issue, for: window}}]}]}, {name: d, on: redeem, per: global, measure: count, window: month, above: 5, forecast: 2d, then: [review]}]",
     "[{name: m, on: issue}]",
     "[{name: r, on: issue, per: source, measure: count, window: day, below: 3}]",
     "[{name: r, on: issue, per: [source, attrs.country], measure: count, window: 10m, levels: [{below: 9}, {below: 1, severity: critical, then: [review]}]}]",
@@ -84,6 +85,7 @@ fn the_schema_refuses_what_has_the_wrong_shape() {
         "{version: 1, rules: [{name: a, where: {tier: gold}}]}",
         "{version: 1, rules: [{name: a, where: {user: {is: x}}}]}",
         "{version: 1, rules: [{name: tidegate.x}]}",
+        "{version: 1, rules: [{name: a, levels: [{below: 5, forecast: 2h}]}]}",
         "{version: 1, rules: [{name: a, baseline: {season: 7d}}]}",
         "{version: 1, rules: [{name: a, baseline: {method: seasonal, history: 500}}]}",
     ] {

@@ -29,6 +29,7 @@ rules:
   - { name: stranger, on: redeem, where: { new: { field: device, within: 2h } }, then: [{ freeze: { scope: redeem, for: 1h } }] }
   - { name: pairs, on: issue, per: [user, source], measure: count, window: day, above: 4 }
   - { name: all-day, on: issue, per: global, measure: sum(points), window: day, above: 40, then: [{ freeze: { for: 30m } }] }
+  - { name: soon, on: issue, per: source, measure: sum(points), window: day, levels: [{ above: 60, forecast: 6h }, { above: 60, forecast: 1h }, { above: 60 }, { above: 100 }] }
   - { name: shops, on: [issue, redeem], per: source, measure: distinct(user), window: 1h, above: 1, cooldown: 10m }
   - { name: quiet, on: issue, per: source, measure: count, window: day, below: 2 }
   - { name: silent, on: issue, per: source, measure: count, window: 20m, below: 1 }
@@ -287,6 +288,44 @@ fn with_head(records: &[u8], edit: impl Fn(&str) -> String) -> Vec<u8> {
     }
     edited.push(u8::try_from(rest).unwrap());
     [edited, head.into_bytes(), records[from + len..].to_vec()].concat()
+}
+
+/// Nothing of these rules is told in another way than in version 2.
+#[test]
+fn a_snapshot_of_the_version_before_is_read_and_one_of_the_next_is_not() {
+    let plan = plan(
+        "version: 1\nrules:\n  - { name: cap, on: issue, measure: count, window: day, above: 2 }\n",
+    );
+    let decoder = tidegate::event::Decoder::default();
+    let mut two = Two::new();
+    let event = |n: i64| {
+        let ts = 1_763_779_200_000 + n;
+        format!(r#"{{"id":"e{n}","ts":{ts},"user":"u","kind":"issue","points":1}}"#)
+    };
+    for n in 0..2 {
+        two.feed(&plan, &decoder.decode(event(n).as_bytes(), 65_536).unwrap());
+    }
+    two.begin(&plan);
+    let mut told = Told::default();
+    while !told.is_over() {
+        told.sweep(&mut two, &plan, 1 << 16);
+    }
+    let records = told.pieces[0].concat();
+    let of_version = |version: u32| {
+        with_head(&records, |head| {
+            assert!(head.contains("\"version\":3"), "{head}");
+            head.replacen("\"version\":3", &format!("\"version\":{version}"), 1)
+        })
+    };
+    let loader = || Loader::new(&plan, two.events.0.origin().clone());
+    assert_eq!(loader().take(&of_version(4)), Err(Damaged::Version(4)));
+    let mut before = loader();
+    before.take(&of_version(2)).unwrap();
+    let loaded = before.finish().unwrap();
+    assert_eq!(loaded.anew, Vec::<String>::new());
+    two.events = (loaded.state, loaded.output);
+    let effects = two.feed(&plan, &decoder.decode(event(2).as_bytes(), 65_536).unwrap());
+    assert!(matches!(effects.as_slice(), [Effect::Decision(_)]), "{effects:?}");
 }
 
 /// Times beyond all events made later steps overflow.

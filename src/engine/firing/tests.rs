@@ -12,6 +12,7 @@ fn check(
 ) {
     let level = |bound: &i64| Level {
         bound: Number::Integer(*bound),
+        forecast_ms: None,
         severity: Severity::Warning,
         then: Vec::new(),
     };
@@ -24,8 +25,8 @@ fn check(
     for (now, value, expected) in rows {
         let mut cooldown =
             Cooldown { all: &mut all, rule: 0, key: 0, length_ms: cooldown, now: *now };
-        let value = Measured::Integer(*value);
-        let got = match evaluate(&levels, value, &mut fired, true, &mut cooldown) {
+        let reading = Measured::Integer(*value).into();
+        let got = match evaluate(&levels, reading, &mut fired, true, &mut cooldown) {
             Verdict::Quiet => None,
             Verdict::Suppressed => Some(9),
             Verdict::Fires(level) => Some(level),

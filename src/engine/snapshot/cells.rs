@@ -10,6 +10,7 @@ use crate::engine::cell::{
 };
 use crate::engine::distinct::{Distinct, Exact, RANK_MAX, REGISTERS, Sketch};
 use crate::engine::firing::LastFired;
+use crate::engine::forecast::{Flow, KEPT, MINUTE_MS};
 use crate::engine::rolling::{Entry, Many, Rolling};
 
 /// Times beyond are of no event: what follows may add and subtract without care.
@@ -28,6 +29,7 @@ const BODY: u8 = 3;
 const HAS_COOLDOWN: u8 = 4;
 const HAS_TO: u8 = 8;
 const HAS_MORE: u8 = 16;
+const HAS_FLOW: u8 = 32;
 
 const NUMBER: u8 = 0;
 const VALUES: u8 = 1;
@@ -51,6 +53,13 @@ pub(super) struct Reader<'a> {
     pub(super) version: u32,
 }
 
+/// A counter as it was told, of no key yet, and what stands apart from it.
+pub(super) struct Told {
+    pub(super) cell: Cell,
+    pub(super) last: LastFired,
+    pub(super) flow: Option<Flow>,
+}
+
 impl Writer<'_> {
     pub(super) fn time(&mut self, ts: i64) {
         put_signed(self.to, ts.wrapping_sub(self.base));
@@ -60,8 +69,8 @@ impl Writer<'_> {
         put(self.to, len as u64);
     }
 
-    /// A counter with the last firings of its cooldown.
-    pub(super) fn cell(&mut self, cell: &Cell, last: &[i64]) {
+    /// A counter with what stands apart from it: the last firings of its cooldown, and its flow.
+    pub(super) fn cell(&mut self, cell: &Cell, last: &[i64], flow: Option<&Flow>) {
         let body = match &cell.body {
             Body::Match => MATCH,
             Body::Calendar(_) => CALENDAR,
@@ -72,7 +81,8 @@ impl Writer<'_> {
             }
             Body::ZScore(_) => ZSCORE,
         };
-        self.to.push(body + HAS_COOLDOWN * u8::from(!last.is_empty()));
+        let has_flow = HAS_FLOW * u8::from(flow.is_some());
+        self.to.push(body + HAS_COOLDOWN * u8::from(!last.is_empty()) + has_flow);
         if !last.is_empty() {
             self.len(last.len());
             for ts in last {
@@ -87,6 +97,17 @@ impl Writer<'_> {
                 self.rolling(body);
             }
             Body::ZScore(body) => self.zscore(body),
+        }
+        if let Some(flow) = flow {
+            self.flow(flow);
+        }
+    }
+
+    fn flow(&mut self, flow: &Flow) {
+        self.time(flow.first * MINUTE_MS);
+        self.time(flow.last * MINUTE_MS);
+        for sum in &flow.sums {
+            put_signed(self.to, *sum);
         }
     }
 
@@ -241,8 +262,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A counter of key `key`, and the last firings of its cooldown.
-    pub(super) fn cell(&mut self, key: u32) -> Option<(Cell, LastFired)> {
+    /// A counter, the last firings of its cooldown and its flow.
+    pub(super) fn cell(&mut self) -> Option<Told> {
         let flags = self.rest.byte()?;
         let mut last = LastFired::new();
         if flags & HAS_COOLDOWN != 0 {
@@ -260,7 +281,17 @@ impl Reader<'_> {
             }
             _ => Body::ZScore(Box::new(self.zscore()?)),
         };
-        Some((Cell { key, fired, body }, last))
+        let flow = if flags & HAS_FLOW == 0 { None } else { Some(self.flow()?) };
+        Some(Told { cell: Cell { key: 0, fired, body }, last, flow })
+    }
+
+    fn flow(&mut self) -> Option<Flow> {
+        let (first, last) = (self.time()? / MINUTE_MS, self.time()? / MINUTE_MS);
+        let mut sums = [0; KEPT];
+        for sum in &mut sums {
+            *sum = self.rest.signed()?;
+        }
+        (first <= last).then(|| Flow::of(first, last, sums))
     }
 
     fn calendar(&mut self) -> Option<CalendarCell> {

@@ -1,11 +1,12 @@
 //! Keys and their counters in a snapshot.
 
 use crate::engine::bytes::{put, put_text};
-use crate::engine::cell::{Body, Cell};
-use crate::engine::firing::{Cooldowns, LastFired};
+use crate::engine::cell::Body;
+use crate::engine::firing::Cooldowns;
+use crate::engine::forecast::Flows;
 use crate::engine::keyed::{Keyed, keep_until};
 use crate::engine::plan::{Form, Plan};
-use crate::engine::snapshot::cells::Writer;
+use crate::engine::snapshot::cells::{Told, Writer};
 use crate::engine::snapshot::{KEY, Marks};
 use crate::engine::space::Key;
 use crate::engine::table::Cells;
@@ -34,7 +35,8 @@ impl Capture {
         }
     }
 
-    fn write(&mut self, cells: &Cells, cooldowns: &Cooldowns, (space, id): (usize, u32)) {
+    fn write(&mut self, cells: &Cells, beside: (&Cooldowns, &Flows), (space, id): (usize, u32)) {
+        let (cooldowns, flows) = beside;
         let keys = &cells.spaces[space];
         let count = keys.cells(id);
         if count == 0 {
@@ -52,7 +54,7 @@ impl Capture {
             if let Some(cell) = cells.tables[rule].get(keys.place(id, column)) {
                 put(writer.to, column as u64);
                 let last = if self.cooled[rule] { cooldowns.of(rule, id) } else { &[] };
-                writer.cell(cell, last);
+                writer.cell(cell, last, flows.of(rule, id));
             }
         }
     }
@@ -90,7 +92,7 @@ impl Keyed {
             match capture.marks.get_mut(capture.space).map(Marks::advance) {
                 Some(Some(at)) => {
                     let key = (capture.space, u32::try_from(at).unwrap_or(u32::MAX));
-                    capture.write(&self.cells, &self.cooldowns, key);
+                    capture.write(&self.cells, (&self.cooldowns, &self.flows), key);
                 }
                 Some(None) => capture.space += 1,
                 None => more = false,
@@ -120,7 +122,7 @@ impl Keyed {
         if capture.marks[space].take(id as usize)
             && let Some(mut capture) = self.cells.capture.take()
         {
-            capture.write(&self.cells, &self.cooldowns, (space, id));
+            capture.write(&self.cells, (&self.cooldowns, &self.flows), (space, id));
             self.cells.capture = Some(capture);
         }
     }
@@ -130,10 +132,10 @@ impl Keyed {
         &mut self,
         rule: usize,
         key: &mut Key<'_>,
-        cell: Cell,
-        last: LastFired,
+        told: Told,
         plan: &Plan,
     ) -> Option<()> {
+        let Told { cell, last, flow } = told;
         let info = &plan.info[rule];
         let form = match (&cell.body, info.form) {
             (Body::Match, Form::Match)
@@ -148,6 +150,7 @@ impl Keyed {
         };
         let id = self.cells.restore(rule, key, cell, plan)?;
         self.cooldowns.put(rule, id, last);
+        self.flows.put(rule, id, flow);
         if let Some(end) = closes {
             self.schedule(end, rule, id, plan);
         } else if matches!(form, Form::Match | Form::Calendar | Form::Rolling) {

@@ -208,9 +208,9 @@ impl<'p> Loader<'p> {
         let mut space = None;
         for _ in 0..reader.rest.number()? {
             let rule = *rules.get(usize::try_from(reader.rest.number()?).ok()?)?;
-            let (cell, last) = reader.cell(0)?;
+            let told = reader.cell()?;
             if let Some(rule) = rule {
-                keyed.restore(rule, &mut key, cell, last, self.plan)?;
+                keyed.restore(rule, &mut key, told, self.plan)?;
                 space = Some(self.plan.info[rule].space);
             }
         }

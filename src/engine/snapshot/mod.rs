@@ -36,7 +36,7 @@ pub use load::{Damaged, Loaded, Loader};
 pub(crate) use marks::Marks;
 
 /// Version of the format. A reader takes all before as well: 1 has no numbers of young keys, and
-/// in 2 the values of a series are all floats.
+/// in 2 the values of a series are all floats and there are no flows.
 pub const SNAPSHOT_VERSION: u32 = 3;
 
 const HEAD: u8 = 1;

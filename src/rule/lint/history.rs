@@ -51,7 +51,7 @@ fn reaches<'a>(site: &Site<'a>, window: Option<Window>) -> Vec<(i64, &'a Node)> 
     let mut all = Vec::new();
     match (&site.rule.check, window.map(window_ms)) {
         (Check::ZScore(zscore), Some(ms)) => {
-            let history = ms.saturating_mul(i64::from(zscore.baseline.history));
+            let history = ms.saturating_mul(i64::from(zscore.baseline.empties_max()));
             let at = site.node.get("baseline").and_then(|baseline| baseline.get("history"));
             all.push((history, at.unwrap_or(site.at("window"))));
         }

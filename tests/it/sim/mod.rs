@@ -57,8 +57,9 @@ rules:
   - { name: big, on: redeem, where: { points: { gt: 150 } }, then: [review] }
   - { name: ring, on: issue, per: device, measure: distinct(user), window: 3s, above: 3,
       then: [{ freeze: { for: 5s } }, alert] }
-  - { name: campaign, on: issue, per: source, measure: sum(points), window: day, above: 2000,
-      then: [{ freeze: { scope: issue, for: window } }] }
+  - { name: campaign, on: issue, per: source, measure: sum(points), window: day, levels: [
+      { above: 2000, forecast: 1h },
+      { above: 2000, then: [{ freeze: { scope: issue, for: window } }] } ] }
   - { name: odd, on: issue, per: global, measure: count, window: 1s,
       zscore: { above: 3 }, baseline: { history: 10, min_windows: 4 }, close_after: 1s }
   - { name: slot, on: issue, per: source, measure: count, window: 1s, zscore: { above: 2 },
