@@ -31,6 +31,7 @@ pub struct Metrics {
     pub state_keys_limit: IntGauge,
     pub state_bytes: IntGaugeVec,
     pub watermark_seconds: GaugeVec,
+    pub cap_forecast_seconds: GaugeVec,
     pub restore_seconds: Histogram,
     pub history_missing: IntGaugeVec,
     pub snapshots: IntCounterVec,
@@ -181,6 +182,14 @@ impl Metrics {
             watermark_seconds: maker.add(GaugeVec::new(
                 opts("watermark_seconds", "Watermark: event time in seconds since the epoch."),
                 &per_log,
+            ))?,
+            cap_forecast_seconds: maker.add(GaugeVec::new(
+                opts(
+                    "cap_forecast_seconds",
+                    "Until the first key of a rule exceeds its next bound at the present rate; \
+                     infinite when none does so before its window ends.",
+                ),
+                &["rule", "partition"],
             ))?,
             restore_seconds: maker.histogram(
                 "restore_seconds",

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Counters and gauges of `/metrics`.
-const PLAIN: [&str; 39] = [
+const PLAIN: [&str; 40] = [
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
@@ -16,6 +16,7 @@ const PLAIN: [&str; 39] = [
     "process_start_time_seconds",
     "process_threads",
     "process_virtual_memory_bytes",
+    "tidegate_cap_forecast_seconds",
     "tidegate_closed_window_events_total",
     "tidegate_commands_total",
     "tidegate_consumer_lag",

@@ -1,5 +1,8 @@
 //! What a worker tells others: metrics of what is committed, and how it looks.
 
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+
 use crate::engine::Counts;
 use crate::event::EventTime;
 use crate::metrics::Metrics;
@@ -66,6 +69,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
             let lag = self.log.lag(part.place, part.next);
             let view = partition_view(part, lag);
             gauges(&self.metrics, part.place, &view);
+            if part.place.source == Source::Partials {
+                forecasts(&self.metrics, part);
+            }
             let limit = part.reign.plan.settings.max_keys;
             let limit = limit.map_or(i64::MAX, |max| i64::try_from(max).unwrap_or(i64::MAX));
             self.metrics.state_keys_limit.set(limit);
@@ -114,6 +120,9 @@ pub(super) fn forget(metrics: &Metrics, place: Place) {
     for gauges in gauges {
         gauges.remove_label_values(&labels).unwrap_or_default();
     }
+    if place.source == Source::Partials {
+        forget_forecasts(metrics, &labels[1], &[]);
+    }
     metrics.watermark_seconds.remove_label_values(&labels).unwrap_or_default();
     metrics.snapshot_timestamp_seconds.remove_label_values(&labels).unwrap_or_default();
 }
@@ -144,6 +153,35 @@ fn gauges(metrics: &Metrics, place: Place, view: &PartitionView) {
     if let Some(ms) = view.watermark {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; 2^53 ms lie far off")]
         metrics.watermark_seconds.with_label_values(&labels).set(ms as f64 / 1000.0);
+    }
+}
+
+/// When the caps of the keys that a partition owns will be reached.
+fn forecasts(metrics: &Metrics, part: &Part) {
+    let partition = part.place.partition.to_string();
+    let soonest = part.state.forecasts(&part.reign.plan);
+    for (rule, wait_ms) in &soonest {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; 2^53 ms lie far off")]
+        let wait = wait_ms.map_or(f64::INFINITY, |ms| ms as f64 / 1000.0);
+        metrics.cap_forecast_seconds.with_label_values(&[rule, partition.as_str()]).set(wait);
+    }
+    let rules: Vec<&str> = soonest.iter().map(|(rule, _)| *rule).collect();
+    forget_forecasts(metrics, &partition, &rules);
+}
+
+/// Removes the forecasts of a partition but those of these rules.
+fn forget_forecasts(metrics: &Metrics, partition: &str, rules: &[&str]) {
+    for metric in metrics.cap_forecast_seconds.collect().iter().flat_map(MetricFamily::get_metric) {
+        let label = |name: &str| {
+            let found = metric.get_label().iter().find(|label| label.name() == name);
+            found.map_or("", |label| label.value())
+        };
+        let rule = label("rule");
+        if label("partition") == partition && !rules.contains(&rule) {
+            // It was there a moment ago.
+            let gone = metrics.cap_forecast_seconds.remove_label_values(&[rule, partition]);
+            gone.unwrap_or_default();
+        }
     }
 }
 

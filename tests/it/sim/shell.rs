@@ -46,6 +46,20 @@ impl World {
         self.broker.borrow_mut().append(Place { source: Source::Events, partition }, entry);
     }
 
+    /// Points that a source gives out.
+    fn issue(&mut self, source: &str, points: i64) {
+        self.made += 1;
+        let now_ms = self.clock.0.get() / 1000;
+        let value = json!({
+            "id": format!("i{}", self.made), "ts": now_ms, "user": "u1", "kind": "issue",
+            "points": points, "source": source,
+        });
+        let value = Some(value.to_string().into_bytes());
+        let key = Some(b"u1".to_vec());
+        let entry = Entry { timestamp_ms: now_ms, key, value, headers: Vec::new() };
+        self.broker.borrow_mut().append(EVENTS, entry);
+    }
+
     /// A freeze by hand.
     fn freeze(&mut self) {
         self.made += 1;
@@ -203,13 +217,60 @@ fn a_worker_that_fails_for_good_leaves_no_gauges_behind() {
         let Metrics { consumer_lag, state_keys, state_bytes, history_missing, .. } = &world.metrics;
         let all = [consumer_lag, state_keys, state_bytes, history_missing];
         let own: usize = all.map(|gauges| gauges.collect()[0].get_metric().len()).iter().sum();
-        own + world.metrics.watermark_seconds.collect()[0].get_metric().len()
+        let floats = [&world.metrics.watermark_seconds, &world.metrics.cap_forecast_seconds];
+        own + floats.map(|gauges| gauges.collect()[0].get_metric().len()).iter().sum::<usize>()
     };
     assert!(series(&world) > 12, "{}", series(&world));
     world.broker.borrow_mut().is_dead = true;
     world.turn(SLOT);
     assert!(world.workers.is_empty());
     assert_eq!(series(&world), 0);
+}
+
+/// The rule `campaign` warns an hour ahead of 2,000 points a day, and source s1 gives out ten a
+/// minute.
+#[test]
+fn the_first_cap_to_be_reached_is_told_for_each_rule() {
+    let mut world = World::calm();
+    world.start(SLOT);
+    let told = |world: &World, rule: &str| -> Vec<f64> {
+        let families = world.metrics.cap_forecast_seconds.collect();
+        let of_rule = families[0].get_metric().iter().filter(|metric| {
+            metric.get_label().iter().any(|label| label.name() == "rule" && label.value() == rule)
+        });
+        of_rule.map(|metric| metric.get_gauge().get_value()).collect()
+    };
+    let soonest = |world: &World| told(world, "campaign").into_iter().fold(f64::NAN, f64::min);
+    for _ in 0..8 {
+        world.issue("s1", 10);
+        let read = world.broker.borrow().inputs[&EVENTS].len();
+        world.turn_until("it is committed", |world| {
+            world.broker.borrow().committed.get(&EVENTS) == i64::try_from(read).ok().as_ref()
+        });
+        world.pass(60);
+    }
+    world.turn_until("it is told", |world| soonest(world) < 1e6);
+    // 1,921 more at ten a minute: all minutes but the one that has begun and the busiest count.
+    let wait = soonest(&world);
+    assert!((wait - 192.1 * 60.0).abs() < 120.0, "{wait}");
+    let rules: Vec<usize> =
+        ["campaign", "total", "cap"].map(|rule| told(&world, rule).len()).into();
+    assert!(rules[0] > 0 && rules[1] > 0 && rules[2] == 0, "{rules:?}");
+    // A rule that is off has no forecast, and leaves none.
+    let off = super::rules().replace("name: campaign,", "name: campaign, mode: off,");
+    world.plans = Arc::new(tidegate::stream::PlanCell::new(plan_of(&off)));
+    world.workers.clear();
+    world.start(SLOT);
+    world.turn_until("the others are told", |world| {
+        told(world, "campaign").is_empty() && told(world, "total").len() == rules[1]
+    });
+    world.issue("s1", 10);
+    world.pass(60);
+    world.turn_until("it goes on", |world| world.readiness().is_ok());
+    for _ in 0..200 {
+        world.turn(SLOT);
+    }
+    assert_eq!(told(&world, "campaign"), Vec::<f64>::new());
 }
 
 #[test]
