@@ -269,7 +269,14 @@ fn one(rule: &RuleAnswer, out: &mut dyn Write) -> Result<()> {
                 write!(line, " {side} {bound}")?;
             }
         }
-        line.push_str(if level.breached { ": breached" } else { ": within" });
+        if let Some(forecast) = &level.forecast {
+            write!(line, " in {forecast}")?;
+        }
+        line.push_str(match (level.breached, level.forecast_at) {
+            (true, Some(_)) => ": in sight",
+            (true, None) => ": breached",
+            (false, _) => ": within",
+        });
         line.push_str(if level.fired { ", has fired" } else { ", armed" });
         if let Some(until) = level.cooldown_until {
             write!(line, ", silent until {}", instant(until.0))?;
@@ -277,6 +284,9 @@ fn one(rule: &RuleAnswer, out: &mut dyn Write) -> Result<()> {
         if rule.measure.is_some() || level.cooldown_until.is_some() {
             writeln!(out, "{line}")?;
         }
+    }
+    if let Some(forecast) = &rule.forecast {
+        writeln!(out, "  forecast: {}", forecast.told)?;
     }
     for budget in &rule.budgets {
         let whose = if budget.shared { "shared budget" } else { "budget" };

@@ -70,21 +70,23 @@ impl Series {
     }
 
     /// Median and scaled median absolute deviation (at least `min_sd`) of the windows that share
-    /// a slot with `span` in past seasons; the last of the closed windows ended at `end`.
+    /// a slot with `span` in past seasons, and how many these are; the last of the closed windows
+    /// ended at `end`.
     pub(crate) fn seasonal(
         &self,
         baseline: &Baseline,
         slots: &Slots<'_>,
         (span, end): (Span, i64),
-    ) -> Option<(f64, f64)> {
-        let values = self.values.as_deref()?;
+    ) -> (usize, Option<(f64, f64)>) {
+        let Some(values) = &self.values else { return (0, None) };
         let places = slots.places(baseline.history, span, end, values.len());
-        if places.len() < baseline.min_windows.max(1) as usize {
-            return None;
+        let known = places.len();
+        if known < baseline.min_windows.max(1) as usize {
+            return (known, None);
         }
         let values = places.into_iter().filter_map(|place| values.get(place).copied());
         let (center, var) = robust(values.collect());
-        Some((center, var.sqrt().max(baseline.min_sd)))
+        (known, Some((center, var.sqrt().max(baseline.min_sd))))
     }
 
     /// Mean and standard deviation (at least `min_sd`) of the windows before; `None` = no

@@ -301,17 +301,33 @@ impl ZCell {
         span: Span,
     ) -> Option<(f64, f64)> {
         let baseline = check.baseline;
-        let Method::Seasonal(season) = baseline.method else { return self.series.stats(&baseline) };
+        if !matches!(baseline.method, Method::Seasonal(_)) {
+            return self.series.stats(&baseline);
+        }
         if let Some(known) = &self.usual
             && known.start == span.start
             && known.baseline == baseline
         {
             return known.stats;
         }
-        let slots = Slots { calendar, window: check.window, season };
-        let stats = self.series.seasonal(&baseline, &slots, (span, self.next.start));
+        let (_, stats) = self.basis(calendar, check, span);
         self.usual = Some(Box::new(Usual { start: span.start, baseline, stats }));
         stats
+    }
+
+    /// How many closed windows a window is held against, and what comes of them.
+    pub(crate) fn basis(
+        &self,
+        calendar: &Calendar,
+        check: &ZScore,
+        span: Span,
+    ) -> (usize, Option<(f64, f64)>) {
+        let baseline = &check.baseline;
+        let Method::Seasonal(season) = baseline.method else {
+            return (self.series.windows as usize, self.series.stats(baseline));
+        };
+        let slots = Slots { calendar, window: check.window, season };
+        self.series.seasonal(baseline, &slots, (span, self.next.start))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::act::{measure_name, number_json};
 use crate::engine::calendar::duration_label;
 use crate::engine::cell::{Body, Cell, RollingCell, ZCell};
 use crate::engine::explain::conditions::{Judge, of_rule};
-use crate::engine::firing::Measured;
+use crate::engine::firing::{Measured, Reading};
 use crate::engine::partial::owner_of;
 use crate::engine::plan::Form;
 use crate::engine::score::{whole, zscore_of};
@@ -20,9 +20,11 @@ use crate::engine::{Hold, Plan, Seat, State, WindowSpan, account_key};
 use crate::event::{Event, EventTime};
 use crate::rule::{Check, Field, KeySpec, Levels, Mode, Rule, Severity, Side, Window, ZScore};
 
+mod ahead;
 mod conditions;
 mod words;
 
+pub use ahead::ForecastAnswer;
 pub use conditions::ConditionAnswer;
 
 /// Keys told of a rule that counts by a user and something else, when that is not named.
@@ -75,6 +77,9 @@ pub struct RuleAnswer {
     pub window: Option<WindowSpan>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub levels: Vec<LevelAnswer>,
+    /// Of a cap that is filling up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<ForecastAnswer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<BaselineAnswer>,
     /// In the order of the rule: kinds, then what `where` asks for.
@@ -93,7 +98,13 @@ pub struct LevelAnswer {
     pub above: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Value>,
-    /// The value is beyond the bound.
+    /// How far ahead it looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<String>,
+    /// When the bound will be exceeded, where it looks so far ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast_at: Option<EventTime>,
+    /// The value is beyond the bound, or will be by `forecast_at`.
     pub breached: bool,
     /// It has fired, and does not fire again before the value is back within bounds.
     pub fired: bool,
@@ -105,7 +116,7 @@ pub struct LevelAnswer {
 /// What a z-score compares with (R11).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BaselineAnswer {
-    /// Closed windows known, and how many a verdict needs.
+    /// Closed windows it is held against, and how many a verdict needs.
     pub windows: u32,
     pub min_windows: u32,
     /// `None` as long as there is no verdict.
@@ -226,6 +237,7 @@ impl State {
             value: None,
             window: None,
             levels: Vec::new(),
+            forecast: None,
             baseline: None,
             conditions: of_rule(rule, judge),
             budgets: self.budgets(plan, rule),
@@ -237,6 +249,8 @@ impl State {
                 severity: *severity,
                 above: None,
                 below: None,
+                forecast: None,
+                forecast_at: None,
                 breached: false,
                 fired: false,
                 cooldown_until: None,
@@ -299,6 +313,10 @@ impl State {
         let value = view.value(of, to);
         answer.window = Some(window);
         answer.value = value.map(Measured::json);
+        let ahead = cell.and_then(|cell| self.ahead(plan, (at, cell.key), now));
+        let (rise, forecast) = ahead.unzip();
+        answer.forecast = forecast;
+        let reading = value.map(|value| Reading { value, rise });
         for (level, of) in (0u32..).zip(&levels.levels) {
             let bound = Some(number_json(of.bound));
             let (above, below) = match levels.side {
@@ -310,7 +328,9 @@ impl State {
                 severity: of.severity,
                 above,
                 below,
-                breached: value.is_some_and(|value| value.breaches(levels.side, of.bound)),
+                forecast: of.forecast_ms.map(duration_label),
+                forecast_at: reading.and_then(|one| one.forecast(levels, of)).map(EventTime),
+                breached: reading.is_some_and(|one| one.breaches(levels, of)),
                 fired: fired & (1 << level) != 0,
                 cooldown_until: None,
             });
@@ -346,12 +366,13 @@ fn scored(plan: &Plan, check: &ZScore, cell: Option<&Cell>, now: i64, answer: &m
     let span = span(plan, check.window, now);
     let open = body.and_then(|body| body.open.iter().find(|open| open.span == span));
     let value = open.map_or(0, |open| open.sum.value());
-    let stats = body.and_then(|body| body.series.stats(&check.baseline));
+    let basis = body.map(|body| body.basis(&plan.calendar, check, span));
+    let (windows, stats) = basis.unwrap_or_default();
     let z = stats.map(|(mean, sd)| zscore_of(value, mean, sd));
     answer.window = Some(window_span(plan, check.window, span));
     answer.value = Some(value.into());
     answer.baseline = Some(BaselineAnswer {
-        windows: body.map_or(0, |body| body.series.windows),
+        windows: u32::try_from(windows).unwrap_or(u32::MAX),
         min_windows: check.baseline.min_windows,
         mean: stats.map(|(mean, _)| mean),
         sd: stats.map(|(_, sd)| sd),
@@ -368,6 +389,8 @@ fn scored(plan: &Plan, check: &ZScore, cell: Option<&Cell>, now: i64, answer: &m
         severity: check.severity,
         above: check.above.map(|bound| number_json(whole(bound))),
         below: check.below.map(|bound| number_json(whole(bound))),
+        forecast: None,
+        forecast_at: None,
         breached: above || below,
         fired: ran || disarmed,
         cooldown_until: None,

@@ -105,7 +105,7 @@ impl Reading {
         (at.saturating_sub(rise.now) <= within_ms).then_some(at)
     }
 
-    fn breaches(&self, levels: &Levels, level: &Level) -> bool {
+    pub(crate) fn breaches(&self, levels: &Levels, level: &Level) -> bool {
         self.value.breaches(levels.side, level.bound) || self.forecast(levels, level).is_some()
     }
 

@@ -199,6 +199,11 @@ const SILENT: &[(&str, &[Of], &str)] = &[
         &[("issue", 5, r#","attrs":{"tier":"gold"}"#)],
         "count 1 is within every bound (< 1)",
     ),
+    (
+        "{ name: r, on: issue, per: source, measure: count, window: day, zscore: { above: 4 }, baseline: { method: seasonal } }",
+        &[("issue", 5, SHOP)],
+        "no verdict yet: 0 of the 4 closed windows that one needs",
+    ),
 ];
 
 #[test]
@@ -209,6 +214,40 @@ fn what_keeps_a_rule_from_firing_is_named() {
         let answer = ask(&plan, &log(events), &Question::default(), Some(&last));
         assert_eq!(only(&answer).verdict, *expected, "{rule}");
     }
+}
+
+#[test]
+fn a_cap_that_fills_up_tells_when_it_is_full() {
+    let plan = plan(
+        "  - { name: r, on: issue, per: source, measure: sum(points), window: day, levels: [{ above: 500, forecast: 1h }, { above: 9000, forecast: 1h }] }\n",
+    );
+    let mut log = String::new();
+    for at in 0..7 {
+        let ts = 1_763_780_000_000_i64 + 60_000 * at;
+        writeln!(log, r#"{{"id":"e{at}","ts":{ts},"user":"u1","kind":"issue","points":10{SHOP}}}"#)
+            .unwrap();
+    }
+    let answer = ask(&plan, &log, &Question::default(), Some("e6"));
+    let rule = only(&answer);
+    // 431 more at ten a minute.
+    assert_eq!(
+        rule.verdict,
+        "sum(points) 70 will be beyond level 0 (> 500) at 2025-11-22T03:42:26Z: has fired, and does \
+         not again before the value is back within bounds; reaches 500 at 03:42 (in 43m) at 10 a minute"
+    );
+    let levels: Vec<(bool, Option<i64>)> = rule
+        .levels
+        .iter()
+        .map(|level| (level.breached, level.forecast_at.map(|at| at.0)))
+        .collect();
+    assert_eq!(levels, [(true, Some(1_763_782_946_000)), (false, None)]);
+    let forecast = rule.forecast.as_ref().unwrap();
+    assert_eq!((&forecast.bound, forecast.at.map(|at| at.0)), (&json!(500), levels[0].1));
+    assert!((forecast.per_minute - 10.0).abs() < 1e-9);
+    // Before five minutes have passed nothing is known of a rate.
+    let early = ask(&plan, &log, &Question::default(), Some("e4"));
+    assert_eq!(only(&early).forecast, None);
+    assert_eq!(only(&early).verdict, "sum(points) 50 is within every bound (> 500)");
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(super) fn verdict(plan: &Plan, rule: &Rule, answer: &RuleAnswer, is_event: b
         Check::ZScore(_) => scored(answer),
         Check::Threshold { .. } | Check::Ratio { .. } => measured(plan, rule, answer),
     });
+    said.extend(answer.forecast.as_ref().map(|forecast| forecast.told.clone()));
     if rule.mode == Mode::Shadow {
         said.push("in shadow: no commands, no notices".to_owned());
     }
@@ -118,7 +119,14 @@ fn measured(plan: &Plan, rule: &Rule, answer: &RuleAnswer) -> String {
         let next = next.map(bound).unwrap_or_default();
         return format!("{measure} {value} is within every bound{next}");
     };
-    let head = format!("{measure} {value} is beyond level {}{}", level.level, bound(level));
+    let (number, bound) = (level.level, bound(level));
+    let head = match level.forecast_at {
+        Some(at) => {
+            let at = instant(at.0);
+            format!("{measure} {value} will be beyond level {number}{bound} at {at}")
+        }
+        None => format!("{measure} {value} is beyond level {number}{bound}"),
+    };
     if let Some(until) = level.cooldown_until {
         return format!("{head}: fired, silent until {}", instant(until.0));
     }
