@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
+use crate::backtest::findings::{Findings, Names};
 use crate::backtest::summary::{Fired, Summary};
+use crate::backtest::tally::Issued;
 use crate::engine::{
-    Decision, Effect, Input, Origin, Outcome, Output, Plan, State, account_key, hand_over, step,
+    Decision, Effect, Input, Origin, Outcome, Output, Plan, Standing, State, account_key,
+    hand_over, step,
 };
-use crate::event::{Decoder, Event, Kind};
-use crate::rule::{Check, Mode, Window};
+use crate::event::{Decoder, Event, Reason};
+use crate::rule::{Check, Mode, RuleSet, Window};
 
 mod why;
 
@@ -29,6 +32,8 @@ pub struct Backtest {
     line: i64,
     partials: i64,
     tally: Tally,
+    issued: Issued,
+    findings: Findings,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +41,6 @@ struct Tally {
     fired: BTreeMap<(usize, String, u32), u64>,
     targets: BTreeSet<String>,
     users: BTreeSet<String>,
-    issued: HashMap<String, i64>,
 }
 
 impl Backtest {
@@ -63,30 +67,55 @@ impl Backtest {
             line: 0,
             partials: 0,
             tally: Tally::default(),
+            issued: Issued::default(),
+            findings: Findings::default(),
         }
+    }
+
+    /// Keeps what rules fire on, target by target, for differences and reports.
+    #[must_use]
+    pub fn keeping(mut self, names: Names) -> Backtest {
+        self.findings = Findings::kept(names);
+        self
     }
 
     /// Folds one line in; a blank one only counts as a line.
     pub fn feed(&mut self, line: &[u8]) {
+        if line.is_empty() {
+            self.pass();
+        } else {
+            self.fold(self.decode(line).as_ref());
+        }
+    }
+
+    /// The event of a line, or why it is none.
+    pub(crate) fn decode<'a>(&self, line: &'a [u8]) -> Result<Event<'a>, Reason> {
+        self.decoder.decode(line, self.max_bytes)
+    }
+
+    /// Folds in what a line has been decoded to.
+    pub(crate) fn fold(&mut self, decoded: Result<&Event<'_>, &Reason>) {
         let offset = self.line;
         self.line += 1;
-        if line.is_empty() {
-            return;
-        }
-        match self.decoder.decode(line, self.max_bytes) {
+        let (plan, out) = (&self.plan, &mut self.events_out);
+        match decoded {
             Ok(event) => {
-                let input = Input::Event { event: &event, offset, record_ts: None };
-                step(&mut self.events, &self.plan, input, &mut self.events_out);
-                if self.events_out.outcome == Outcome::Accepted {
-                    self.tally.issued(&event);
+                let input = Input::Event { event, offset, record_ts: None };
+                step(&mut self.events, plan, input, out);
+                if out.outcome == Outcome::Accepted {
+                    self.issued.note(event);
                 }
             }
             Err(reason) => {
-                let input = Input::Rejected { reason };
-                step(&mut self.events, &self.plan, input, &mut self.events_out);
+                step(&mut self.events, plan, Input::Rejected { reason: *reason }, out);
             }
         }
         self.flush(false);
+    }
+
+    /// A blank line.
+    pub(crate) fn pass(&mut self) {
+        self.line += 1;
     }
 
     /// Closes what the end of input closes.
@@ -127,12 +156,41 @@ impl Backtest {
             }
         }
         ranked.sort_by_key(|(rank, _)| *rank);
-        ranked.iter().try_for_each(|(_, effect)| sink(effect))
+        for (_, effect) in &ranked {
+            self.findings.note(effect);
+            sink(effect)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn rule_set(&self) -> &RuleSet {
+        self.plan.rule_set()
+    }
+
+    pub(crate) fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// Issued points of a member.
+    pub(crate) fn issued(&self, user: &str) -> i64 {
+        self.issued.of(user)
+    }
+
+    /// Where the keys of a rule stand.
+    pub(crate) fn standings(&self, rule: &str) -> Vec<Standing> {
+        let is_here = |known: &crate::rule::Rule| known.name == rule && known.per.has_user();
+        let here = self.rule_set().rules.iter().any(is_here);
+        let state = if here { &self.events } else { &self.shared };
+        state.standings(&self.plan, rule)
     }
 
     pub fn summary(&self) -> Summary {
         let counts = &self.events_out.counts;
-        let points = |user: &String| self.tally.issued.get(user).copied().unwrap_or(0);
+        let points = |user: &String| self.issued.of(user);
         let fired = self.tally.fired.iter();
         let fired = fired.map(|((_, rule, level), count)| Fired {
             rule: rule.clone(),
@@ -161,17 +219,6 @@ fn is_closed(decision: &Decision) -> bool {
 }
 
 impl Tally {
-    fn issued(&mut self, event: &Event<'_>) {
-        if event.kind == Kind::Issue {
-            match self.issued.get_mut(&*event.user) {
-                Some(points) => *points = points.saturating_add(event.points),
-                None => {
-                    self.issued.insert(event.user.to_string(), event.points);
-                }
-            }
-        }
-    }
-
     fn fired(&mut self, rule: usize, decision: &Decision) {
         let key = (rule, decision.rule.clone(), decision.level);
         *self.fired.entry(key).or_default() += 1;

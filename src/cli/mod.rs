@@ -2,8 +2,10 @@
 
 mod backtest;
 mod demo;
+mod diff;
 mod generate;
 mod held;
+mod history;
 mod impact;
 mod intervene;
 mod junit;
@@ -65,6 +67,8 @@ enum RulesCommand {
     Case(rule_case::Arguments),
     /// Read rule files and their lists; name every fault, and what a reviewer would ask about.
     Check(rules::CheckArguments),
+    /// Show whom a change of rules would hit: run both over the same events and compare.
+    Diff(diff::Arguments),
     /// Say whom changed rules would hit at once, by the counters of a running instance.
     Impact(impact::Arguments),
     /// Lay out rule and test files in one way; comments stay.
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         }
         Command::Rules(RulesCommand::Impact(arguments)) => impact::run(&arguments, &mut out),
         Command::Rules(RulesCommand::Fmt(arguments)) => rule_fmt::run(&arguments, &mut out),
+        Command::Rules(RulesCommand::Diff(arguments)) => diff::run(&arguments, &mut out),
         Command::Rules(RulesCommand::Publish(arguments)) => {
             intervene::publish_rules(&arguments, &mut out)
         }

@@ -121,7 +121,7 @@ fn of_file(
     let reader = backtest::open(input).with_context(reading)?;
     let name = input.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
     let mut fold = Backtest::new(plan, config.decoder, config.max_bytes, &name);
-    let bar = crate::cli::backtest::progress(input);
+    let bar = crate::cli::history::file_progress(input);
     let event = arguments.event.as_deref();
     let explained = fold.why(reader, question, event, &mut |bytes| bar.inc(bytes));
     bar.finish_and_clear();

@@ -207,6 +207,16 @@ impl Plan {
             && off(self) == off(other)
     }
 
+    /// True when counters of the rule of this name could go on under `other`.
+    pub(crate) fn counts_as_in(&self, other: &Plan, rule: &str) -> bool {
+        let of = |plan: &Plan| {
+            let at = plan.rules.rules.iter().position(|known| known.name == rule)?;
+            Some((plan.info[at].fingerprint, plan.info[at].form))
+        };
+        let zone = self.rules.timezone_name == other.rules.timezone_name;
+        zone && of(self).is_some_and(|own| of(other) == Some(own))
+    }
+
     /// The same rules and settings with other lists.
     #[must_use]
     pub fn with_lists(&self, lists: Lists) -> Plan {

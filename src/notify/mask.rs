@@ -2,7 +2,7 @@
 //!
 //! Decisions and commands in Kafka are never masked; only copies made for receivers are.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::engine::Decision;
 
@@ -23,8 +23,30 @@ pub fn mask(text: &str) -> String {
 /// A copy of the decision for a receiver: key values masked, in the key and in its texts.
 pub fn masked(decision: &Decision) -> Decision {
     let mut copy = decision.clone();
+    let mut hidden = cover(&mut copy.key);
+    // Longest first: where one value is a part of another, the longer is covered whole.
+    hidden.sort_by_key(|(plain, _)| std::cmp::Reverse(plain.len()));
+    for (plain, cover) in &hidden {
+        copy.summary = replaced(&copy.summary, plain, cover);
+        copy.reason = copy.reason.map(|reason| replaced(&reason, plain, cover));
+        for action in &mut copy.actions {
+            *action = replaced(action, plain, cover);
+        }
+    }
+    copy
+}
+
+/// A copy of a key with its values masked.
+pub fn masked_key(key: &Map<String, Value>) -> Map<String, Value> {
+    let mut copy = key.clone();
+    cover(&mut copy);
+    copy
+}
+
+/// Masks the values of a key; returns each as it was and as it is.
+fn cover(key: &mut Map<String, Value>) -> Vec<(String, String)> {
     let mut hidden = Vec::new();
-    for (field, value) in &mut copy.key {
+    for (field, value) in key {
         if OPEN.contains(&field.as_str()) {
             continue;
         }
@@ -36,16 +58,7 @@ pub fn masked(decision: &Decision) -> Decision {
         *value = Value::String(cover.clone());
         hidden.push((plain, cover));
     }
-    // Longest first: where one value is a part of another, the longer is covered whole.
-    hidden.sort_by_key(|(plain, _)| std::cmp::Reverse(plain.len()));
-    for (plain, cover) in &hidden {
-        copy.summary = replaced(&copy.summary, plain, cover);
-        copy.reason = copy.reason.map(|reason| replaced(&reason, plain, cover));
-        for action in &mut copy.actions {
-            *action = replaced(action, plain, cover);
-        }
-    }
-    copy
+    hidden
 }
 
 fn replaced(text: &str, plain: &str, cover: &str) -> String {

@@ -27,7 +27,7 @@ mod webhook;
 
 pub use consumer::{NotifyError, NotifyRun, run};
 pub use delivery::{Delivery, Outcome, Report, Retry};
-pub use mask::{mask, masked};
+pub use mask::{mask, masked, masked_key};
 pub use metrics::NotifyMetrics;
 pub use route::{Notice, Router, Shares};
 pub use settings::{

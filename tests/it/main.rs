@@ -6,6 +6,7 @@ mod case;
 mod cluster;
 mod control;
 mod demo;
+mod diff;
 mod docs;
 mod episodes;
 mod examples;
