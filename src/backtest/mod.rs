@@ -1,30 +1,39 @@
 //! The same fold as `run`, over a file of events (contract C2). Touches no live state.
 
 pub mod cases;
+mod chunk;
 pub mod diff;
 mod findings;
 mod fold;
+mod halves;
 mod input;
+mod pipeline;
+mod results;
 mod summary;
 mod tally;
+mod topic;
 
 pub use findings::Names;
 pub use fold::{Asked, Backtest, Explained};
 pub use input::open;
 pub use summary::{Fired, Summary};
 
-use std::io::{self, BufRead};
+use std::io::{self, Read};
 
+use crate::backtest::chunk::Lines;
+use crate::backtest::topic::Topic;
 use crate::engine::Effect;
+use crate::stream::kafka::History;
 
 /// Feeds every line of `reader` to the fold, then ends the input; `sink` sees each effect in
-/// order. `progress` hears of every line's length in bytes.
+/// order. `progress` hears how many bytes have been read. Works in several threads, and comes to
+/// what [`Backtest::feed`] comes to line by line.
 ///
 /// # Errors
 /// What `reader` or `sink` fail with.
 pub fn run(
     backtest: &mut Backtest,
-    reader: impl BufRead,
+    reader: impl Read + Send,
     sink: &mut dyn FnMut(&Effect) -> io::Result<()>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<Summary> {
@@ -33,37 +42,29 @@ pub fn run(
 }
 
 /// As [`run`], for several folds of one configuration over one reading of the input; `sink` is
-/// told by its place which fold an effect is of.
+/// told by its place which fold an effect is of. The effects of each are in order.
 ///
 /// # Errors
 /// What `reader` or `sink` fail with.
 pub fn run_all(
     folds: &mut [&mut Backtest],
-    mut reader: impl BufRead,
+    reader: impl Read + Send,
     sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        if read == 0 {
-            break;
-        }
-        progress(read as u64);
-        let line = line.trim_ascii();
-        let decoded = folds.first().filter(|_| !line.is_empty()).map(|fold| fold.decode(line));
-        for (at, fold) in folds.iter_mut().enumerate() {
-            match &decoded {
-                Some(decoded) => fold.fold(decoded.as_ref()),
-                None => fold.pass(),
-            }
-            fold.take(&mut |effect| sink(at, effect))?;
-        }
-    }
-    for (at, fold) in folds.iter_mut().enumerate() {
-        fold.end();
-        fold.take(&mut |effect| sink(at, effect))?;
-    }
-    Ok(())
+    pipeline::run(folds, Lines::new(reader), sink, progress)
+}
+
+/// As [`run_all`], over a stretch of a topic: its records are one sequence. A trigger's partition
+/// and offset are those of its record. `progress` hears of bytes of values.
+///
+/// # Errors
+/// When the topic cannot be read, and what `sink` fails with.
+pub fn run_topic(
+    folds: &mut [&mut Backtest],
+    history: History,
+    sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    pipeline::run(folds, Topic(history), sink, progress)
 }

@@ -17,12 +17,21 @@ impl Issued {
     /// Takes in an accepted event.
     pub(crate) fn note(&mut self, event: &Event<'_>) {
         if event.kind == Kind::Issue {
-            let points = self.points.entry(xxh3_64(event.user.as_bytes())).or_default();
-            *points = points.saturating_add(event.points);
+            self.add(hash_of_user(&event.user), event.points);
         }
     }
 
-    pub(crate) fn of(&self, user: &str) -> i64 {
-        self.points.get(&xxh3_64(user.as_bytes())).copied().unwrap_or(0)
+    /// The same, for the member of this hash.
+    pub(crate) fn add(&mut self, user: u64, points: i64) {
+        let sum = self.points.entry(user).or_default();
+        *sum = sum.saturating_add(points);
     }
+
+    pub(crate) fn of(&self, user: &str) -> i64 {
+        self.points.get(&hash_of_user(user)).copied().unwrap_or(0)
+    }
+}
+
+pub(crate) fn hash_of_user(user: &str) -> u64 {
+    xxh3_64(user.as_bytes())
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::backtest;
 use crate::cli::Format;
 use crate::cli::history::{HistoryArguments, Rules};
 use crate::engine::Effect;
@@ -31,19 +30,12 @@ pub(super) struct Arguments {
 
 /// Runs the backtest; decisions on `-` go to `out`.
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<u8> {
-    let history = &arguments.history;
-    let config = history.config()?;
     let Some(rules) = Rules::read(&arguments.rules)? else { return Ok(1) };
-    let mut fold = history.fold(rules, &config);
-    let reader = history.open()?;
+    let input = arguments.history.open()?;
+    let mut fold = input.fold(rules);
     let mut sinks = Sinks::open(arguments, out)?;
-    let bar = history.progress();
-    let summary =
-        backtest::run(&mut fold, reader, &mut |effect| sinks.write(effect), &mut |bytes| {
-            bar.inc(bytes);
-        });
-    bar.finish_and_clear();
-    let summary = summary.with_context(|| history.trouble())?;
+    input.run(&mut [&mut fold], &mut |_, effect| sinks.write(effect))?;
+    let summary = fold.summary();
     sinks.flush()?;
     match arguments.format {
         Format::Text => writeln!(io::stderr(), "{summary}")?,

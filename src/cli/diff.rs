@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use crate::backtest::Names;
 use crate::backtest::diff::compare;
-use crate::backtest::{Names, run_all};
 use crate::cli::Format;
 use crate::cli::history::{HistoryArguments, Rules};
 
@@ -34,18 +34,13 @@ pub(super) struct Arguments {
 /// Runs both rule sets over the input and writes what differs; 1 = a gate stopped the change, or
 /// rules are faulty.
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<u8> {
-    let history = &arguments.history;
-    let config = history.config()?;
     let (old, new) = (Rules::read(&arguments.old)?, Rules::read(&arguments.new)?);
     let (Some(old), Some(new)) = (old, new) else { return Ok(1) };
     let names = if arguments.reveal { Names::Whole } else { Names::Masked };
-    let mut old = history.fold(old, &config).keeping(names);
-    let mut new = history.fold(new, &config).keeping(names);
-    let bar = history.progress();
-    let mut read = |bytes| bar.inc(bytes);
-    let ran = run_all(&mut [&mut old, &mut new], history.open()?, &mut |_, _| Ok(()), &mut read);
-    bar.finish_and_clear();
-    ran.with_context(|| history.trouble())?;
+    let input = arguments.history.open()?;
+    let mut old = input.fold(old).keeping(names);
+    let mut new = input.fold(new).keeping(names);
+    input.run(&mut [&mut old, &mut new], &mut |_, _| Ok(()))?;
     let name = |path: &PathBuf| path.display().to_string();
     let names = (name(&arguments.old), name(&arguments.new));
     let mut difference = compare((&old, &new), names, arguments.top);

@@ -1,7 +1,7 @@
 //! `tidegate rules case`: a reviewer's "this was none" becomes a test.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -195,7 +195,7 @@ fn recorded(
     };
     let input = &arguments.input;
     let reading = || format!("cannot take events from {}", input.display());
-    let mut reader = backtest::open(input).with_context(reading)?;
+    let mut reader = BufReader::new(backtest::open(input).with_context(reading)?);
     let recorded = record(&mut reader, &config.decoder, config.max_bytes, &selection);
     let recorded = recorded.with_context(reading)?;
     if recorded.events.is_empty() {

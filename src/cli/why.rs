@@ -118,7 +118,7 @@ fn of_file(
     let settings = Settings { max_ahead_ms: None, max_keys: None, ..config.settings };
     let plan = Plan::new(Arc::new(set), lists, settings);
     let reading = || format!("cannot read events from {}", input.display());
-    let reader = backtest::open(input).with_context(reading)?;
+    let reader = io::BufReader::new(backtest::open(input).with_context(reading)?);
     let name = input.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
     let mut fold = Backtest::new(plan, config.decoder, config.max_bytes, &name);
     let bar = crate::cli::history::file_progress(input);

@@ -58,7 +58,7 @@ pub use filter::Lists;
 pub use holds::Holds;
 pub use intervene::{ChangePlace, FREEZE_BY_HAND, HELD};
 pub use io::*;
-pub use outbox::hand_over;
+pub use outbox::Posts;
 pub use partial::PartialsOutbox;
 pub use plan::Plan;
 pub use published::{NamedText, PublishedRules};

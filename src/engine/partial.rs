@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Origin;
 use crate::engine::inputs::Told;
-use crate::engine::outbox::Pending;
+use crate::engine::outbox::{Pending, Posts};
 use crate::engine::space::Key;
 use crate::engine::tally::{Added, PACKED};
 use crate::engine::wire::Letter;
@@ -44,6 +44,7 @@ pub(crate) struct Entry<'a> {
     /// Place of the rule's fingerprint in the batch's list.
     pub(crate) rule: u32,
     pub(crate) key: &'a str,
+    pub(crate) key_hash: u64,
     /// Window start, aligned step, of caps that forecast the minute, or for match rules the offset
     /// of the event.
     pub(crate) step: i64,
@@ -118,6 +119,20 @@ impl PartialsOutbox {
         self.pending.clear();
     }
 
+    /// Ends what the last input brought: it is to be merged by itself, as after a flush, and not
+    /// combined with what comes next. `tag` names the input to whoever merges. With `heartbeat` it
+    /// is told although it brought nothing and did not move the watermark.
+    pub fn seal(&mut self, watermark: Option<EventTime>, heartbeat: bool, tag: u32) {
+        let watermark = watermark.map(|watermark| watermark.0);
+        let moved = self.tell(watermark, heartbeat);
+        self.pending.seal(watermark, self.mover.as_ref(), moved, tag);
+    }
+
+    /// What has been sealed since the last call.
+    pub fn take_posts(&mut self, from: &Origin) -> Posts {
+        Posts::new(self.pending.take(), from)
+    }
+
     /// Encoded records, at least one per destination partition that has entries, or for all of
     /// them when `heartbeat` or the watermark has moved; clears the outbox. `partitions` is the number
     /// of partitions of the input topic and of the partials topic alike.
@@ -137,8 +152,8 @@ impl PartialsOutbox {
         let letter = || (Letter::with_room((room + room / 4).min(RECORD_MAX)), false);
         let mut letters: Vec<(Letter, bool)> = (0..partitions).map(|_| letter()).collect();
         let mut records = Vec::new();
-        for (key_hash, entry) in self.pending.entries() {
-            let to = owner_of(key_hash, partitions);
+        for entry in self.pending.entries() {
+            let to = owner_of(entry.key_hash, partitions);
             let (letter, begun) = &mut letters[to as usize];
             *begun = true;
             for piece in apart(&entry, RECORD_MAX / PACKED / 2) {

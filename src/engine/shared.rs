@@ -3,17 +3,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::engine::act::Seed;
 use crate::engine::closing::MayFire;
 use crate::engine::inputs::Told;
 use crate::engine::keyed::{At, Contribution, Ctx};
 use crate::engine::partial::{Batch, Entry, EntryMark, Mark};
 use crate::engine::plan::{Form, Plan};
-use crate::engine::space::{Key, hash_of};
+use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
 use crate::engine::view::span;
 use crate::engine::{LOOK_AHEAD, Origin};
 use crate::rule::Check;
+
+/// How a batch came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// Where it stands in the log of partial aggregates.
+    pub(crate) offset: i64,
+    pub(crate) record_ts: Option<i64>,
+    /// The cells of its entries have been brought near.
+    pub(crate) is_near: bool,
+}
 
 impl State {
     /// Merges one record of the partials topic: first what belongs to windows that its
@@ -30,14 +42,16 @@ impl State {
             out.counts.partials_unreadable += 1;
             return;
         };
-        self.merge_batch(plan, &batch, (offset, record_ts), out);
+        let arrival = Arrival { offset, record_ts, is_near: false };
+        self.merge_batch(plan, (&batch, &batch.entries), arrival, out);
     }
 
+    /// Merges what `batch` says, with these entries.
     pub(crate) fn merge_batch(
         &mut self,
         plan: &Plan,
-        batch: &Batch<'_>,
-        (offset, record_ts): (i64, Option<i64>),
+        (batch, entries): (&Batch<'_>, &[Entry<'_>]),
+        Arrival { offset, record_ts, is_near }: Arrival,
         out: &mut Output,
     ) {
         let before = self.watermark;
@@ -49,16 +63,15 @@ impl State {
         let watermark = self.watermark.max(all);
         let from = self.origin_of(batch);
         let place = self.origin.partition;
-        let mut rest = Vec::with_capacity(batch.entries.len());
-        for (at, entry) in batch.entries.iter().enumerate() {
+        let mut rest: SmallVec<[(usize, usize); 8]> = SmallVec::with_capacity(entries.len());
+        for (at, entry) in entries.iter().enumerate() {
             let Some(rule) = named(plan, batch, entry) else { continue };
-            let hash = hash_of(entry.key);
             if closes(plan, rule, entry, watermark) {
                 let mark = mark_of((place, offset, at), entry, &from);
                 let before = before.unwrap_or(i64::MIN);
-                self.merge(plan, rule, (entry, hash), &mark, before, out);
+                self.merge(plan, rule, entry, &mark, before, out);
             } else {
-                rest.push((rule, at, hash));
+                rest.push((rule, at));
             }
         }
         let mover = batch.mover;
@@ -85,19 +98,21 @@ impl State {
         }
         let now = watermark.unwrap_or(i64::MIN);
         for some in rest.chunks(LOOK_AHEAD) {
-            let keys = some
-                .iter()
-                .map(|(rule, _, hash)| (*hash, plan.info[*rule].space, std::slice::from_ref(rule)));
-            self.keyed.cells.look_at(plan, keys);
-            for (rule, at, hash) in some {
-                let entry = &batch.entries[*at];
-                let mark = mark_of((place, offset, *at), entry, &from);
-                self.merge(plan, *rule, (entry, *hash), &mark, now, out);
+            if !is_near {
+                let keys = some.iter().map(|(rule, at)| {
+                    let space = plan.info[*rule].space;
+                    (entries[*at].key_hash, space, std::slice::from_ref(rule))
+                });
+                self.keyed.cells.look_at(plan, keys);
+            }
+            for (rule, at) in some {
+                let mark = mark_of((place, offset, *at), &entries[*at], &from);
+                self.merge(plan, *rule, &entries[*at], &mark, now, out);
             }
         }
-        if watermark.is_some() && (moved || !batch.entries.is_empty()) {
-            let seen = self.seen_by_silence(plan, batch);
-            let last = rest.last().map(|(_, at, _)| (*at, &batch.entries[*at]));
+        if watermark.is_some() && (moved || !entries.is_empty()) && !plan.silence.is_empty() {
+            let seen = self.seen_by_silence(plan, batch, entries);
+            let last = rest.last().map(|(_, at)| (*at, &entries[*at]));
             let last = last.map(|(at, entry)| mark_of((place, offset, at), entry, &from));
             let mark = last.filter(|_| !moved).unwrap_or(mark);
             let mut ctx =
@@ -110,7 +125,7 @@ impl State {
         &mut self,
         plan: &Plan,
         rule: usize,
-        (entry, hash): (&Entry<'_>, u64),
+        entry: &Entry<'_>,
         at: &At<'_>,
         watermark: i64,
         out: &mut Output,
@@ -122,7 +137,7 @@ impl State {
         let what =
             Contribution { ts: entry.ts, of: &entry.of, to: &entry.to, reversal: entry.reversal };
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        self.keyed.observe(rule, &mut Key::hashed(entry.key, hash), &what, at, &mut ctx);
+        self.keyed.observe(rule, &mut Key::hashed(entry.key, entry.key_hash), &what, at, &mut ctx);
     }
 
     /// The topic and partition of a batch, as triggers name them.
@@ -148,16 +163,18 @@ impl State {
     }
 
     /// Keys of silence rules that this batch touched, each once.
-    fn seen_by_silence(&self, plan: &Plan, batch: &Batch<'_>) -> BTreeMap<(usize, u32), MayFire> {
+    fn seen_by_silence(
+        &self,
+        plan: &Plan,
+        batch: &Batch<'_>,
+        entries: &[Entry<'_>],
+    ) -> BTreeMap<(usize, u32), MayFire> {
         let mut seen = BTreeMap::new();
-        if plan.silence.is_empty() {
-            return seen;
-        }
-        for entry in &batch.entries {
+        for entry in entries {
             let Some(rule) = named(plan, batch, entry) else { continue };
             let space = &self.keyed.cells.spaces[plan.info[rule].space];
             if plan.silence.contains(&rule)
-                && let Some(id) = space.find(&mut Key::new(entry.key))
+                && let Some(id) = space.find(&mut Key::hashed(entry.key, entry.key_hash))
             {
                 let may_fire = seen.entry((rule, id)).or_insert(MayFire::No);
                 if !entry.reversal {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::engine::bytes::{Rest, put, put_signed, put_text};
 use crate::engine::partial::{Batch, Entry, EntryMark};
+use crate::engine::space::hash_of;
 use crate::engine::tally::{Added, PACKED, Values, pack};
 
 const VERSION: u8 = 2;
@@ -192,10 +193,12 @@ impl<'a> Rest<'a> {
     fn entry(&mut self, (ts, offset): (i64, i64)) -> Option<Entry<'a>> {
         let rule = u32::try_from(self.number()?).ok()?;
         let flags = self.byte()?;
+        let key = self.text()?;
         Some(Entry {
             rule,
             reversal: flags & REVERSAL != 0,
-            key: self.text()?,
+            key,
+            key_hash: hash_of(key),
             step: self.signed()?.wrapping_add(ts),
             ts: self.signed()?.wrapping_add(ts),
             mark: EntryMark {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use tidegate::backtest::Backtest;
+use tidegate::backtest::{Backtest, run};
 use tidegate::control::read_rules;
 use tidegate::engine::{Effect, Input, Lists, Origin, Output, Plan, Settings, State, step};
 use tidegate::event::Decoder;
@@ -196,14 +196,23 @@ fn folded(name: &str, plan: &Plan, lines: &[String], flush_every: usize) {
     golden.check(name, &format!("{counts}\n{}\n{}", held(&state), held(&shared)));
 }
 
-/// As `backtest` runs it.
+/// As `backtest` runs it: in one thread, and in several.
 fn backtested(name: &str, plan: &Plan, lines: &[String]) {
-    let mut fold = Backtest::new(plan.clone(), Decoder::default(), 65_536, "events");
+    let fold = || Backtest::new(plan.clone(), Decoder::default(), 65_536, "events");
+    let (mut in_one, mut in_threads) = (Vec::new(), Vec::new());
+    let mut several = fold();
+    let mut sink = |effect: &Effect| {
+        in_threads.push(effect.clone());
+        Ok(())
+    };
+    run(&mut several, lines.join("\n").as_bytes(), &mut sink, &mut |_| {}).unwrap();
+    let mut fold = fold();
     let mut golden = Golden::default();
     for (line, text) in lines.iter().enumerate() {
         fold.feed(text.as_bytes());
         fold.take(&mut |effect| {
             golden.note(line, effect);
+            in_one.push(effect.clone());
             Ok(())
         })
         .unwrap();
@@ -214,9 +223,11 @@ fn backtested(name: &str, plan: &Plan, lines: &[String]) {
     fold.end();
     fold.take(&mut |effect| {
         golden.note(lines.len(), effect);
+        in_one.push(effect.clone());
         Ok(())
     })
     .unwrap();
+    assert!(in_one == in_threads && fold.summary() == several.summary(), "{name}: threads differ");
     golden.cut(lines.len());
     let summary = format!("{:?}", fold.summary());
     golden.check(name, &summary);

@@ -174,11 +174,11 @@ impl Runs<'_> {
             return Vec::new();
         }
         // Counters go on only where they count the same (R18).
-        if !self.old.plan().counts_as_in(self.new.plan(), &old.name) {
+        if !self.old.plan.counts_as_in(&self.new.plan, &old.name) {
             return Vec::new();
         }
         let findings = self.new.findings();
-        above((old, new), &self.old.standings(&old.name), self.top, &|key| findings.show(key))
+        above((old, new), &self.old.standings(old), self.top, &|key| findings.show(key))
     }
 }
 

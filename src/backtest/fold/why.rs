@@ -44,7 +44,7 @@ impl Backtest {
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<Option<Explained>> {
         let user = question.fields.get("user").map(String::as_str);
-        let decoder = self.decoder.clone();
+        let decoder = self.decoding.decoder.clone();
         let mut nowhere = |_: &Effect| Ok(());
         let mut line = Vec::new();
         loop {
@@ -57,7 +57,7 @@ impl Backtest {
             let text = line.trim_ascii();
             if let Some(id) = id
                 && !text.is_empty()
-                && let Ok(event) = decoder.decode(text, self.max_bytes)
+                && let Ok(event) = decoder.decode(text, self.decoding.max_bytes)
                 && event.id == id
                 && user.is_none_or(|user| event.user == user)
             {
@@ -89,7 +89,7 @@ impl Backtest {
             }
             Ok(())
         })?;
-        let outcome = self.events_out.outcome;
+        let outcome = self.own.out.outcome;
         let unseen = match outcome {
             Outcome::Accepted => None,
             Outcome::Duplicate => Some("the event is a duplicate and counts nowhere"),
@@ -122,8 +122,8 @@ impl Backtest {
     }
 
     fn explain(&self, question: &Question, event: Option<&Event<'_>>) -> Answer {
-        let own = self.events.explain(&self.plan, question, event, (Seat::Events(0), 1));
-        let shared = self.shared.explain(&self.plan, question, event, (Seat::Partials(0), 1));
+        let own = self.own.state.explain(&self.plan, question, event, (Seat::Events(0), 1));
+        let shared = self.shared.state.explain(&self.plan, question, event, (Seat::Partials(0), 1));
         merge(vec![own, shared])
     }
 }

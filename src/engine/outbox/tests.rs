@@ -27,7 +27,7 @@ fn entries_stand_in_order_of_coming_with_their_last_event() {
     for (offset, (key, step)) in [("a", 0), ("b", 0), ("a", 0), ("a", 1)].into_iter().enumerate() {
         add(&mut pending, key, step, i64::try_from(offset).unwrap(), 1);
     }
-    let entries: Vec<_> = pending.entries().map(|(_, entry)| entry).collect();
+    let entries: Vec<_> = pending.entries().collect();
     let told: Vec<_> =
         entries.iter().map(|one| (one.key, one.step, one.of.count, one.mark.id, one.ts)).collect();
     assert_eq!(told, [("a", 0, 2, "e2", 2), ("b", 0, 1, "e1", 1), ("a", 1, 1, "e3", 3)]);
@@ -41,7 +41,7 @@ fn many_values_are_kept_once_each_with_their_latest_time() {
     for offset in 0..1000 {
         add(&mut pending, "k", 0, offset, u64::try_from(offset % 300).unwrap() << 40);
     }
-    let entries: Vec<_> = pending.entries().map(|(_, entry)| entry).collect();
+    let entries: Vec<_> = pending.entries().collect();
     let [entry] = &entries[..] else { unreachable!("one key, one step") };
     assert_eq!((entry.of.count, entry.of.sum, entry.of.max), (1000, 2000, Some(999)));
     let expected: Vec<(u64, i64)> = (0..300)

@@ -54,6 +54,7 @@ fn entry(case: &Case) -> Entry<'_> {
     Entry {
         rule: case.rule,
         key: &case.key,
+        key_hash: hash_of(&case.key),
         step: case.step,
         reversal: case.reversal,
         ts: case.ts,

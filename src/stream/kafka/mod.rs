@@ -4,6 +4,7 @@
 mod client;
 mod complaints;
 mod find;
+mod history;
 mod leave;
 mod log;
 mod members;
@@ -21,6 +22,7 @@ mod watcher;
 pub(crate) use client::unusable;
 pub use client::{KafkaSettings, TopicNames};
 pub use find::{FoundEvent, Wanted, decisions_of, find_event};
+pub use history::{History, HistoryError, Past, Stretch};
 pub(crate) use leave::leave;
 pub use log::KafkaLog;
 pub use members::{Member, members};

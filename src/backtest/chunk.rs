@@ -1,0 +1,180 @@
+//! Pieces of the input on their way to the fold: read, then decoded, in order.
+
+use std::io::{self, Read};
+
+use memchr::memchr;
+
+use crate::backtest::tally::hash_of_user;
+use crate::event::{Decoder, Event, EventTime, Kind, Reason};
+
+/// Bytes of a piece: what comes of it stays in the cache of a core.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+/// A piece of the input.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    pub(crate) text: Vec<u8>,
+    pub(crate) form: Form,
+}
+
+/// How the records stand in a piece.
+#[derive(Debug, Default)]
+pub(crate) enum Form {
+    /// One a line.
+    #[default]
+    Lines,
+    /// One after the other.
+    Records(Vec<RecordAt>),
+}
+
+/// One record of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordAt {
+    /// Where its value ends in the text of the piece; it begins where the one before ends.
+    pub(crate) end: usize,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp_ms: Option<i64>,
+}
+
+/// Where pieces come from, the first first.
+pub(crate) trait Source: Send {
+    /// `None` at the end of the input.
+    ///
+    /// # Errors
+    /// When the input cannot be read.
+    fn next(&mut self) -> io::Result<Option<Chunk>>;
+}
+
+/// Lines of a file or a pipe.
+#[derive(Debug)]
+pub(crate) struct Lines<R> {
+    reader: R,
+    /// A line that has begun.
+    rest: Vec<u8>,
+    has_ended: bool,
+}
+
+impl<R: Read> Lines<R> {
+    pub(crate) fn new(reader: R) -> Lines<R> {
+        Lines { reader, rest: Vec::new(), has_ended: false }
+    }
+}
+
+impl<R: Read + Send> Source for Lines<R> {
+    fn next(&mut self) -> io::Result<Option<Chunk>> {
+        let mut text = std::mem::take(&mut self.rest);
+        while !self.has_ended {
+            let begun = text.len();
+            text.resize(begun + CHUNK_BYTES, 0);
+            let read = read_some(&mut self.reader, text.get_mut(begun..).unwrap_or_default())?;
+            text.truncate(begun + read);
+            self.has_ended = read == 0;
+            let last = memchr::memrchr(b'\n', text.get(begun..).unwrap_or_default());
+            if let Some(last) = last {
+                self.rest = text.split_off(begun + last + 1);
+                break;
+            }
+        }
+        let chunk = Chunk { text, form: Form::Lines };
+        Ok((!chunk.text.is_empty()).then_some(chunk))
+    }
+}
+
+/// What one call of the reader brings: a pipe is not waited for longer than for something.
+fn read_some(reader: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(room) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// One record, decoded.
+#[derive(Debug)]
+pub(crate) struct Row<'a> {
+    /// Its number within the piece: of the line, blank ones counted, or of the record.
+    pub(crate) number: u32,
+    pub(crate) event: Result<Event<'a>, Reason>,
+    pub(crate) record_ts: Option<EventTime>,
+    /// Of an issue, the hash of the member's name.
+    pub(crate) issued_to: Option<u64>,
+}
+
+/// The records of a piece.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    pub(crate) rows: Vec<Row<'a>>,
+    /// How many numbers they take up, blank lines with them.
+    pub(crate) numbers: u32,
+}
+
+pub(crate) use cell::Decoded;
+
+mod cell {
+    #![expect(clippy::mem_forget, reason = "in what the macro makes, to free nothing twice")]
+
+    use self_cell::self_cell;
+
+    use super::{Chunk, Rows};
+
+    self_cell!(
+        /// A piece with its records, which borrow from it.
+        pub(crate) struct Decoded {
+            owner: Chunk,
+            #[not_covariant]
+            dependent: Rows,
+        }
+    );
+}
+
+/// How records are decoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Decoding {
+    pub(crate) decoder: Decoder,
+    pub(crate) max_bytes: usize,
+}
+
+impl Decoding {
+    pub(crate) fn decode(&self, chunk: Chunk) -> Decoded {
+        Decoded::new(chunk, |chunk| match &chunk.form {
+            Form::Lines => self.lines(&chunk.text),
+            Form::Records(records) => self.records(&chunk.text, records),
+        })
+    }
+
+    fn lines<'a>(&self, mut text: &'a [u8]) -> Rows<'a> {
+        let mut rows = Vec::with_capacity(text.len() / 128);
+        let mut number = 0;
+        while !text.is_empty() {
+            let end = memchr(b'\n', text).unwrap_or(text.len());
+            let (line, rest) = text.split_at(end);
+            text = rest.get(1..).unwrap_or_default();
+            let line = line.trim_ascii();
+            if !line.is_empty() {
+                rows.push(self.row(number, line, None));
+            }
+            number += 1;
+        }
+        Rows { rows, numbers: number }
+    }
+
+    fn records<'a>(&self, text: &'a [u8], records: &[RecordAt]) -> Rows<'a> {
+        let mut begin = 0;
+        let row = |(number, record): (u32, &RecordAt)| {
+            let value = text.get(begin..record.end).unwrap_or_default();
+            begin = record.end;
+            self.row(number, value, record.timestamp_ms.map(EventTime))
+        };
+        let rows: Vec<Row<'a>> = (0..).zip(records).map(row).collect();
+        Rows { numbers: u32::try_from(rows.len()).unwrap_or(u32::MAX), rows }
+    }
+
+    fn row<'a>(&self, number: u32, value: &'a [u8], record_ts: Option<EventTime>) -> Row<'a> {
+        let event = self.decoder.decode(value, self.max_bytes);
+        let issued = event.as_ref().ok().filter(|event| event.kind == Kind::Issue);
+        let issued_to = issued.map(|event| hash_of_user(&event.user));
+        Row { number, event, record_ts, issued_to }
+    }
+}

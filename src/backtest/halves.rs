@@ -1,0 +1,108 @@
+//! The two halves of a fold: events and members' keys in one state, keys that cross partitions in
+//! another. The first tells the second after each event, so that each may run in a thread of its
+//! own and neither comes to anything else than it would in one.
+
+use std::sync::Arc;
+
+use crate::engine::{Effect, Input, Origin, Outcome, Output, Plan, Posts, State, step};
+use crate::event::{Event, EventTime, Reason};
+
+/// Effects, each with the tag of the input that they came of.
+pub(crate) type Tagged = Vec<(u32, Effect)>;
+
+/// The tag of the end of the input.
+pub(crate) const END: u32 = u32::MAX;
+
+/// One input of the first half.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step<'a, 'e> {
+    pub(crate) decoded: Result<&'a Event<'e>, &'a Reason>,
+    /// Its number in the whole input, which stands as offset in triggers.
+    pub(crate) number: i64,
+    pub(crate) record_ts: Option<EventTime>,
+    pub(crate) tag: u32,
+}
+
+/// The half that sees events.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) state: State,
+    pub(crate) out: Output,
+    effects: Tagged,
+}
+
+impl Own {
+    pub(crate) fn new(plan: Arc<Plan>, name: &str) -> Own {
+        let origin = Origin { topic: name.into(), partition: 0 };
+        let (out, effects) = (Output::default(), Vec::new());
+        Own { plan, state: State::new(origin), out, effects }
+    }
+
+    /// Brings near what steps over these events, by their numbers, will read.
+    pub(crate) fn look_ahead<'a, 'e: 'a>(
+        &mut self,
+        events: impl Iterator<Item = (i64, &'a Event<'e>)> + Clone,
+    ) {
+        self.state.look_ahead(&self.plan, events, &self.out.partials);
+    }
+
+    pub(crate) fn step(&mut self, one: Step<'_, '_>) -> Outcome {
+        let input = match one.decoded {
+            Ok(event) => Input::Event { event, offset: one.number, record_ts: one.record_ts },
+            Err(reason) => Input::Rejected { reason: *reason },
+        };
+        step(&mut self.state, &self.plan, input, &mut self.out);
+        self.seal(one.tag, false);
+        self.out.outcome
+    }
+
+    /// Closes what the end of the input closes.
+    pub(crate) fn end(&mut self) {
+        step(&mut self.state, &self.plan, Input::End, &mut self.out);
+        self.seal(END, true);
+    }
+
+    fn seal(&mut self, tag: u32, heartbeat: bool) {
+        self.out.partials.seal(self.state.watermark(), heartbeat, tag);
+        self.effects.extend(self.out.effects.drain(..).map(|effect| (tag, effect)));
+    }
+
+    /// What has come of the steps since the last call, and what the other half is to be told.
+    pub(crate) fn take(&mut self) -> (Tagged, Posts) {
+        let posts = self.out.partials.take_posts(self.state.origin());
+        (std::mem::take(&mut self.effects), posts)
+    }
+}
+
+/// The half that owns all keys that cross partitions.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) state: State,
+    pub(crate) out: Output,
+    /// Records of the partials topic, if there were one.
+    merged: i64,
+}
+
+impl Shared {
+    pub(crate) fn new(plan: Arc<Plan>) -> Shared {
+        let state = State::new(Origin { topic: "partials".into(), partition: 0 });
+        Shared { plan, state, out: Output::default(), merged: 0 }
+    }
+
+    pub(crate) fn merge(&mut self, posts: &Posts) -> Tagged {
+        let mut effects = Vec::new();
+        let Shared { plan, state, out, merged } = self;
+        state.merge_posts(plan, posts, *merged, out, &mut |tag, out| {
+            effects.extend(out.effects.drain(..).map(|effect| (tag, effect)));
+        });
+        *merged += i64::try_from(posts.len()).unwrap_or(i64::MAX);
+        effects
+    }
+
+    pub(crate) fn end(&mut self) -> Tagged {
+        step(&mut self.state, &self.plan, Input::End, &mut self.out);
+        self.out.effects.drain(..).map(|effect| (END, effect)).collect()
+    }
+}

@@ -1,0 +1,218 @@
+//! Folds in threads: one reads, some decode, and of each fold one steps over the events and one
+//! owns the keys that cross partitions. What they come to is handed out by the caller's thread.
+//!
+//! Nothing depends on how fast any of them is: pieces go from each to the next in order, and the
+//! two halves of a fold see what they would see in one thread. All queues are bounded.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use crate::backtest::chunk::{Chunk, Decoded, Decoding, Form, RecordAt, Source};
+use crate::backtest::fold::Backtest;
+use crate::backtest::halves::{Own, Shared, Step, Tagged};
+use crate::backtest::results::Results;
+use crate::engine::{Effect, LOOK_AHEAD, Outcome, Posts};
+
+/// Pieces that wait between two threads.
+const WAITING: usize = 4;
+
+/// A piece that has been stepped over.
+struct Stepped {
+    effects: Tagged,
+    posts: Posts,
+    /// Members by hash, and points of accepted issues.
+    issued: Vec<(u64, i64)>,
+    about: About,
+}
+
+/// What the end of the line needs to know of a piece.
+#[derive(Debug, Default)]
+pub(crate) struct About {
+    bytes: u64,
+    /// Number of its first record.
+    pub(crate) first: i64,
+    /// Where its records stand, where that is not said by their numbers.
+    pub(crate) places: Vec<RecordAt>,
+    /// The record that moved the watermark last, by its place in the piece.
+    pub(crate) mover: Option<u32>,
+    is_end: bool,
+}
+
+/// A piece that both halves are done with.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) own: Tagged,
+    pub(crate) shared: Tagged,
+    pub(crate) issued: Vec<(u64, i64)>,
+    pub(crate) about: About,
+}
+
+/// Runs all folds over one reading of the input; see [`crate::backtest::run_all`].
+pub(crate) fn run(
+    folds: &mut [&mut Backtest],
+    mut source: impl Source,
+    sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    let Some(decoding) = folds.first().map(|fold| fold.decoding.clone()) else { return Ok(()) };
+    let failed = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut results: Vec<(&mut Results, Receiver<Done>)> = Vec::new();
+        let mut steppers: Vec<Vec<SyncSender<Arc<Decoded>>>> = vec![Vec::new(); decoders()];
+        for fold in folds.iter_mut() {
+            let Backtest { own, shared, results: of_fold, .. } = &mut **fold;
+            let (decoded, pieces): (Vec<_>, Vec<_>) =
+                (0..decoders()).map(|_| sync_channel(WAITING)).unzip();
+            steppers.iter_mut().zip(decoded).for_each(|(all, one)| all.push(one));
+            let (stepped, posts) = sync_channel(WAITING);
+            let (done, finished) = sync_channel(WAITING);
+            let failed = &failed;
+            scope.spawn(move || own_half(own, &pieces, failed, &stepped));
+            scope.spawn(move || shared_half(shared, &posts, &done));
+            results.push((of_fold, finished));
+        }
+        let mut readers: Vec<SyncSender<Chunk>> = Vec::new();
+        for folds in steppers {
+            let (read, chunks) = sync_channel(WAITING);
+            let decoding = decoding.clone();
+            scope.spawn(move || decode(&decoding, &chunks, &folds));
+            readers.push(read);
+        }
+        let failed = &failed;
+        let reading = scope.spawn(move || {
+            let read = read(&mut source, &readers);
+            // Before the queues close, which is taken for the end of the input.
+            failed.store(read.is_err(), Ordering::SeqCst);
+            drop(readers);
+            read
+        });
+        let written = hand_out(results, sink, progress);
+        let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written.and(read)
+    })
+}
+
+/// Decoding costs a third of stepping at most.
+fn decoders() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, 4)
+}
+
+/// Reads to the end, or until nobody wants more: piece k goes to decoder k modulo their number.
+fn read(source: &mut impl Source, decoders: &[SyncSender<Chunk>]) -> io::Result<()> {
+    for decoder in decoders.iter().cycle() {
+        let Some(chunk) = source.next()? else { break };
+        if decoder.send(chunk).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn decode(decoding: &Decoding, chunks: &Receiver<Chunk>, folds: &[SyncSender<Arc<Decoded>>]) {
+    for chunk in chunks {
+        let decoded = Arc::new(decoding.decode(chunk));
+        for fold in folds {
+            if fold.send(decoded.clone()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn own_half(
+    own: &mut Own,
+    decoders: &[Receiver<Arc<Decoded>>],
+    failed: &AtomicBool,
+    to: &SyncSender<Stepped>,
+) {
+    let mut next = 0;
+    // The first piece that does not come is behind the last one.
+    for decoder in decoders.iter().cycle() {
+        let Ok(decoded) = decoder.recv() else { break };
+        let stepped = step_over(own, &decoded, next);
+        next += decoded.with_dependent(|_, rows| i64::from(rows.numbers));
+        if to.send(stepped).is_err() {
+            return;
+        }
+    }
+    if failed.load(Ordering::SeqCst) {
+        return;
+    }
+    own.end();
+    let (effects, posts) = own.take();
+    let about = About { is_end: true, first: next, ..About::default() };
+    // Nobody may be there to take it; they know why.
+    drop(to.send(Stepped { effects, posts, issued: Vec::new(), about }));
+}
+
+/// Steps over a piece whose first record has the number `first`.
+fn step_over(own: &mut Own, decoded: &Decoded, first: i64) -> Stepped {
+    let places = match &decoded.borrow_owner().form {
+        Form::Lines => Vec::new(),
+        Form::Records(records) => records.clone(),
+    };
+    let bytes = decoded.borrow_owner().text.len() as u64;
+    let mut about = About { bytes, first, places, mover: None, is_end: false };
+    let mut issued = Vec::new();
+    decoded.with_dependent(|_, rows| {
+        for some in rows.rows.chunks(LOOK_AHEAD) {
+            own.look_ahead(
+                some.iter().filter_map(|row| {
+                    Some((first + i64::from(row.number), row.event.as_ref().ok()?))
+                }),
+            );
+            for row in some {
+                let before = own.state.watermark();
+                let outcome = own.step(Step {
+                    decoded: row.event.as_ref(),
+                    number: first + i64::from(row.number),
+                    record_ts: row.record_ts,
+                    tag: row.number,
+                });
+                if own.state.watermark() != before {
+                    about.mover = Some(row.number);
+                }
+                if let (Outcome::Accepted, Ok(event), Some(user)) =
+                    (outcome, &row.event, row.issued_to)
+                {
+                    issued.push((user, event.points));
+                }
+            }
+        }
+    });
+    let (effects, posts) = own.take();
+    Stepped { effects, posts, issued, about }
+}
+
+fn shared_half(shared: &mut Shared, from: &Receiver<Stepped>, to: &SyncSender<Done>) {
+    for Stepped { effects, posts, issued, about } in from {
+        let mut merged = shared.merge(&posts);
+        if about.is_end {
+            merged.extend(shared.end());
+        }
+        if to.send(Done { own: effects, shared: merged, issued, about }).is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands out what the folds come to, piece by piece.
+fn hand_out(
+    mut folds: Vec<(&mut Results, Receiver<Done>)>,
+    sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    loop {
+        for (at, (results, finished)) in folds.iter_mut().enumerate() {
+            let Ok(done) = finished.recv() else { return Ok(()) };
+            if at == 0 {
+                progress(done.about.bytes);
+            }
+            results.take_piece(done, &mut |effect| sink(at, effect))?;
+        }
+    }
+}
