@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::backtest::timeline::Timeline;
 use crate::engine::{Command, Decision, Effect, account_key};
 use crate::event::EventTime;
 use crate::notify::masked_key;
@@ -41,6 +42,7 @@ pub(crate) struct Found {
     pub(crate) targets: BTreeMap<String, Target>,
     /// Targets that were frozen, each with the scope.
     pub(crate) freezes: BTreeSet<(String, Scope)>,
+    pub(crate) when: Timeline,
 }
 
 /// A target of a rule.
@@ -95,6 +97,7 @@ impl Findings {
         let names = self.names.unwrap_or(Names::Masked);
         let found = entry(&mut self.rules, &decision.rule);
         found.firings += 1;
+        found.when.note(decision.ts.0);
         if let Some(target) = found.targets.get_mut(&key) {
             target.firings += 1;
             target.first = target.first.min(decision.ts);
@@ -120,8 +123,12 @@ impl Findings {
 
     /// What a rule fired on; nothing for one that never did.
     pub(crate) fn of(&self, rule: &str) -> &Found {
-        static NOTHING: Found =
-            Found { firings: 0, targets: BTreeMap::new(), freezes: BTreeSet::new() };
+        static NOTHING: Found = Found {
+            firings: 0,
+            targets: BTreeMap::new(),
+            freezes: BTreeSet::new(),
+            when: Timeline::new(),
+        };
         self.rules.get(rule).unwrap_or(&NOTHING)
     }
 

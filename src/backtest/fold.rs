@@ -50,6 +50,14 @@ impl Backtest {
         self
     }
 
+    /// Keeps, besides, how near keys came to bounds: memory for each rule and key.
+    #[must_use]
+    pub fn keeping_peaks(mut self) -> Backtest {
+        self.own.state.keep_peaks();
+        self.shared.state.keep_peaks();
+        self
+    }
+
     /// Folds one line in, in the thread of the caller; a blank one only counts as a line.
     /// [`crate::backtest::run`] does the same in several.
     pub fn feed(&mut self, line: &[u8]) {
@@ -104,9 +112,19 @@ impl Backtest {
         self.state_of(rule).standings(&self.plan, &rule.name)
     }
 
+    /// What the keys of a rule have reached, by its place in the set.
+    pub(crate) fn peaks(&self, rule: &Rule, place: usize) -> Vec<f64> {
+        self.state_of(rule).peaks(place)
+    }
+
     /// The state that has the counters of a rule.
     fn state_of(&self, rule: &Rule) -> &State {
         if rule.per.has_user() { &self.own.state } else { &self.shared.state }
+    }
+
+    /// Event times between which the events lie that counted.
+    pub(crate) fn time(&self) -> Option<(i64, i64)> {
+        Some((self.own.begin?, self.own.state.watermark()?.0))
     }
 
     pub fn summary(&self) -> Summary {

@@ -30,13 +30,15 @@ pub(crate) struct Own {
     pub(crate) state: State,
     pub(crate) out: Output,
     effects: Tagged,
+    /// Event time of the first event that counted.
+    pub(crate) begin: Option<i64>,
 }
 
 impl Own {
     pub(crate) fn new(plan: Arc<Plan>, name: &str) -> Own {
         let origin = Origin { topic: name.into(), partition: 0 };
         let (out, effects) = (Output::default(), Vec::new());
-        Own { plan, state: State::new(origin), out, effects }
+        Own { plan, state: State::new(origin), out, effects, begin: None }
     }
 
     /// Brings near what steps over these events, by their numbers, will read.
@@ -53,6 +55,9 @@ impl Own {
             Err(reason) => Input::Rejected { reason: *reason },
         };
         step(&mut self.state, &self.plan, input, &mut self.out);
+        if self.begin.is_none() {
+            self.begin = self.state.watermark().map(|first| first.0);
+        }
         self.seal(one.tag, false);
         self.out.outcome
     }

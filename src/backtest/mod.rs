@@ -8,15 +8,20 @@ mod fold;
 mod halves;
 mod input;
 mod pipeline;
+pub mod report;
 mod results;
 mod summary;
 mod tally;
+mod targets;
+mod text;
+mod timeline;
 mod topic;
 
 pub use findings::Names;
 pub use fold::{Asked, Backtest, Explained};
 pub use input::open;
 pub use summary::{Fired, Summary};
+pub use targets::{Targets, TopTarget};
 
 use std::io::{self, Read};
 

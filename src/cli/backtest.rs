@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::backtest::report::report;
 use crate::cli::Format;
 use crate::cli::history::{HistoryArguments, Rules};
+use crate::cli::report::ReportArguments;
 use crate::engine::Effect;
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,8 @@ pub(super) struct Arguments {
     /// Where commands go, as JSON lines; `-` is standard output.
     #[arg(long)]
     commands: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArguments,
     /// Form of the summary on standard error.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -33,9 +37,14 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<u8> {
     let Some(rules) = Rules::read(&arguments.rules)? else { return Ok(1) };
     let input = arguments.history.open()?;
     let mut fold = input.fold(rules);
+    if arguments.report.is_wanted() {
+        fold = fold.keeping(arguments.report.names()).keeping_peaks();
+    }
+    let (rules, name) = (arguments.rules.display().to_string(), input.name().to_owned());
     let mut sinks = Sinks::open(arguments, out)?;
     input.run(&mut [&mut fold], &mut |_, effect| sinks.write(effect))?;
     let summary = fold.summary();
+    arguments.report.write(|| report(&fold, rules, name, arguments.report.top), None)?;
     sinks.flush()?;
     match arguments.format {
         Format::Text => writeln!(io::stderr(), "{summary}")?,

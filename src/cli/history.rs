@@ -168,6 +168,11 @@ impl TopicArguments {
 }
 
 impl Input {
+    /// Name of the file or topic.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A fold over this input that has seen nothing.
     pub(super) fn fold(&self, rules: Rules) -> Backtest {
         let settings = Settings { max_keys: None, ..self.config.settings.clone() };

@@ -10,6 +10,7 @@ mod impact;
 mod intervene;
 mod junit;
 mod paint;
+mod report;
 mod rule_case;
 mod rule_fmt;
 mod rule_tests;

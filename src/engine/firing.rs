@@ -71,6 +71,14 @@ impl Measured {
         }
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "for plots: verdicts compare exactly")]
+    pub(crate) fn as_f64(self) -> f64 {
+        match self {
+            Measured::Integer(value) => value as f64,
+            Measured::Float(value) => value,
+        }
+    }
+
     pub(crate) fn json(self) -> serde_json::Value {
         match self {
             Measured::Integer(value) => value.into(),

@@ -8,6 +8,7 @@ use crate::engine::cell::{Body, Cell, PeriodCell, Sum};
 use crate::engine::firing::{Cooldown, Cooldowns, Reading, Verdict, evaluate};
 use crate::engine::forecast::{FLOW_MS, Flows};
 use crate::engine::ledger::Ledger;
+use crate::engine::peaks::Peaks;
 use crate::engine::plan::Form;
 use crate::engine::space::Key;
 use crate::engine::table::{Cells, has_gone};
@@ -28,6 +29,8 @@ pub(crate) struct Keyed {
     pub(crate) timers: BTreeMap<(i64, usize), Vec<u32>>,
     /// No timer is due before the watermark reaches this.
     pub(crate) next_due: Option<i64>,
+    /// Where a report asks for it; no part of the state.
+    pub(crate) peaks: Option<Box<Peaks>>,
 }
 
 /// What an event, or several, bring to one rule and key.
@@ -201,6 +204,11 @@ impl Keyed {
             return;
         }
         let of = period.of.value();
+        if let (Some(peaks), Some(levels)) = (&mut self.peaks, view.levels)
+            && let Some(value) = view.value(of, period.of.to_value())
+        {
+            peaks.note(rule, key.hash, value, levels.side);
+        }
         if period.fired == 0 && plan.info[rule].calm.is_some_and(|calm| calm.holds(of)) {
             return;
         }
@@ -257,6 +265,12 @@ impl Keyed {
             to = Some(roll.value(measure, now, window_ms));
         }
         ctx.counts.saturated += u64::from(saturated);
+        if let (Some(peaks), Some(levels)) = (&mut self.peaks, view.levels)
+            && !at_watermark
+            && let Some(value) = view.value(of, to)
+        {
+            peaks.note(rule, key.hash, value, levels.side);
+        }
         if at_watermark || *fired == 0 && plan.info[rule].calm.is_some_and(|calm| calm.holds(of)) {
             return;
         }

@@ -32,6 +32,7 @@ pub(crate) mod keyed;
 pub(crate) mod ledger;
 pub(crate) mod outbox;
 pub(crate) mod partial;
+mod peaks;
 pub(crate) mod plan;
 pub(crate) mod published;
 pub(crate) mod rolling;

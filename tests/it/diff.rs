@@ -340,7 +340,7 @@ proptest! {
                 continue;
             };
             prop_assert_eq!(told.change, Change::Changed);
-            let listed = |targets: &tidegate::backtest::diff::Targets| -> BTreeSet<String> {
+            let listed = |targets: &tidegate::backtest::Targets| -> BTreeSet<String> {
                 targets.top.iter().map(|one| one.target.clone()).collect()
             };
             prop_assert_eq!(listed(&told.newly), is.difference(&was).cloned().collect());

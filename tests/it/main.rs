@@ -32,6 +32,7 @@ mod notify_run;
 mod pipeline;
 mod process;
 mod reigns;
+mod report;
 mod restore;
 mod rules;
 mod run;

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::backtest::Backtest;
 use crate::backtest::diff::above::{above, is_lowered};
 use crate::backtest::diff::definition::is_same;
 use crate::backtest::diff::{
-    AboveLevel, Change, Difference, Freezes, Overlap, Pair, RuleDifference, Side, Targets,
-    TopTarget,
+    AboveLevel, Change, Difference, Freezes, Overlap, Pair, RuleDifference, Side,
 };
 use crate::backtest::findings::{Findings, Found, Target};
+use crate::backtest::{Backtest, Targets};
 use crate::rule::{Mode, Rule, RuleSet, Scope};
 
 /// Two runs over the same input that have come to their end.
@@ -119,36 +118,7 @@ impl Runs<'_> {
         targets: &BTreeMap<&str, &Target>,
         findings: &Findings,
     ) -> Targets {
-        let points = |target: &Target| target.user.as_deref().map(|user| self.old.issued(user));
-        let mut order: Vec<(&str, &Target)> =
-            targets.iter().map(|(key, target)| (*key, *target)).collect();
-        let rank = |target: &Target| (target.furthest.level, target.furthest.beyond);
-        // They come in order of keys, and the sort keeps it.
-        order.sort_by(|(_, a), (_, b)| {
-            let ((a_level, a_beyond), (b_level, b_beyond)) = (rank(a), rank(b));
-            let by_value = b_level.cmp(&a_level).then(b_beyond.total_cmp(&a_beyond));
-            by_value.then(b.firings.cmp(&a.firings))
-        });
-        let top = order.iter().take(self.top).map(|(key, target)| TopTarget {
-            target: target.shown.clone(),
-            firings: target.firings,
-            level: target.furthest.level,
-            value: target.furthest.value.clone(),
-            bound: target.furthest.bound.clone(),
-            window: target.furthest.window.clone(),
-            points: points(target),
-            first: target.first.0,
-            last: target.last.0,
-            also: findings.others(rule, key).map(str::to_owned).collect(),
-        });
-        let users: BTreeSet<&str> =
-            targets.values().filter_map(|target| target.user.as_deref()).collect();
-        Targets {
-            count: targets.len() as u64,
-            points_at_stake: users.into_iter().map(|user| self.old.issued(user)).sum(),
-            top: top.collect(),
-            rest: targets.len().saturating_sub(self.top) as u64,
-        }
+        Targets::of(rule, targets, findings, &|user| Some(self.old.issued(user)), self.top)
     }
 
     /// Which other rules of NEW fire on these targets, and how many none of them does.

@@ -10,9 +10,8 @@ pub use above::{AboveLevel, Stands};
 pub use compare::compare;
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::backtest::Summary;
+use crate::backtest::{Summary, Targets};
 
 /// What NEW does otherwise than OLD. Lists are cut at the `top` asked for; what was left out is
 /// counted.
@@ -93,36 +92,6 @@ pub struct Freezes {
 pub struct Overlap {
     pub rule: String,
     pub targets: u64,
-}
-
-/// Some targets of a rule: all counted, the first listed.
-#[derive(Debug, Clone, Serialize)]
-pub struct Targets {
-    pub count: u64,
-    /// Issued points of the members among them, over the whole input.
-    pub points_at_stake: i64,
-    /// Those furthest beyond the bound.
-    pub top: Vec<TopTarget>,
-    /// How many are not listed.
-    pub rest: u64,
-}
-
-/// A target with its firing furthest beyond the bound.
-#[derive(Debug, Clone, Serialize)]
-pub struct TopTarget {
-    pub target: String,
-    pub firings: u64,
-    pub level: u32,
-    pub value: Option<Value>,
-    pub bound: Option<Value>,
-    pub window: Option<String>,
-    /// Issued points of the member over the whole input.
-    pub points: Option<i64>,
-    /// First and last firing.
-    pub first: i64,
-    pub last: i64,
-    /// Other rules of the same set that fire on it.
-    pub also: Vec<String>,
 }
 
 /// The gate of `--max-new`.
