@@ -91,7 +91,7 @@ impl Findings {
         }
     }
 
-    fn fired(&mut self, decision: &Decision) {
+    pub(crate) fn fired(&mut self, decision: &Decision) {
         let firing = Firing::of(decision);
         let key = account_key(&decision.key);
         let names = self.names.unwrap_or(Names::Masked);

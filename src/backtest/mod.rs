@@ -10,6 +10,7 @@ mod input;
 mod pipeline;
 pub mod report;
 mod results;
+pub mod shadow;
 mod summary;
 mod tally;
 mod targets;

@@ -107,6 +107,20 @@ impl HistoryArguments {
         }
     }
 
+    /// The decisions that a topic holds.
+    pub(super) fn decisions(&self) -> Result<History> {
+        if self.input.is_some() {
+            bail!("`--shadow` compares decisions: `--decisions FILE`, or `--brokers LIST`");
+        }
+        let (_, kafka) = self.topic.kafka(self.config.as_deref())?;
+        let topic = self.topic.topic.clone();
+        let topic = topic.unwrap_or_else(|| kafka.topics.decisions.to_string());
+        if self.topic.brokers.is_none() && self.config.is_none() {
+            bail!("name the decisions: `--decisions FILE`, or `--brokers LIST` for a topic");
+        }
+        Ok(History::open(&kafka, &topic, self.topic.stretch())?)
+    }
+
     fn open_file(&self, path: &Path) -> Result<Input> {
         if self.topic.is_named() {
             bail!("events come from a file (`--input`) or from a topic (`--brokers`), not both");

@@ -43,4 +43,5 @@ mod sim;
 mod site;
 mod snapshot;
 mod tidy;
+mod twins;
 mod why;
