@@ -1,7 +1,7 @@
 //! Faults of seasonal baselines, as rows, and their defaults.
 
 use crate::rule::tests::threshold;
-use crate::rule::{Baseline, Check, Method, Season, Source, load};
+use crate::rule::{Baseline, Check, Method, Season, Source, load, reach_ms};
 
 /// The baseline stands in line 8 after `window` and `zscore`.
 #[track_caller]
@@ -117,4 +117,11 @@ fn what_is_left_out_suits_the_window() {
     assert_eq!(of(baseline("day", ", history: 3")), (season(7, 0), 3, 3));
     assert_eq!(of(baseline("1h", ", neighbours: 0")), (season(168, 0), 8, 4));
     assert_eq!(baseline("1h", "").empties_max(), 8 * 168);
+}
+
+#[test]
+fn a_season_reaches_as_far_back_as_all_of_its_windows() {
+    let text = "{version: 1, rules: [{name: r, on: issue, per: global, measure: count, window: 1h, zscore: {above: 4}, baseline: {method: seasonal}}]}";
+    let set = load(&[Source { path: "r.yaml".into(), text: text.into() }]).unwrap();
+    assert_eq!(reach_ms(&set.rules[0]), (8 * 168 + 1) * 3_600_000);
 }
