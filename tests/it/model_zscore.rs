@@ -8,9 +8,9 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use proptest::prelude::*;
 use tidegate::engine::Decision;
-use tidegate::event::Kind;
+use tidegate::event::{Decoder, Kind};
 
-use crate::naive::{By, LATENESS, Pace, Row, fold_rows, history, id, key_of};
+use crate::naive::{By, LATENESS, Pace, Row, fold, fold_rows, history, id, key_of};
 
 const KEYS: [By; 4] = [By::User, By::Source, By::Global, By::UserSource];
 const HISTORY: usize = 6;
@@ -530,4 +530,33 @@ proptest! {
     ) {
         check(&rows, &Windows::Days(TimeZone::get(zone).unwrap()))?;
     }
+}
+
+/// R11: the greatest `close_after` is the allowed lateness, for what comes later counts nowhere.
+#[test]
+fn no_window_waits_longer_than_the_allowed_lateness() {
+    let told = |close_after: &str| -> Vec<(usize, i64)> {
+        let rules = format!(
+            "version: 1\nrules:\n  - {{ name: r, on: issue, per: global, measure: count, window: 1m, \
+             zscore: {{ below: -1 }}, baseline: {{ history: 5, min_windows: 2, min_sd: 0.1 }}{close_after} }}\n"
+        );
+        // Three events a minute for six minutes, a minute without, and then one a minute.
+        let minutes = (0..6).flat_map(|minute| [minute; 3]).chain(7..40);
+        let lines: Vec<String> = minutes
+            .enumerate()
+            .map(|(at, minute): (usize, i64)| {
+                let ts = 1_763_780_040_000 + minute * 60_000;
+                format!(r#"{{"id":"e{at}","ts":{ts},"user":"u","kind":"issue","points":1}}"#)
+            })
+            .collect();
+        let decoder = Decoder::default();
+        let events = lines.iter().map(|line| decoder.decode(line.as_bytes(), 65_536).unwrap());
+        let folded = fold(&rules, events, 1);
+        folded.decisions.iter().map(|(line, decision)| (*line, decision.ts.0)).collect()
+    };
+    let (long, short) = (told(", close_after: 1h"), told(", close_after: 10m"));
+    assert!(!short.is_empty());
+    assert_eq!(long, short);
+    assert_eq!(told(""), short);
+    assert_ne!(told(", close_after: 1m"), short);
 }
