@@ -30,17 +30,20 @@
 //! - [`engine`]: [`engine::step`] over a [`engine::State`]: watermark, duplicates, windows,
 //!   baselines, firing, holds. A key that crosses partitions (device, address, source, global)
 //!   leaves as a record of [`engine::PartialsOutbox`] and is judged where it comes in again.
+//!   [`engine::explain`] says why a rule fired or did not, [`engine::impact`] whom other bounds
+//!   would hit: both only look.
 //! - [`snapshot`]: segments and manifests of snapshots on a folder or a bucket; what they hold is
 //!   told and read back by [`engine::snapshot`].
 //! - [`config`]: settings: file, environment and flags in, one checked value out.
-//! - [`control`]: rule files and lists from disk.
+//! - [`control`]: rule files and lists from disk; what people may lift or release, from records.
 //! - [`stream`]: [`stream::Worker`] over the narrow [`stream::Log`]; Kafka behind it in
 //!   [`stream::kafka`], whose `native` file holds all `unsafe` there is; the simulation's log is in
-//!   `tests/it/sim`.
+//!   `tests/it/sim`. Questions about a state reach its worker through [`stream::Asks`].
 //! - [`notify`]: a consumer of its own from decisions to receivers.
 //! - [`http`]: health, metrics, the status page.
 //! - [`service`]: a running instance, wired from these rooms.
-//! - [`backtest`]: the fold over a file of events, and the tests that stand beside rules.
+//! - [`backtest`]: the fold over events of the past, in threads; differences between rule sets;
+//!   reports; the tests that stand beside rules.
 //! - [`generate`]: seeded streams of events with labelled abuse, and their score.
 //! - [`demo`]: the whole with stand-ins for Kafka and the receivers' far ends.
 //! - [`cli`]: arguments to one call per command.
