@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::backtest::diff::Overlap;
 use crate::backtest::timeline::Timeline;
 use crate::engine::{Command, Decision, Effect, account_key};
 use crate::event::EventTime;
@@ -130,6 +131,28 @@ impl Findings {
             when: Timeline::new(),
         };
         self.rules.get(rule).unwrap_or(&NOTHING)
+    }
+
+    /// Which other rules fired on these targets, those that fired on most first, and on how many no
+    /// other did.
+    pub(crate) fn overlap<'a>(
+        &'a self,
+        rule: &'a str,
+        targets: &BTreeMap<&'a str, &Target>,
+    ) -> (Vec<Overlap>, u64) {
+        let mut by_rule: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut alone = 0;
+        for key in targets.keys() {
+            let mut others = self.others(rule, key).peekable();
+            alone += u64::from(others.peek().is_none());
+            others.for_each(|other| *by_rule.entry(other).or_default() += 1);
+        }
+        let mut overlap: Vec<Overlap> = by_rule
+            .into_iter()
+            .map(|(rule, targets)| Overlap { rule: rule.to_owned(), targets })
+            .collect();
+        overlap.sort_by_key(|one| std::cmp::Reverse(one.targets));
+        (overlap, alone)
     }
 
     /// Rules other than this one that fired on a target, by name. What tidegate says of its own

@@ -132,18 +132,7 @@ impl Decisions {
         };
         let only_shadow = chosen(of_shadow, &only(of_shadow, of_live));
         let only_live = chosen(of_live, &only(of_live, of_shadow));
-        let mut by_rule: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut alone = 0;
-        for key in only_shadow.keys() {
-            let mut others = self.live.others(twin, key).peekable();
-            alone += u64::from(others.peek().is_none());
-            others.for_each(|other| *by_rule.entry(other).or_default() += 1);
-        }
-        let mut overlap: Vec<Overlap> = by_rule
-            .into_iter()
-            .map(|(rule, targets)| Overlap { rule: rule.to_owned(), targets })
-            .collect();
-        overlap.sort_by_key(|one| std::cmp::Reverse(one.targets));
+        let (overlap, alone) = self.live.overlap(twin, &only_shadow);
         let count = |found: &Found| found.targets.len() as u64;
         let targets = |rule: &str, targets: &BTreeMap<&str, &Target>| {
             Targets::of(rule, targets, &self.live, &|_| None, top)

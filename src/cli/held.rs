@@ -11,7 +11,7 @@ use crate::cli::intervene::{ByArguments, TargetArguments, checked, now_ms};
 use crate::cli::run::ConfigArguments;
 use crate::config::Config;
 use crate::control::{Backlog, HeldFreeze};
-use crate::engine::{Change, account_key};
+use crate::engine::{Act, Change, account_key};
 use crate::event::EventTime;
 use crate::rule::parse_duration;
 use crate::service;
@@ -29,25 +29,20 @@ pub(super) enum HeldCommand {
         config: ConfigArguments,
     },
     /// Freeze after all, as the rule would have.
-    Release {
-        #[command(flatten)]
-        which: WhichArguments,
-        /// Everything that waits.
-        #[arg(long)]
-        all: bool,
-        #[command(flatten)]
-        by: ByArguments,
-    },
+    Release(DecideArguments),
     /// Let it be.
-    Discard {
-        #[command(flatten)]
-        which: WhichArguments,
-        /// Everything that waits.
-        #[arg(long)]
-        all: bool,
-        #[command(flatten)]
-        by: ByArguments,
-    },
+    Discard(DecideArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DecideArguments {
+    #[command(flatten)]
+    which: WhichArguments,
+    /// Everything that waits.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    by: ByArguments,
 }
 
 #[derive(Debug, Args)]
@@ -103,8 +98,8 @@ pub(super) fn run(command: &HeldCommand, out: &mut dyn Write) -> Result<u8> {
             list(&waiting, *format, out)?;
             Ok(0)
         }
-        HeldCommand::Release { which, all, by } => decide(which, *all, by, true, out),
-        HeldCommand::Discard { which, all, by } => decide(which, *all, by, false, out),
+        HeldCommand::Release(arguments) => decide(arguments, HeldFreeze::release, "released", out),
+        HeldCommand::Discard(arguments) => decide(arguments, HeldFreeze::discard, "discarded", out),
     }
 }
 
@@ -138,13 +133,12 @@ fn line(held: &HeldFreeze) -> String {
 
 /// Writes a change for each; 1 when there is nothing to decide about.
 fn decide(
-    which: &WhichArguments,
-    all: bool,
-    by: &ByArguments,
-    releases: bool,
+    DecideArguments { which, all, by }: &DecideArguments,
+    act: fn(&HeldFreeze) -> Act,
+    done: &str,
     out: &mut dyn Write,
 ) -> Result<u8> {
-    if which.is_empty() && !all {
+    if which.is_empty() && !*all {
         bail!("say which: --rule, --decision, a target such as --user, --last, or --all");
     }
     let config = Config::load(&by.config.sources(Vec::new())?)?;
@@ -160,7 +154,6 @@ fn decide(
         writeln!(std::io::stderr(), "no such freeze is held back")?;
         return Ok(1);
     }
-    let act = |held: &HeldFreeze| if releases { held.release() } else { held.discard() };
     let made = waiting
         .iter()
         .map(|held| checked(new_change(act(held), by.actor.clone(), by.reason.clone())));
@@ -182,10 +175,7 @@ fn decide(
     }
     ended?;
     if by.format == Format::Text {
-        let (s, done) = (
-            if written.len() == 1 { "" } else { "s" },
-            if releases { "released" } else { "discarded" },
-        );
+        let s = if written.len() == 1 { "" } else { "s" };
         writeln!(
             out,
             "{} held freeze{s} {done}, written to {}",

@@ -49,7 +49,7 @@ impl State {
         let mut accounts = Vec::new();
         let mut remark = String::new();
         match &change.act {
-            Act::Freeze { target, scope, until } => {
+            Act::Freeze { target, scope, until } | Act::Release { target, scope, until, .. } => {
                 if !speaks {
                     return;
                 }
@@ -57,11 +57,8 @@ impl State {
                     out.counts.freezes_ended += 1;
                     "; its end has passed already".clone_into(&mut remark);
                 } else {
-                    self.keyed.ledger.hold(
-                        target,
-                        desk.freeze(target, *scope, *until),
-                        &mut accounts,
-                    );
+                    let hold = desk.freeze(target, *scope, *until);
+                    self.keyed.ledger.hold(target, hold, &mut accounts);
                 }
             }
             Act::Unfreeze { target, .. } => {
@@ -70,18 +67,6 @@ impl State {
                     desk.unfreeze(target, hold);
                 };
                 self.keyed.ledger.lift_all(target.as_ref(), &wanted, &mut lifted, &mut accounts);
-            }
-            Act::Release { decision, rule, target, scope, until } => {
-                if !speaks {
-                    return;
-                }
-                if desk.has_passed(*until) {
-                    out.counts.freezes_ended += 1;
-                    "; its end has passed already".clone_into(&mut remark);
-                } else {
-                    let hold = desk.release(decision, rule, target, (*scope, *until));
-                    self.keyed.ledger.hold(target, hold, &mut accounts);
-                }
             }
             Act::ListAdd { list, value, until } => {
                 self.edits.put(list, value, Edit::Added(*until));
@@ -134,42 +119,23 @@ impl Desk<'_> {
         matches!((until, self.watermark), (Some(until), Some(watermark)) if until.0 <= watermark)
     }
 
-    /// Writes the command, and returns the hold.
+    /// Writes the command, and returns the hold. Of a freeze that was held back both are those of
+    /// its decision.
     fn freeze(
         &mut self,
         target: &Map<String, Value>,
         scope: Scope,
         until: Option<EventTime>,
     ) -> Hold {
-        let mut command = self.command("freeze", FREEZE_BY_HAND, target, "");
+        let (hold, rule) = match &self.change.act {
+            Act::Release { decision, rule, .. } => (decision.clone(), rule.clone()),
+            _ => (self.change.decision_id(), FREEZE_BY_HAND.to_owned()),
+        };
+        let mut command = self.command("freeze", &rule, target, "");
+        command.decision.clone_from(&hold);
         command.scope = Some(scope);
         command.until = Some(until_json(until));
         self.commands.push(command);
-        let hold = self.change.decision_id();
-        Hold {
-            hold,
-            scope,
-            until,
-            rule: FREEZE_BY_HAND.to_owned(),
-            ts: self.change.ts,
-            ruleset: None,
-        }
-    }
-
-    /// The same for a freeze that was held back: hold and command are those of its decision.
-    fn release(
-        &mut self,
-        decision: &str,
-        rule: &str,
-        target: &Map<String, Value>,
-        (scope, until): (Scope, Option<EventTime>),
-    ) -> Hold {
-        let mut command = self.command("freeze", rule, target, "");
-        decision.clone_into(&mut command.decision);
-        command.scope = Some(scope);
-        command.until = Some(until_json(until));
-        self.commands.push(command);
-        let (hold, rule) = (decision.to_owned(), rule.to_owned());
         Hold { hold, scope, until, rule, ts: self.change.ts, ruleset: None }
     }
 

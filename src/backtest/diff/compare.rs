@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backtest::diff::above::{above, is_lowered};
 use crate::backtest::diff::definition::is_same;
-use crate::backtest::diff::{
-    AboveLevel, Change, Difference, Freezes, Overlap, Pair, RuleDifference, Side,
-};
+use crate::backtest::diff::{AboveLevel, Change, Difference, Freezes, Pair, RuleDifference, Side};
 use crate::backtest::findings::{Findings, Found, Target};
 use crate::backtest::{Backtest, Targets};
 use crate::rule::{Mode, Rule, RuleSet, Scope};
@@ -97,7 +95,7 @@ impl Runs<'_> {
                 }
             }
         };
-        let (overlap, alone) = self.overlap(name, &newly);
+        let (overlap, alone) = self.new.findings().overlap(name, &newly);
         Some(RuleDifference {
             rule: name.to_owned(),
             change,
@@ -119,23 +117,6 @@ impl Runs<'_> {
         findings: &Findings,
     ) -> Targets {
         Targets::of(rule, targets, findings, &|user| Some(self.old.issued(user)), self.top)
-    }
-
-    /// Which other rules of NEW fire on these targets, and how many none of them does.
-    fn overlap(&self, rule: &str, targets: &BTreeMap<&str, &Target>) -> (Vec<Overlap>, u64) {
-        let mut by_rule: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut alone = 0;
-        for key in targets.keys() {
-            let mut others = self.new.findings().others(rule, key).peekable();
-            alone += u64::from(others.peek().is_none());
-            others.for_each(|other| *by_rule.entry(other).or_default() += 1);
-        }
-        let mut overlap: Vec<Overlap> = by_rule
-            .into_iter()
-            .map(|(rule, targets)| Overlap { rule: rule.to_owned(), targets })
-            .collect();
-        overlap.sort_by_key(|one| std::cmp::Reverse(one.targets));
-        (overlap, alone)
     }
 
     fn already_above(&self, old: Option<&Rule>, new: Option<&Rule>) -> Vec<AboveLevel> {
