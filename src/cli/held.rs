@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::cli::Format;
-use crate::cli::intervene::{ByArguments, TargetArguments, checked, now_ms};
+use crate::cli::intervene::{ByArguments, TargetArguments, checked, now_ms, runtime};
 use crate::cli::run::ConfigArguments;
+use crate::cli::{Format, words};
 use crate::config::Config;
 use crate::control::{Backlog, HeldFreeze};
 use crate::engine::{Act, Change, account_key};
@@ -118,17 +118,10 @@ fn list(waiting: &[HeldFreeze], format: Format, out: &mut dyn Write) -> Result<(
 }
 
 fn line(held: &HeldFreeze) -> String {
-    let instant = |ms: i64| {
-        jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
-    };
     let HeldFreeze { decision, scope, until, rule, ts, reason, .. } = held;
-    let scope = format!("{scope:?}").to_lowercase();
-    let until = until.map_or("for ever".to_owned(), |until| format!("until {}", instant(until.0)));
-    format!(
-        "{}: {scope} {until}, by {rule} at {}: {reason}, decision {decision}",
-        account_key(&held.target),
-        instant(ts.0)
-    )
+    let (scope, until, at) = (scope.as_str(), words::until(*until), words::instant(*ts));
+    let target = account_key(&held.target);
+    format!("{target}: {scope} {until}, by {rule} at {at}: {reason}, decision {decision}")
 }
 
 /// Writes a change for each; 1 when there is nothing to decide about.
@@ -159,11 +152,8 @@ fn decide(
         .map(|held| checked(new_change(act(held), by.actor.clone(), by.reason.clone())));
     let changes: Vec<Change> = made.collect::<Result<_>>()?;
     let settings = service::kafka_settings(&config);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.context("cannot start the runtime")?;
     let mut written = Vec::new();
-    let ended = runtime.block_on(publish_all(&settings, &changes, &mut |change, offset| {
+    let ended = runtime()?.block_on(publish_all(&settings, &changes, &mut |change, offset| {
         written.push((change.decision_id(), offset));
     }));
     for ((decision, offset), held) in written.iter().zip(&waiting) {

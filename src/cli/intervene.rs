@@ -9,15 +9,13 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use crate::cli::Format;
 use crate::cli::paint::Paint;
 use crate::cli::rules::{CheckArguments, warnings, write_faults, write_warnings};
 use crate::cli::run::ConfigArguments;
+use crate::cli::{Format, words};
 use crate::config::Config;
-use crate::control::{
-    Accounts, Held, LoadError, Origins, RulesOnDisk, read_published, read_with_texts,
-};
-use crate::engine::{Act, Change, Hold, account_key};
+use crate::control::{Accounts, LoadError, Origins, RulesOnDisk, read_published, read_with_texts};
+use crate::engine::{Act, Change, Held, Hold, account_key};
 use crate::event::EventTime;
 use crate::rule::{Scope, parse_duration, parse_instant};
 use crate::service;
@@ -281,15 +279,11 @@ fn rehearse(act: &Act, by: &ByArguments, out: &mut dyn Write) -> Result<u8> {
 
 /// A hold for people.
 fn line(held: &Held) -> String {
-    let instant = |ms: i64| {
-        jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
-    };
     let Hold { hold, scope, until, rule, ts, ruleset } = &held.hold;
+    let (scope, until, at) = (scope.as_str(), words::until(*until), words::instant(*ts));
     let target = account_key(&held.target);
-    let scope = format!("{scope:?}").to_lowercase();
-    let until = until.map_or("for ever".to_owned(), |until| format!("until {}", instant(until.0)));
     let of = ruleset.as_ref().map_or(String::new(), |version| format!(" of rule set {version}"));
-    format!("{target}: {scope} {until}, by {rule}{of} at {}, hold {hold}", instant(ts.0))
+    format!("{target}: {scope} {until}, by {rule}{of} at {at}, hold {hold}")
 }
 
 /// Edits a list.
@@ -322,6 +316,13 @@ pub(super) fn checked(change: Change) -> Result<Change> {
     Ok(change)
 }
 
+/// For what is written to Kafka.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.context("cannot start the runtime")
+}
+
 fn write_change(
     change: &Change,
     config: &Config,
@@ -329,10 +330,7 @@ fn write_change(
     out: &mut dyn Write,
 ) -> Result<u8> {
     let settings = service::kafka_settings(config);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.context("cannot start the runtime")?;
-    let offset = runtime.block_on(publish(&settings, change))?;
+    let offset = runtime()?.block_on(publish(&settings, change))?;
     let (topic, decision) = (&config.topics.control, change.decision_id());
     if format == Format::Json {
         let written = json!({ "change": change.id, "decision": decision, "topic": topic,

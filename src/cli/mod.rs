@@ -18,6 +18,7 @@ pub mod rules;
 mod run;
 mod snippet;
 mod why;
+mod words;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::backtest::{self, Backtest};
 use crate::cli::Format;
 use crate::cli::run::ConfigArguments;
+use crate::cli::words::{instant, key, plain, until};
 use crate::config::Config;
 use crate::control::{LoadError, read_rules};
 use crate::engine::explain::{Answer, ConditionAnswer, Question, RuleAnswer};
@@ -190,7 +191,7 @@ pub(super) fn ask(
 /// The answer for people.
 fn text(answer: &Value, out: &mut dyn Write) -> Result<()> {
     let known: Answer = serde_json::from_value(answer.clone())?;
-    let watermark = known.watermark.map_or("nothing yet".to_owned(), |at| instant(at.0));
+    let watermark = known.watermark.map_or("nothing yet".to_owned(), instant);
     writeln!(out, "rule set {}, events up to {watermark}", known.ruleset)?;
     if let Some(event) = answer.get("event") {
         writeln!(out, "event    {}", event["record"].as_str().unwrap_or_default())?;
@@ -217,11 +218,8 @@ fn text(answer: &Value, out: &mut dyn Write) -> Result<()> {
         }
     }
     for held in &known.holds {
-        let until = held
-            .hold
-            .until
-            .map_or("for ever".to_owned(), |until| format!("until {}", instant(until.0)));
-        let (scope, rule) = (format!("{:?}", held.hold.scope).to_lowercase(), &held.hold.rule);
+        let (scope, rule) = (held.hold.scope.as_str(), &held.hold.rule);
+        let until = until(held.hold.until);
         writeln!(
             out,
             "hold     {}: {scope} {until}, by {rule} ({})",
@@ -243,7 +241,7 @@ fn text(answer: &Value, out: &mut dyn Write) -> Result<()> {
 
 fn one(rule: &RuleAnswer, out: &mut dyn Write) -> Result<()> {
     use std::fmt::Write as _;
-    let mode = crate::engine::explain::mode_name(rule.mode);
+    let mode = rule.mode.as_str();
     writeln!(out, "\n{} ({mode}) for {}", rule.rule, key(&rule.key))?;
     writeln!(out, "  {}", rule.verdict)?;
     for condition in &rule.conditions {
@@ -251,7 +249,7 @@ fn one(rule: &RuleAnswer, out: &mut dyn Write) -> Result<()> {
     }
     if let (Some(measure), Some(window)) = (&rule.measure, &rule.window) {
         let value = rule.value.as_ref().map_or("no verdict".to_owned(), ToString::to_string);
-        let (from, to) = (instant(window.start.0), instant(window.end.0));
+        let (from, to) = (instant(window.start), instant(window.end));
         writeln!(out, "  {measure} = {value} in {} ({from} to {to})", window.label)?;
     }
     if let Some(baseline) = &rule.baseline {
@@ -280,7 +278,7 @@ fn one(rule: &RuleAnswer, out: &mut dyn Write) -> Result<()> {
         });
         line.push_str(if level.fired { ", has fired" } else { ", armed" });
         if let Some(until) = level.cooldown_until {
-            write!(line, ", silent until {}", instant(until.0))?;
+            write!(line, ", silent until {}", instant(until))?;
         }
         if rule.measure.is_some() || level.cooldown_until.is_some() {
             writeln!(out, "{line}")?;
@@ -311,20 +309,4 @@ fn conditions(condition: &ConditionAnswer, depth: usize, out: &mut dyn Write) ->
     let value = value.unwrap_or_default();
     writeln!(out, "{:depth$}{mark} {}{value}", "", condition.condition)?;
     condition.within.iter().try_for_each(|one| conditions(one, depth + 4, out))
-}
-
-pub(super) fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-pub(super) fn key(key: &serde_json::Map<String, Value>) -> String {
-    let part = |(field, value): (&String, &Value)| match value {
-        Value::Bool(true) => field.clone(),
-        value => format!("{field} {}", plain(value)),
-    };
-    key.iter().map(part).collect::<Vec<_>>().join(", ")
-}
-
-fn instant(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }

@@ -3,23 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
-use crate::engine::{Account, Act, Hold, account_key};
+use crate::engine::{Account, Act, Held, Hold, account_key};
 
 /// The holds of all targets as account records tell of them.
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
     holds: BTreeMap<String, Account>,
-}
-
-/// A hold, and whose it is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Held {
-    pub target: Map<String, Value>,
-    #[serde(flatten)]
-    pub hold: Hold,
 }
 
 /// What is needed of a decision.

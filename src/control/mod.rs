@@ -9,4 +9,4 @@ pub use disk::{
     LoadError, RuleTexts, RulesOnDisk, list_path, read_all, read_published, read_rules,
     read_with_texts, rule_files,
 };
-pub use held::{Accounts, Held, Origins};
+pub use held::{Accounts, Origins};

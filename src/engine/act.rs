@@ -319,12 +319,7 @@ fn subject(per: &KeySpec, key: &Map<String, Value>) -> String {
 }
 
 pub(crate) fn action_line(command: &Command) -> String {
-    let scope = command.scope.map_or("", |scope| match scope {
-        Scope::Account => " account",
-        Scope::Issue => " issue",
-        Scope::Redeem => " redeem",
-        Scope::Activity => " activity",
-    });
+    let scope = command.scope.map_or(String::new(), |scope| format!(" {}", scope.as_str()));
     let points = command.points.as_ref().map_or(String::new(), |points| match points {
         Value::String(text) => format!(" {text}"),
         other => format!(" {other}"),

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
 use crate::event::EventTime;
-use crate::rule::Period;
+use crate::rule::{Period, write_duration};
 
 /// A half-open stretch `[start, end)` of event time, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,9 +151,12 @@ pub(crate) fn fixed(window_ms: i64, at: EventTime) -> Span {
 
 /// `10m`, `1h`, `7d`: the largest unit that divides the duration.
 pub(crate) fn duration_label(ms: i64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
-    let unit = units.into_iter().find(|(size, _)| ms % size == 0).unwrap_or((1, "ms"));
-    format!("{}{}", ms / unit.0, unit.1)
+    write_duration(ms.unsigned_abs().into())
+}
+
+/// An instant for people: RFC 3339, or the milliseconds where it is none.
+pub(crate) fn instant_label(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }
 
 fn first_date(period: Period, date: Date) -> Date {

@@ -171,6 +171,14 @@ pub struct Hold {
     pub ruleset: Option<String>,
 }
 
+/// A hold, and what it holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    pub target: Map<String, Value>,
+    #[serde(flatten)]
+    pub hold: Hold,
+}
+
 /// The value of one `tidegate.accounts` record: all holds of a target, empty when free (D2).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Account {

@@ -16,7 +16,7 @@ use crate::engine::plan::Form;
 use crate::engine::score::{whole, zscore_of};
 use crate::engine::space::{Key, PART, hash_of, key_object, write_key};
 use crate::engine::view::{View, rolling_span, span, window_span};
-use crate::engine::{Hold, Plan, Seat, State, WindowSpan, account_key};
+use crate::engine::{Held, Plan, Seat, State, WindowSpan, account_key};
 use crate::event::{Event, EventTime};
 use crate::rule::{Check, Field, KeySpec, Levels, Mode, Rule, Severity, Side, Window, ZScore};
 
@@ -49,14 +49,6 @@ pub struct Answer {
     pub rules: Vec<RuleAnswer>,
     /// Holds of the targets asked about.
     pub holds: Vec<Held>,
-}
-
-/// A hold, and what it holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Held {
-    pub target: Map<String, Value>,
-    #[serde(flatten)]
-    pub hold: Hold,
 }
 
 /// One rule and key.
@@ -465,13 +457,4 @@ pub fn merge(answers: Vec<Answer>) -> Answer {
         all.holds.extend(new);
     }
     all
-}
-
-/// A mode in words.
-pub(crate) fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Live => "live",
-        Mode::Shadow => "shadow",
-        Mode::Off => "off",
-    }
 }

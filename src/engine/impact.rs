@@ -13,7 +13,7 @@ use crate::engine::firing::{Fired, Measured};
 use crate::engine::space::key_object;
 use crate::engine::view::{View, span};
 use crate::engine::{Plan, State};
-use crate::rule::{Action, Check, Deduct, HoldFor, Levels, Mode, Rule, Scope, Window};
+use crate::rule::{Check, Levels, Mode, Rule, Window};
 
 /// Targets told of each level: those farthest beyond it.
 const TOP_MAX: usize = 20;
@@ -220,7 +220,7 @@ fn levels_of(old: &Rule, new: &Rule) -> Option<Vec<LevelImpact>> {
         fired: 0,
         fires: 0,
         then: match new.mode {
-            Mode::Live => level.then.iter().map(action).collect(),
+            Mode::Live => level.then.iter().map(ToString::to_string).collect(),
             Mode::Shadow | Mode::Off => vec!["nothing, it is in shadow".to_owned()],
         },
         top: Vec::new(),
@@ -235,33 +235,4 @@ fn is_off(plan: &Plan, rule: usize) -> bool {
 /// Everything that a rule says, but its place in the file.
 fn text_of(rule: &Rule) -> String {
     format!("{:?}", Rule { place: crate::rule::Place::default(), ..rule.clone() })
-}
-
-fn action(action: &Action) -> String {
-    match action {
-        Action::Alert { to: None } => "alert".to_owned(),
-        Action::Alert { to: Some(to) } => format!("alert {to}"),
-        Action::Review => "review".to_owned(),
-        Action::Freeze { scope, hold_for } => {
-            let scope = match scope {
-                Scope::Account => "account",
-                Scope::Issue => "issue",
-                Scope::Redeem => "redeem",
-                Scope::Activity => "activity",
-            };
-            match hold_for {
-                HoldFor::Forever => format!("freeze {scope} for ever"),
-                HoldFor::Window => format!("freeze {scope} until the window ends"),
-                HoldFor::Duration(ms) => {
-                    let long = crate::engine::calendar::duration_label(*ms);
-                    format!("freeze {scope} for {long}")
-                }
-            }
-        }
-        Action::Unfreeze { rule: None } => "unfreeze".to_owned(),
-        Action::Unfreeze { rule: Some(rule) } => format!("unfreeze what {rule} froze"),
-        Action::Deduct { points: Deduct::All } => "deduct all".to_owned(),
-        Action::Deduct { points: Deduct::Excess } => "deduct the excess".to_owned(),
-        Action::Deduct { points: Deduct::Points(points) } => format!("deduct {points}"),
-    }
 }

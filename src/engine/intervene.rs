@@ -170,7 +170,7 @@ impl Desk<'_> {
 fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) -> Decision {
     let (rule, key, what) = match &change.act {
         Act::Freeze { target, scope, until } => {
-            let scope = format!("{scope:?}").to_lowercase();
+            let scope = scope.as_str();
             (FREEZE_BY_HAND, target.clone(), format!("frozen ({scope}{})", ending(*until)))
         }
         Act::Unfreeze { target, hold, rule, ruleset, since } => {

@@ -1,11 +1,40 @@
 //! `then`: what a firing does (R16), and `budget` (R15).
 
+use std::fmt;
+
+use super::duration::write_duration;
 use super::fault::did_you_mean;
 use super::node::{Data, Node};
 use super::section::{Fields, Reader};
 use super::types::{
     Action, Budget, Deduct, Field, HoldFor, KeySpec, Measure, Scope, Severity, Side, Window,
 };
+
+/// As a sentence has it: `freeze issue for 7d`.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Alert { to: None } => f.write_str("alert"),
+            Action::Alert { to: Some(to) } => write!(f, "alert {to}"),
+            Action::Review => f.write_str("review"),
+            Action::Freeze { scope, hold_for } => {
+                write!(f, "freeze {} ", scope.as_str())?;
+                match hold_for {
+                    HoldFor::Forever => f.write_str("forever"),
+                    HoldFor::Window => f.write_str("until the window ends"),
+                    HoldFor::Duration(ms) => {
+                        write!(f, "for {}", write_duration(ms.unsigned_abs().into()))
+                    }
+                }
+            }
+            Action::Unfreeze { rule: None } => f.write_str("unfreeze"),
+            Action::Unfreeze { rule: Some(rule) } => write!(f, "unfreeze what {rule} froze"),
+            Action::Deduct { points: Deduct::All } => f.write_str("deduct all"),
+            Action::Deduct { points: Deduct::Excess } => f.write_str("deduct the excess"),
+            Action::Deduct { points: Deduct::Points(points) } => write!(f, "deduct {points}"),
+        }
+    }
+}
 
 const ACTIONS: [&str; 5] = ["alert", "review", "freeze", "unfreeze", "deduct"];
 const SCOPES: [(&str, Scope); 4] = [

@@ -76,6 +76,16 @@ pub enum Mode {
     Off,
 }
 
+impl Mode {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mode::Live => "live",
+            Mode::Shadow => "shadow",
+            Mode::Off => "off",
+        }
+    }
+}
+
 /// A set of event kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kinds(pub u8);
@@ -366,6 +376,17 @@ pub enum Scope {
     Issue,
     Redeem,
     Activity,
+}
+
+impl Scope {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scope::Account => "account",
+            Scope::Issue => "issue",
+            Scope::Redeem => "redeem",
+            Scope::Activity => "activity",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

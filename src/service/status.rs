@@ -87,7 +87,7 @@ impl Status {
         let ready = self.readiness();
         let plan = self.plans.get();
         let rules = plan.rule_set().rules.iter().map(|rule| {
-            let mode = format!("{:?}", rule.mode).to_lowercase();
+            let mode = rule.mode;
             json!({ "name": rule.name, "mode": mode, "levels": levels(&rule.check) })
         });
         let recent = lock(&self.fleet).as_ref().map(|fleet| fleet.recent.all());

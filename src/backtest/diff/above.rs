@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::engine::calendar::duration_label;
+use crate::engine::act::number_json;
+use crate::engine::view::View;
 use crate::engine::{Outlook, Standing};
-use crate::rule::{Action, Check, Deduct, HoldFor, Level, Levels, Number, Rule, Scope, Side};
+use crate::rule::{Level, Levels, Number, Rule, Side};
 
 /// One level of a rule whose bound is reached sooner under NEW, at the end of the input.
 #[derive(Debug, Clone, Serialize)]
@@ -41,10 +42,7 @@ pub struct Stands {
 
 /// The levels of a rule that is judged at each event.
 fn levels(rule: &Rule) -> Option<&Levels> {
-    match &rule.check {
-        Check::Threshold { levels, .. } | Check::Ratio { levels, .. } => Some(levels),
-        Check::Match { .. } | Check::ZScore(_) => None,
-    }
+    View::of(&rule.check).levels
 }
 
 /// True when some level of `new` is reached sooner than under `old`.
@@ -66,13 +64,6 @@ fn as_f64(number: Number) -> f64 {
     match number {
         Number::Integer(value) => value as f64,
         Number::Float(value) => value,
-    }
-}
-
-fn json(number: Number) -> Value {
-    match number {
-        Number::Integer(value) => value.into(),
-        Number::Float(value) => value.into(),
     }
 }
 
@@ -100,11 +91,11 @@ pub(super) fn above(
         let (targets, higher) = (count(breaching()), count(higher));
         AboveLevel {
             level: at,
-            old_bound: old.levels.get(at).map(|level| json(level.bound)),
-            new_bound: json(level.bound),
+            old_bound: old.levels.get(at).map(|level| number_json(level.bound)),
+            new_bound: number_json(level.bound),
             targets,
             fire_next: next.len() as u64,
-            then: level.then.iter().map(words).collect(),
+            then: level.then.iter().map(ToString::to_string).collect(),
             fired: targets.saturating_sub(higher + next.len() as u64),
             higher,
             rest: next.len().saturating_sub(top) as u64,
@@ -137,31 +128,4 @@ fn furthest(
         window: standing.window.label.clone(),
     };
     next.into_iter().take(top).map(stands).collect()
-}
-
-/// An action as a sentence has it.
-fn words(action: &Action) -> String {
-    let scope = |scope: &Scope| match scope {
-        Scope::Account => "account",
-        Scope::Issue => "issue",
-        Scope::Redeem => "redeem",
-        Scope::Activity => "activity",
-    };
-    match action {
-        Action::Alert { to: None } => "alert".to_owned(),
-        Action::Alert { to: Some(to) } => format!("alert {to}"),
-        Action::Review => "review".to_owned(),
-        Action::Freeze { scope: of, hold_for } => match hold_for {
-            HoldFor::Forever => format!("freeze {} forever", scope(of)),
-            HoldFor::Duration(ms) => format!("freeze {} for {}", scope(of), duration_label(*ms)),
-            HoldFor::Window => format!("freeze {} until the window ends", scope(of)),
-        },
-        Action::Unfreeze { rule: None } => "unfreeze".to_owned(),
-        Action::Unfreeze { rule: Some(rule) } => format!("unfreeze what {rule} froze"),
-        Action::Deduct { points } => match points {
-            Deduct::All => "deduct all".to_owned(),
-            Deduct::Excess => "deduct the excess".to_owned(),
-            Deduct::Points(points) => format!("deduct {points}"),
-        },
-    }
 }

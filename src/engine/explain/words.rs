@@ -1,6 +1,7 @@
 //! The answer in a sentence.
 
 use crate::engine::Plan;
+use crate::engine::calendar::instant_label;
 use crate::engine::explain::conditions::all_hold;
 use crate::engine::explain::{ConditionAnswer, LevelAnswer, RuleAnswer};
 use crate::rule::{Check, Mode, Rule};
@@ -66,7 +67,7 @@ fn plain(value: &serde_json::Value) -> String {
 fn matched(answer: &RuleAnswer, is_event: bool) -> String {
     let waits = answer.levels.iter().find_map(|level| level.cooldown_until);
     if let Some(until) = waits {
-        return format!("has fired for this key; silent until {}", instant(until.0));
+        return format!("has fired for this key; silent until {}", instant_label(until.0));
     }
     if is_event && all_hold(&answer.conditions) == Some(true) {
         return "fires at this event".to_owned();
@@ -122,13 +123,13 @@ fn measured(plan: &Plan, rule: &Rule, answer: &RuleAnswer) -> String {
     let (number, bound) = (level.level, bound(level));
     let head = match level.forecast_at {
         Some(at) => {
-            let at = instant(at.0);
+            let at = instant_label(at.0);
             format!("{measure} {value} will be beyond level {number}{bound} at {at}")
         }
         None => format!("{measure} {value} is beyond level {number}{bound}"),
     };
     if let Some(until) = level.cooldown_until {
-        return format!("{head}: fired, silent until {}", instant(until.0));
+        return format!("{head}: fired, silent until {}", instant_label(until.0));
     }
     if level.fired {
         return format!(
@@ -153,8 +154,4 @@ fn bound(level: &LevelAnswer) -> String {
         (Some(above), Some(below)) => format!(" (> {above} or < {below})"),
         (None, None) => String::new(),
     }
-}
-
-fn instant(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }
