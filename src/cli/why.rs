@@ -160,8 +160,7 @@ pub(super) fn ask(
     patience: Duration,
 ) -> Result<Said> {
     let config = Config::read(&config.sources(Vec::new())?)?;
-    let advertised = config.http.advertise.clone().filter(|advertised| advertised != "auto");
-    let base = url.map(str::to_owned).or(advertised);
+    let base = url.map(str::to_owned).or_else(|| config.http.advertise.clone());
     let base = base.unwrap_or_else(|| format!("http://{}", config.http.listen));
     let base = base.trim_end_matches('/');
     let client = reqwest::Client::builder().timeout(patience).build()?;

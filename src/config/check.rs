@@ -91,9 +91,9 @@ fn pages(http: &HttpConfig, need: &mut dyn FnMut(bool, &str, &str)) {
         "must be 16 to 256 ASCII letters, digits or `-._~+/=`; `openssl rand -hex 32` makes one",
     );
     need(
-        http.advertise.as_deref().is_none_or(|text| text == "auto" || is_web_address(text)),
+        http.advertise.as_deref().is_none_or(is_web_address),
         "http.advertise",
-        "must be `auto`, or an http or https URL without user, query and fragment, such as `http://10.0.0.3:8080`",
+        "must be an http or https URL without user, query and fragment, such as `http://10.0.0.3:8080`",
     );
 }
 

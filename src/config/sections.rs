@@ -270,7 +270,7 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// What a request has to bring; required unless `listen` is on the loopback.
     pub token: Option<Secret>,
-    /// The URL at which the other instances reach this one; `auto` is `listen`, absent is nowhere.
+    /// The URL at which the other instances reach this one, where that is not `listen`.
     pub advertise: Option<String>,
 }
 

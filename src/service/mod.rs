@@ -200,9 +200,7 @@ impl Service {
         let kafka = kafka_settings(&self.config);
         first_rules(&kafka, &self.config.kafka.instance, &self.rules, &self.status).await;
         let mut runner = runner(&self.config, partitions, &self.leaving)?;
-        if let Some(address) = runner.kafka.address.as_mut().filter(|address| *address == "auto") {
-            *address = self.address.to_string();
-        }
+        runner.kafka.address.get_or_insert(self.address.to_string());
         let fleet = Fleet::start(&runner, &self.plans, &self.metrics).map_err(start)?;
         self.status.set_fleet(&fleet);
         self.whys.set_fleet(partitions, fleet.asks());

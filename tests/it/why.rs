@@ -313,7 +313,7 @@ fn rule<'a>(answer: &'a Value, name: &str) -> &'a Value {
 #[test]
 fn any_instance_answers_for_the_users_of_all() {
     let Some(broker) = broker::shared() else { return };
-    let token = "http: { listen: '127.0.0.1:0', token: 0123456789abcdef, advertise: auto }\nengine: { workers: 1 }";
+    let token = "http: { listen: '127.0.0.1:0', token: 0123456789abcdef }\nengine: { workers: 1 }";
     let setup = Setup::new(broker.address(), "why", token);
     let second = setup.second_host();
     let (a, b) = (Instance::start(setup.path()), Instance::start(second.path()));
@@ -359,8 +359,7 @@ fn levels(answer: &Value, rule: &str) -> Vec<[Value; 5]> {
 #[test]
 fn whom_an_edit_would_hit_is_told_before_it_is_published() {
     let Some(broker) = broker::shared() else { return };
-    let setup =
-        Setup::new(broker.address(), "impact", "http: { advertise: auto }\nengine: { workers: 1 }");
+    let setup = Setup::new(broker.address(), "impact", "engine: { workers: 1 }");
     let second = setup.second_host();
     let (a, b) = (Instance::start(setup.path()), Instance::start(second.path()));
     wait("both are members", || a.is_ready() && b.is_ready());
