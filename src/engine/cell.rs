@@ -178,6 +178,15 @@ pub(crate) struct RollingCell {
     pub(crate) more: Option<Box<More>>,
 }
 
+impl RollingCell {
+    /// The value of the window at T; of a ratio both sides.
+    pub(crate) fn values(&self, view: &View<'_>, t: i64, window_ms: i64) -> (i64, Option<i64>) {
+        let other = self.more.as_ref().and_then(|more| more.to.as_ref());
+        let to = other.zip(view.to).map(|(roll, measure)| roll.value(measure, t, window_ms));
+        (self.of.value(view.of, t, window_ms), to)
+    }
+}
+
 /// What only some rolling rules need.
 #[derive(Debug, Clone)]
 pub(crate) struct More {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::act::{measure_name, number_json};
 use crate::engine::calendar::duration_label;
-use crate::engine::cell::{Body, Cell, RollingCell, ZCell};
+use crate::engine::cell::{Body, Cell, ZCell};
 use crate::engine::explain::conditions::{Judge, of_rule};
 use crate::engine::firing::{Measured, Reading};
 use crate::engine::partial::owner_of;
@@ -103,6 +103,23 @@ pub struct LevelAnswer {
     /// Event time before which it does not fire again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooldown_until: Option<EventTime>,
+}
+
+impl LevelAnswer {
+    /// A level of which nothing is known but its place.
+    fn bare(level: u32, severity: Severity) -> LevelAnswer {
+        LevelAnswer {
+            level,
+            severity,
+            above: None,
+            below: None,
+            forecast: None,
+            forecast_at: None,
+            breached: false,
+            fired: false,
+            cooldown_until: None,
+        }
+    }
 }
 
 /// What a z-score compares with (R11).
@@ -236,17 +253,7 @@ impl State {
         };
         let now = judge.ts().or(self.watermark).unwrap_or(0);
         match &rule.check {
-            Check::Match { severity, .. } => answer.levels.push(LevelAnswer {
-                level: 0,
-                severity: *severity,
-                above: None,
-                below: None,
-                forecast: None,
-                forecast_at: None,
-                breached: false,
-                fired: false,
-                cooldown_until: None,
-            }),
+            Check::Match { severity, .. } => answer.levels.push(LevelAnswer::bare(0, *severity)),
             Check::Threshold { levels, .. } | Check::Ratio { levels, .. } => {
                 self.measured(plan, at, (cell, levels), now, &mut answer);
             }
@@ -284,7 +291,7 @@ impl State {
                 } else {
                     body.t
                 };
-                (of, to) = rolled(body, &view, t, window_ms);
+                (of, to) = body.values(&view, t, window_ms);
                 fired = all;
                 rolling_span(t, window_ms)
             }
@@ -316,15 +323,13 @@ impl State {
                 Side::Below => (None, bound),
             };
             answer.levels.push(LevelAnswer {
-                level,
-                severity: of.severity,
                 above,
                 below,
                 forecast: of.forecast_ms.map(duration_label),
                 forecast_at: reading.and_then(|one| one.forecast(levels, of)).map(EventTime),
                 breached: reading.is_some_and(|one| one.breaches(levels, of)),
                 fired: fired & (1 << level) != 0,
-                cooldown_until: None,
+                ..LevelAnswer::bare(level, of.severity)
             });
         }
     }
@@ -377,33 +382,12 @@ fn scored(plan: &Plan, check: &ZScore, cell: Option<&Cell>, now: i64, answer: &m
         check.above.is_some() && !body.armed_above || check.below.is_some() && !body.armed_below
     });
     answer.levels.push(LevelAnswer {
-        level: 0,
-        severity: check.severity,
         above: check.above.map(|bound| number_json(whole(bound))),
         below: check.below.map(|bound| number_json(whole(bound))),
-        forecast: None,
-        forecast_at: None,
         breached: above || below,
         fired: ran || disarmed,
-        cooldown_until: None,
+        ..LevelAnswer::bare(0, check.severity)
     });
-}
-
-/// The value of a rolling window at T, both sides of a ratio.
-pub(crate) fn rolled(
-    body: &RollingCell,
-    view: &View<'_>,
-    t: i64,
-    window_ms: i64,
-) -> (i64, Option<i64>) {
-    let value = |roll: &crate::engine::cell::Roll, measure| {
-        let mut roll = roll.clone();
-        roll.advance(t, window_ms);
-        roll.value(measure, t, window_ms)
-    };
-    let other = body.more.as_ref().and_then(|more| more.to.as_ref());
-    let to = other.zip(view.to).map(|(roll, measure)| value(roll, measure));
-    (value(&body.of, view.of), to)
 }
 
 /// The key that a question or its event has under a rule; `None` where a field is not known.

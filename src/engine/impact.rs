@@ -7,13 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::engine::act::number_json;
-use crate::engine::cell::{Body, Cell};
-use crate::engine::explain::rolled;
-use crate::engine::firing::{Fired, Measured};
 use crate::engine::space::key_object;
-use crate::engine::view::{View, span};
+use crate::engine::standing::{Outlook, stand_of};
+use crate::engine::view::View;
 use crate::engine::{Plan, State};
-use crate::rule::{Check, Levels, Mode, Rule, Window};
+use crate::rule::{Check, Levels, Mode, Rule};
 
 /// Targets told of each level: those farthest beyond it.
 const TOP_MAX: usize = 20;
@@ -67,7 +65,7 @@ pub struct Beyond {
     pub value: Value,
 }
 
-/// What is different between two plans; `None` of `surveys` needs no look at the counters.
+/// What is different between two plans; where counters tell more, the places of the rule in both.
 pub fn changes(live: &Plan, new: &Plan) -> Vec<(RuleImpact, Option<(usize, usize)>)> {
     let mut all = Vec::new();
     for (at, rule) in new.rules.rules.iter().enumerate() {
@@ -111,52 +109,32 @@ impl State {
         keys: &[u32],
         impact: &mut RuleImpact,
     ) {
-        let (rule, judge) = (live.rule(old), other.rule(new));
-        let Some(levels) = View::of(&judge.check).levels else { return };
-        let known = View::of(&rule.check).levels.map_or(0, |levels| levels.levels.len());
+        let (Some(levels), Some(watermark)) =
+            (View::of(&other.rule(new).check).levels, self.watermark)
+        else {
+            return;
+        };
         let info = &live.info[old];
         let space = &self.keyed.cells.spaces[info.space];
         for &key in keys {
             let place = space.place(key, info.column);
-            let Some(cell) = self.keyed.cells.tables[old].get(place) else { continue };
-            let Some((value, fired)) = self.value_now(live, old, cell) else { continue };
-            let armed = |at: usize| at >= known || fired & (1 << at) == 0;
-            let beyond = |at: usize| value.breaches(levels.side, levels.levels[at].bound);
-            let all = || (0..levels.levels.len()).rev().filter(|at| beyond(*at));
-            let Some(at) = all().find(|at| armed(*at)).or_else(|| all().next()) else { continue };
+            let cell = self.keyed.cells.tables[old].get(place);
+            let Some((stand, _)) = cell.and_then(|cell| stand_of(live, old, cell, watermark))
+            else {
+                continue;
+            };
+            let outlook = stand.outlook(levels);
+            let (Outlook::Fires(at) | Outlook::Fired(at)) = outlook else { continue };
             let Some(level) = impact.levels.get_mut(at) else { continue };
             level.beyond += 1;
-            if armed(at) {
+            if matches!(outlook, Outlook::Fires(_)) {
                 level.fires += 1;
-                let key = key_object(&rule.per, space.text(key));
-                level.top.push(Beyond { key, value: value.json() });
+                let key = key_object(&live.rule(old).per, space.text(key));
+                level.top.push(Beyond { key, value: stand.value() });
                 keep_top(&mut level.top, 4 * TOP_MAX);
             } else {
                 level.fired += 1;
             }
-        }
-    }
-
-    /// The value that the key's next event would add to, and which levels count as fired.
-    fn value_now(&self, plan: &Plan, rule: usize, cell: &Cell) -> Option<(Measured, Fired)> {
-        let view = View::of(&plan.rule(rule).check);
-        let now = self.watermark?;
-        match (&cell.body, view.window) {
-            (Body::Calendar(body), window @ Window::Calendar(_)) => {
-                let start = span(plan, window, now).start;
-                let period = body.periods.iter().find(|period| period.start == start)?;
-                let value = view.value(period.of.value(), period.of.to_value())?;
-                Some((value, period.fired))
-            }
-            (Body::Rolling(body), Window::Duration(window_ms)) => {
-                // One that has emptied since begins again with the next event.
-                if body.t <= now.saturating_sub(window_ms) {
-                    return None;
-                }
-                let (of, to) = rolled(body, &view, now.max(body.t), window_ms);
-                Some((view.value(of, to)?, cell.fired))
-            }
-            _ => None,
         }
     }
 }

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::engine::cell::{Body, Cell};
-use crate::engine::firing::Measured;
+use crate::engine::firing::{Fired, Measured};
 use crate::engine::plan::Form;
 use crate::engine::space::key_object;
 use crate::engine::state::State;
@@ -14,14 +14,20 @@ use crate::engine::view::{View, rolling_span, span, window_span};
 use crate::engine::{Plan, WindowSpan};
 use crate::rule::{Levels, Window};
 
-/// One key of a rule, and the value that an event at the watermark would be added to.
+/// The value of one key that an event at the watermark would be added to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stand {
+    value: Measured,
+    /// Which levels count as fired; one bit a level.
+    fired: Fired,
+}
+
+/// One key of a rule, where it stands, and in which window.
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub key: Map<String, Value>,
     pub window: WindowSpan,
-    value: Measured,
-    /// Which levels count as fired; one bit a level.
-    fired: u32,
+    stand: Stand,
 }
 
 /// What levels, other than those a key was judged by, make of it.
@@ -37,17 +43,31 @@ pub enum Outlook {
 
 impl Standing {
     pub fn value(&self) -> Value {
-        self.value.json()
+        self.stand.value()
     }
 
     /// Whether the value breaches a level of these.
     pub fn breaches(&self, levels: &Levels, level: usize) -> bool {
-        levels.levels.get(level).is_some_and(|one| self.value.breaches(levels.side, one.bound))
+        self.stand.breaches(levels, level)
     }
 
     /// What the next event meets under `levels`, when whether a level counts as fired is kept as
     /// it was judged.
     pub fn outlook(&self, levels: &Levels) -> Outlook {
+        self.stand.outlook(levels)
+    }
+}
+
+impl Stand {
+    pub(crate) fn value(&self) -> Value {
+        self.value.json()
+    }
+
+    fn breaches(&self, levels: &Levels, level: usize) -> bool {
+        levels.levels.get(level).is_some_and(|one| self.value.breaches(levels.side, one.bound))
+    }
+
+    pub(crate) fn outlook(&self, levels: &Levels) -> Outlook {
         let is_fired =
             |level: usize| u32::try_from(level).is_ok_and(|at| self.fired & (1 << at) != 0);
         let breached = || (0..levels.levels.len()).rev().filter(|at| self.breaches(levels, *at));
@@ -79,38 +99,42 @@ impl State {
         keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
         let standing = |key: u32| {
             let cell = table.get(space.place(key, info.column))?;
-            let (value, fired, window) = stands(plan, at, cell, watermark)?;
+            let (stand, t) = stand_of(plan, at, cell, watermark)?;
+            let window = match info.window {
+                window @ Window::Calendar(_) => window_span(plan, window, span(plan, window, t)),
+                Window::Duration(window_ms) => rolling_span(t, window_ms),
+            };
             let key = key_object(&plan.rule(at).per, space.text(key));
-            Some(Standing { key, window, value, fired })
+            Some(Standing { key, window, stand })
         };
         keys.into_iter().filter_map(standing).collect()
     }
 }
 
-/// Value, fired levels and window of a cell at the watermark; `None` where it counts nothing.
-fn stands(
+/// Where the key of a cell stands at the watermark, and the instant at which its window is read;
+/// `None` where it counts nothing.
+pub(crate) fn stand_of(
     plan: &Plan,
     rule: usize,
     cell: &Cell,
     watermark: i64,
-) -> Option<(Measured, u32, WindowSpan)> {
+) -> Option<(Stand, i64)> {
     let view = View::of(&plan.rule(rule).check);
     match (&cell.body, view.window) {
         (Body::Calendar(body), Window::Calendar(_)) => {
             let span = span(plan, view.window, watermark);
             let period = body.periods.iter().find(|period| period.start == span.start)?;
             let value = view.value(period.of.value(), period.of.to_value())?;
-            Some((value, period.fired, window_span(plan, view.window, span)))
+            Some((Stand { value, fired: period.fired }, watermark))
         }
         (Body::Rolling(body), Window::Duration(window_ms)) => {
+            // One that has emptied since begins again with the next event.
             let now = body.t.max(watermark);
             if now.saturating_sub(body.t) >= window_ms {
                 return None;
             }
-            let other = body.more.as_ref().and_then(|more| more.to.as_ref());
-            let to = other.zip(view.to).map(|(roll, measure)| roll.value(measure, now, window_ms));
-            let value = view.value(body.of.value(view.of, now, window_ms), to)?;
-            Some((value, cell.fired, rolling_span(now, window_ms)))
+            let (of, to) = body.values(&view, now, window_ms);
+            Some((Stand { value: view.value(of, to)?, fired: cell.fired }, now))
         }
         _ => None,
     }
