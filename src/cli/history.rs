@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::tz::TimeZone;
 
 use crate::backtest::{Backtest, open, run_all, run_topic};
-use crate::config::{Config, FoldConfig, Sources, read_fold};
+use crate::config::{Config, FoldConfig, Sources};
 use crate::control::{LoadError, read_rules};
 use crate::engine::{Effect, Lists, Plan, Settings};
 use crate::rule::{RuleSet, parse_duration, parse_instant};
@@ -125,10 +125,7 @@ impl HistoryArguments {
         if self.topic.is_named() {
             bail!("events come from a file (`--input`) or from a topic (`--brokers`), not both");
         }
-        let mut config = match &self.config {
-            Some(path) => read_fold(path)?,
-            None => FoldConfig::default(),
-        };
+        let mut config = FoldConfig::named(self.config.as_deref())?;
         // A file has no record timestamps to hold event times against.
         config.settings.max_ahead_ms = None;
         let trouble = format!("cannot read events from {}", path.display());
@@ -190,7 +187,7 @@ impl Input {
     /// A fold over this input that has seen nothing.
     pub(super) fn fold(&self, rules: Rules) -> Backtest {
         let settings = Settings { max_keys: None, ..self.config.settings.clone() };
-        let plan = Plan::new(rules.set, rules.lists, settings);
+        let plan = rules.plan(settings);
         let (decoder, max_bytes) = (self.config.decoder.clone(), self.config.max_bytes);
         Backtest::new(plan, decoder, max_bytes, &self.name)
     }
@@ -245,8 +242,12 @@ impl Rules {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut lists = Lists::new(set.lists.len());
-        entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
+        let lists: Lists = entries.into_iter().collect();
         Ok(Some(Rules { set: Arc::new(set), lists }))
+    }
+
+    /// Ready to run.
+    pub(super) fn plan(self, settings: Settings) -> Plan {
+        Plan::new(self.set, self.lists, settings)
     }
 }

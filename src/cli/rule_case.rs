@@ -13,7 +13,7 @@ use crate::backtest::cases::{
     Case, CaseResult, Got, NewCase, Selection, TestFile, append, parse, pseudonyms, record,
     run_case,
 };
-use crate::config::{FoldConfig, read_fold};
+use crate::config::FoldConfig;
 use crate::rule::{Field, RuleSet, reach_ms};
 
 #[derive(Debug, clap::Args)]
@@ -189,10 +189,7 @@ fn recorded(
         event: arguments.event.clone(),
         reach_ms: rule.filter(|_| arguments.event.is_some()).map(reach_ms),
     };
-    let config = match &arguments.config {
-        Some(path) => read_fold(path)?,
-        None => FoldConfig::default(),
-    };
+    let config = FoldConfig::named(arguments.config.as_deref())?;
     let input = &arguments.input;
     let reading = || format!("cannot take events from {}", input.display());
     let mut reader = BufReader::new(backtest::open(input).with_context(reading)?);

@@ -138,8 +138,7 @@ pub(super) fn rules_of(
         }
         Err(error) => return Err(error.into()),
     };
-    let mut lists = Lists::new(set.lists.len());
-    entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
+    let lists: Lists = entries.into_iter().collect();
     Ok(Some((Arc::new(set), lists)))
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, FoldConfig, Sources, read_fold};
+use crate::config::{Config, FoldConfig, Sources};
 use crate::control::LoadError;
 use crate::service::{self, InstanceLock, RuleFiles};
 use crate::stream::kafka::prepare;
@@ -60,10 +60,7 @@ pub(super) enum TopicsCommand {
 impl ConfigArguments {
     /// How events are read and folded; the defaults unless a file or a flag is named.
     pub(super) fn fold(&self) -> Result<FoldConfig> {
-        match &self.config {
-            Some(path) => Ok(read_fold(path)?),
-            None => Ok(FoldConfig::default()),
-        }
+        Ok(FoldConfig::named(self.config.as_deref())?)
     }
 
     pub(super) fn sources(&self, more: Vec<(String, String)>) -> Result<Sources> {

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::backtest::{self, Backtest};
 use crate::cli::Format;
+use crate::cli::history::{Rules, file_progress};
 use crate::cli::run::ConfigArguments;
 use crate::cli::words::{instant, key, plain, until};
 use crate::config::Config;
-use crate::control::{LoadError, read_rules};
+use crate::engine::Settings;
 use crate::engine::explain::{Answer, ConditionAnswer, Question, RuleAnswer};
-use crate::engine::{Lists, Plan, Settings};
 use crate::http::WhyRequest;
 
 /// An instance answers within so long; looking for an event takes most of it.
@@ -105,24 +104,15 @@ fn of_file(
     rules: &std::path::Path,
     question: &Question,
 ) -> Result<Option<Value>> {
-    let (set, entries) = match read_rules(rules) {
-        Ok(rules) => rules,
-        Err(error @ LoadError::Faults(_)) => {
-            writeln!(io::stderr(), "{error}")?;
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let Some(rules) = Rules::read(rules)? else { return Ok(None) };
     let config = arguments.config.fold()?;
-    let mut lists = Lists::new(set.lists.len());
-    entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
     let settings = Settings { max_ahead_ms: None, max_keys: None, ..config.settings };
-    let plan = Plan::new(Arc::new(set), lists, settings);
+    let plan = rules.plan(settings);
     let reading = || format!("cannot read events from {}", input.display());
     let reader = io::BufReader::new(backtest::open(input).with_context(reading)?);
     let name = input.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
     let mut fold = Backtest::new(plan, config.decoder, config.max_bytes, &name);
-    let bar = crate::cli::history::file_progress(input);
+    let bar = file_progress(input);
     let event = arguments.event.as_deref();
     let explained = fold.why(reader, question, event, &mut |bytes| bar.inc(bytes));
     bar.finish_and_clear();

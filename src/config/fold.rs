@@ -25,6 +25,16 @@ impl Default for FoldConfig {
     }
 }
 
+impl FoldConfig {
+    /// That of the file, where one is named; the defaults otherwise.
+    ///
+    /// # Errors
+    /// As [`read_fold`].
+    pub fn named(path: Option<&Path>) -> Result<FoldConfig, ConfigError> {
+        path.map_or_else(|| Ok(FoldConfig::default()), read_fold)
+    }
+}
+
 impl Config {
     /// The sections `input` and `engine` as the engine takes them.
     ///

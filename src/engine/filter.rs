@@ -50,6 +50,15 @@ impl Lists {
     }
 }
 
+/// In the order of `RuleSet::lists`.
+impl FromIterator<Vec<ListEntry>> for Lists {
+    fn from_iter<I: IntoIterator<Item = Vec<ListEntry>>>(entries: I) -> Lists {
+        let mut lists = Lists::default();
+        entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
+        lists
+    }
+}
+
 /// The lists as they are now: their files, and what people did to them since.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listed<'a> {

@@ -191,8 +191,7 @@ fn run(document: &str, example: &Example) -> (Vec<Case>, Vec<String>) {
         Ok(rules) => rules,
         Err(error) => return (Vec::new(), vec![format!("{at}: {error}")]),
     };
-    let mut lists = Lists::new(set.lists.len());
-    entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
+    let lists: Lists = entries.into_iter().collect();
     let set = Arc::new(set);
     let (mut cases, mut faults) = (Vec::new(), Vec::new());
     let mut missed = levels(&set);

@@ -13,8 +13,7 @@ use tidegate::generate::{Disorder, Options, Stream};
 pub(crate) fn shipped() -> Plan {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
     let (set, entries) = read_rules(&root).unwrap();
-    let mut lists = Lists::new(set.lists.len());
-    entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
+    let lists: Lists = entries.into_iter().collect();
     Plan::new(Arc::new(set), lists, Settings { max_ahead_ms: None, ..Settings::default() })
 }
 

@@ -146,8 +146,7 @@ fn outcome(case: &Value, folder: &Path) -> (Vec<Value>, Vec<Value>, Summary) {
         None => FoldConfig::default(),
     };
     let (set, entries) = read_rules(&path).unwrap();
-    let mut lists = Lists::new(set.lists.len());
-    entries.into_iter().enumerate().for_each(|(at, entries)| lists.set(at, entries));
+    let lists: Lists = entries.into_iter().collect();
     let settings = Settings { max_ahead_ms: None, ..config.settings };
     let plan = Plan::new(Arc::new(set), lists, settings);
     let mut fold = Backtest::new(plan, config.decoder, config.max_bytes, "events.jsonl");
