@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::{self, Broker, PATIENCE, Standing, tell, wait};
 use crate::load::Load;
@@ -41,12 +41,10 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(mut config: ClientConfig, group: &str, topic: String) -> Watch {
-        config.set("group.id", group);
+    fn start(consumer: BaseConsumer, topic: String) -> Watch {
         let (stop, seen): (Arc<AtomicBool>, Arc<Mutex<Seen>>) = Default::default();
         let (stopping, told) = (stop.clone(), seen.clone());
         let thread = std::thread::spawn(move || {
-            let consumer: BaseConsumer = config.create().unwrap();
             let mut asked = TopicPartitionList::new();
             asked.add_partition_range(&topic, 0, PARTITIONS - 1);
             while !stopping.load(Ordering::Acquire) {
@@ -142,7 +140,7 @@ impl Scene {
             command.env("TIDEGATE_KAFKA__INSTANCE", name);
             Instance::spawn(command, setup.path())
         });
-        let watch = Watch::start(broker.client(), group, events);
+        let watch = Watch::start(broker.onlooker(group), events);
         let scene = Scene { broker, setup, instances, watch, first, second, third };
         scene.wait_for_both();
         scene

@@ -167,6 +167,7 @@ fn a_sleep_beyond_the_time_out_of_a_transaction_loses_and_doubles_nothing() {
     assert!(is_asleep, "no transaction was met");
     let committed = || broker.committed(setup.group(), &topic).values().sum::<i64>();
     // The broker aborts it after transaction.timeout.ms, 10 s, and tells offsets again.
+    wait("the transaction is void", || !is_open());
     let before = committed();
     tell(&format!("offsets told again {:.1} s after", asleep_at.elapsed().as_secs_f64()));
     let awake = Instant::now();

@@ -370,7 +370,8 @@ impl Broker {
         records
     }
 
-    /// The offsets a group has committed, by partition; without those that have none.
+    /// The offsets a group has committed, by partition; without those that have none. Whether a
+    /// transaction is open on them, as one of several workers always may be, makes no difference.
     pub(crate) fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
         let told = self.committed_with_metadata(group, topic);
         told.into_iter().map(|(partition, (offset, _))| (partition, offset)).collect()
@@ -382,22 +383,19 @@ impl Broker {
         group: &str,
         topic: &str,
     ) -> BTreeMap<i32, (i64, String)> {
-        let consumer: BaseConsumer = self.client().set("group.id", group).create().unwrap();
-        let mut asked = TopicPartitionList::new();
-        for partition in partitions(&consumer, topic) {
-            asked.add_partition(topic, partition);
-        }
-        let mut told = TopicPartitionList::new();
-        // The first group makes the broker create the topic of offsets, which takes a while.
-        wait("the group has a coordinator", || {
-            let answer = consumer.committed_offsets(asked.clone(), PATIENCE);
-            answer.map(|offsets| told = offsets).is_ok()
-        });
-        let commit = |at: &TopicPartitionListElem<'_>| match at.offset() {
-            Offset::Offset(offset) => Some((at.partition(), (offset, at.metadata().to_owned()))),
-            _ => None,
-        };
-        told.elements().iter().filter_map(commit).collect()
+        offsets(&self.onlooker(group), topic)
+    }
+
+    /// A client that can ask what a group has committed, and is told without delay.
+    ///
+    /// One that reads committed records asks for offsets that no open transaction can move. It asks
+    /// for all partitions at once, and again, up to a second later, while one of them has such a
+    /// transaction: the more workers commit in turn, the longer it takes to meet a moment when none
+    /// does.
+    pub(crate) fn onlooker(&self, group: &str) -> BaseConsumer {
+        let mut config = self.client();
+        config.set("group.id", group).set("isolation.level", "read_uncommitted");
+        config.create().unwrap()
     }
 
     /// The offsets behind the last record of each partition.
@@ -498,6 +496,25 @@ fn partitions(consumer: &BaseConsumer, topic: &str) -> BTreeSet<i32> {
     metadata.topics()[0].partitions().iter().map(MetadataPartition::id).collect()
 }
 
+/// The offsets that a group has committed, with their metadata, as an [`Broker::onlooker`] is told.
+pub(crate) fn offsets(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, (i64, String)> {
+    let mut asked = TopicPartitionList::new();
+    for partition in partitions(consumer, topic) {
+        asked.add_partition(topic, partition);
+    }
+    let mut told = TopicPartitionList::new();
+    // The first group makes the broker create the topic of offsets, which takes a while.
+    wait("the group has a coordinator", || {
+        let answer = consumer.committed_offsets(asked.clone(), PATIENCE);
+        answer.map(|offsets| told = offsets).is_ok()
+    });
+    let commit = |at: &TopicPartitionListElem<'_>| match at.offset() {
+        Offset::Offset(offset) => Some((at.partition(), (offset, at.metadata().to_owned()))),
+        _ => None,
+    };
+    told.elements().iter().filter_map(commit).collect()
+}
+
 /// Waits until `holds`, for as long as a healthy broker may need.
 pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let give_up_at = Instant::now() + PATIENCE;
@@ -550,6 +567,31 @@ fn an_aborted_transaction_is_invisible() {
     assert_eq!((read[0].value.as_str(), read[0].partition), ("committed", 0));
     // The aborted record and the two markers have their places all the same.
     assert_eq!(read[0].offset, 2);
+}
+
+#[test]
+fn committed_offsets_are_told_while_a_transaction_is_open_on_them() {
+    let Some(broker) = shared() else { return };
+    let (topic, group) = (broker.topic("smoke", 2), unique("group"));
+    let mut config = broker.client();
+    let producer: BaseProducer =
+        config.set("transactional.id", unique("transaction")).create().unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    let member: BaseConsumer = broker.client().set("group.id", &group).create().unwrap();
+    let begin = |offset| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, 1, Offset::Offset(offset)).unwrap();
+        producer.begin_transaction().unwrap();
+        let member = member.group_metadata().unwrap();
+        producer.send_offsets_to_transaction(&list, &member, PATIENCE).unwrap();
+    };
+    begin(7);
+    producer.commit_transaction(PATIENCE).unwrap();
+    wait("the first is told", || broker.committed(&group, &topic) == BTreeMap::from([(1, 7)]));
+    begin(9);
+    assert_eq!(broker.committed(&group, &topic), BTreeMap::from([(1, 7)]));
+    producer.commit_transaction(PATIENCE).unwrap();
+    wait("the second is told", || broker.committed(&group, &topic) == BTreeMap::from([(1, 9)]));
 }
 
 #[test]
