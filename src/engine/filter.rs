@@ -44,6 +44,14 @@ impl Lists {
         self.lists[list] = Arc::new(values);
     }
 
+    /// Takes over a list of another rule set, in this place.
+    pub(crate) fn take_from(&mut self, other: &Lists, list: usize, place: usize) {
+        if self.lists.len() <= place {
+            self.lists.resize(place + 1, Arc::default());
+        }
+        self.lists[place] = other.lists.get(list).cloned().unwrap_or_default();
+    }
+
     fn contains(&self, list: usize, value: &str, at: EventTime) -> bool {
         let entry = self.lists.get(list).and_then(|entries| entries.get(value));
         entry.is_some_and(|expires| expires.is_none_or(|expires| at < expires))

@@ -10,9 +10,11 @@ use crate::engine::filter::Lists;
 use crate::engine::view::{View, step_ms};
 use crate::event::Kind;
 use crate::rule::{
-    Check, Condition, Field, Filter, Input, KeySpec, Kinds, Measure, Mode, Number, Rule, RuleSet,
-    Side, Window,
+    Check, Condition, Field, Filter, Input, KeySpec, Kinds, ListDecl, Measure, Mode, Number, Rule,
+    RuleSet, Side, Window,
 };
+
+mod towards;
 
 /// Rules, lists and settings of a fold. Immutable; a change makes a new one.
 #[derive(Debug, Clone)]
@@ -171,9 +173,13 @@ impl Plan {
         let fingerprints = plan.info.iter().enumerate().map(|(at, info)| (info.fingerprint, at));
         plan.by_fingerprint = fingerprints.collect();
         plan.by_fingerprint.sort_unstable();
-        let shape = format!("{:?} {} {}", plan.widths, plan.info.len(), plan.new_fields.len());
-        plan.shape = xxh3_64(shape.as_bytes());
-        plan
+        plan.shaped()
+    }
+
+    fn shaped(mut self) -> Plan {
+        let shape = format!("{:?} {} {}", self.widths, self.info.len(), self.new_fields.len());
+        self.shape = xxh3_64(shape.as_bytes());
+        self
     }
 
     /// The rule set this plan runs.
@@ -267,7 +273,7 @@ impl Plan {
             step_ms,
             calm: Calm::of(&rule.check),
             has_flow: has_flow(rule),
-            fingerprint: fingerprint(rule),
+            fingerprint: fingerprint(rule, &self.rules.lists),
             // R11: no event counts that is later than the allowed lateness, so no window waits longer.
             close_after_ms: close_after_ms
                 .unwrap_or(i64::MAX)
@@ -363,8 +369,15 @@ fn form(rule: &Rule) -> Form {
     }
 }
 
-fn fingerprint(rule: &Rule) -> u64 {
-    let what = match &rule.check {
+/// Names a rule and how it counts, whatever place its lists have.
+fn fingerprint(rule: &Rule, lists: &[ListDecl]) -> u64 {
+    let mut check = rule.check.clone();
+    let named = |list: usize| {
+        let name = lists.get(list).map_or("", |list| list.name.as_str());
+        usize::try_from(xxh3_64(name.as_bytes()) >> 1).unwrap_or(list)
+    };
+    check.filters_mut().for_each(|filter| filter.map_lists(&named));
+    let what = match &check {
         Check::Match { on, filter, .. } => format!("match {on:?} {filter:?}"),
         Check::Threshold { input, window, .. } => format!("{input:?} {window:?}"),
         Check::Ratio { of, to, window, .. } => format!("ratio {of:?} {to:?} {window:?}"),
@@ -372,3 +385,6 @@ fn fingerprint(rule: &Rule) -> u64 {
     };
     xxh3_64(format!("{}|{:?}|{what}", rule.name, rule.per).as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod baseline;
 mod duration;
 mod fault;
 mod filter;
+mod filters;
 mod format;
 mod levels;
 mod lint;

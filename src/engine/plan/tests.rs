@@ -1,0 +1,121 @@
+//! Plans on the way to others.
+
+use std::sync::Arc;
+
+use crate::engine::{Lists, Plan, Settings};
+use crate::rule::{ListEntry, Mode, Source, load};
+
+fn plan(rules: &str) -> Plan {
+    let text = format!("version: 1\n{rules}");
+    let set = load(&[Source { path: "a.yaml".to_owned(), text }]).unwrap();
+    let lists = set.lists.iter().map(|list| {
+        vec![ListEntry { value: list.name.clone(), expires: None, author: None, reason: None }]
+    });
+    let lists: Lists = lists.collect();
+    Plan::new(Arc::new(set), lists, Settings::default())
+}
+
+/// Name, mode and bound of each rule.
+fn rules(plan: &Plan) -> Vec<(String, Mode, Option<String>)> {
+    let bound = |rule: &crate::rule::Rule| match &rule.check {
+        crate::rule::Check::Threshold { levels, .. } => {
+            levels.levels.first().map(|level| format!("{:?}", level.bound))
+        }
+        _ => None,
+    };
+    let rules = plan.rule_set().rules.iter();
+    rules.map(|rule| (rule.name.clone(), rule.mode, bound(rule))).collect()
+}
+
+const BEFORE: &str = "
+lists: { a: { file: a.csv, field: user }, b: { file: b.csv, field: user } }
+rules:
+  - { name: kept, on: issue, measure: count, window: day, above: 5 }
+  - { name: changed, on: issue, where: { user: { in: a } }, measure: count, window: 1h, above: 7 }
+  - { name: gone, on: redeem, then: [review] }
+  - { name: off, mode: off, on: issue, measure: count, window: 1h, above: 8 }
+  - { name: seen, on: issue, where: { new: { field: device, within: 1d } }, then: [review] }
+";
+
+const AFTER: &str = "
+lists: { z: { file: z.csv, field: user }, b: { file: b.csv, field: user } }
+rules:
+  - { name: listed, on: redeem, where: { user: { in: z } }, then: [review] }
+  - { name: kept, on: issue, measure: count, window: day, above: 6 }
+  - { name: changed, on: issue, measure: count, window: 2h, above: 9 }
+  - { name: off, on: issue, measure: count, window: 1h, above: 8 }
+  - { name: seen, on: issue, where: { new: { field: device, within: 1d } }, then: [review] }
+  - { name: sum, on: issue, per: device, measure: sum(points), window: day, above: 10 }
+";
+
+#[test]
+fn on_the_way_to_another_set_a_state_goes_on_with_what_they_have_in_common() {
+    let (before, after) = (plan(BEFORE), plan(AFTER));
+    let between = before.towards(&after);
+    let named = |name: &str, mode, bound: Option<&str>| {
+        (name.to_owned(), mode, bound.map(|bound| format!("Integer({bound})")))
+    };
+    assert_eq!(
+        rules(&between),
+        [
+            named("kept", Mode::Live, Some("6")),
+            named("changed", Mode::Live, Some("7")),
+            named("gone (before)", Mode::Off, None),
+            named("off (before)", Mode::Off, Some("8")),
+            named("seen", Mode::Live, None),
+            named("listed", Mode::Live, None),
+        ]
+    );
+    // Its cells stand where they stood, and a change between names its rules as the set before.
+    let places = |plan: &Plan| -> Vec<(usize, usize, u64)> {
+        let info = plan.info.iter().take(2).chain(plan.info.get(4));
+        info.map(|info| (info.space, info.column, info.fingerprint)).collect()
+    };
+    assert_eq!(places(&between), places(&before));
+    assert_eq!(between.new_fields, before.new_fields);
+    assert_eq!(between.rule_set().version, after.rule_set().version);
+    // The old form looks into its own list.
+    let lists: Vec<&str> = between.rule_set().lists.iter().map(|list| list.name.as_str()).collect();
+    assert_eq!(lists, ["z", "b", "a"]);
+    let crate::rule::Check::Threshold { input, .. } = &between.rule(1).check else {
+        unreachable!()
+    };
+    assert!(format!("{:?}", input.filter).contains("In(2)"), "{:?}", input.filter);
+    assert_eq!(after.news_to(&between), ["changed", "off", "sum"]);
+    assert_eq!(after.news_to(&before), ["listed", "changed", "off", "sum"]);
+    assert!(after.news_to(&after).is_empty());
+    // Further on the way nothing that was off comes back as it was.
+    let again = between.towards(&before);
+    assert_eq!(rules(&again)[3].1, Mode::Off);
+    assert_eq!(rules(&again).last().map(|(name, ..)| name.as_str()), Some("gone"));
+}
+
+#[test]
+fn in_another_zone_everything_counts_otherwise() {
+    let before = plan(BEFORE);
+    let after = plan(&format!("timezone: Asia/Shanghai\n{BEFORE}"));
+    assert_eq!(rules(&before.towards(&after)), rules(&before));
+    assert!(after.news_to(&before).is_empty());
+}
+
+#[test]
+fn what_is_muted_counts_and_has_no_bound() {
+    let plan = plan(AFTER);
+    let muted = plan.muted(&["sum".to_owned(), "listed".to_owned()]);
+    let bounds: Vec<bool> = rules(&muted).iter().map(|(.., bound)| bound.is_some()).collect();
+    assert_eq!(bounds, [false, true, true, true, false, false]);
+    assert!(muted.by_kind.iter().all(|rules| !rules.contains(&0)), "no event matches `listed`");
+    assert!(muted.by_kind.iter().any(|rules| rules.contains(&5)), "`sum` is counted");
+    assert_eq!(muted.shape, plan.shape);
+}
+
+#[test]
+fn the_place_of_a_list_is_no_part_of_how_a_rule_counts() {
+    let before = plan(BEFORE);
+    let swapped = BEFORE.replace(
+        "a: { file: a.csv, field: user }, b: { file: b.csv, field: user }",
+        "b: { file: b.csv, field: user }, a: { file: a.csv, field: user }",
+    );
+    assert!(plan(&swapped).counts_as(&before));
+    assert!(!plan(&BEFORE.replace("in: a", "in: b")).counts_as(&before));
+}
