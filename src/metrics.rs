@@ -34,6 +34,9 @@ pub struct Metrics {
     pub cap_forecast_seconds: GaugeVec,
     pub restore_seconds: Histogram,
     pub history_missing: IntGaugeVec,
+    pub history_missing_seconds: GaugeVec,
+    pub rules_warming: IntGaugeVec,
+    pub warming_ratio: GaugeVec,
     pub snapshots: IntCounterVec,
     pub snapshot_seconds: Histogram,
     pub snapshot_pause_seconds: Histogram,
@@ -201,6 +204,23 @@ impl Metrics {
                 "1 where the log no longer held the beginning when state was restored from it.",
                 &per_log,
             )?,
+            history_missing_seconds: maker.add(GaugeVec::new(
+                opts(
+                    "history_missing_seconds",
+                    "How much longer the rules that were made ready last look back than the log \
+                     reached.",
+                ),
+                &per_log,
+            ))?,
+            rules_warming: maker.gauges(
+                "rules_warming",
+                "Rules of the set in force that are made ready from the log and do not act yet.",
+                &per_log,
+            )?,
+            warming_ratio: maker.add(GaugeVec::new(
+                opts("warming_ratio", "How far they are, from 0 to 1; 1 when all rules act."),
+                &per_log,
+            ))?,
             snapshots: maker.counters(
                 "snapshots_total",
                 "Snapshots written, failed to be, restored from, and skipped for a fault.",

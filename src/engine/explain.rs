@@ -22,6 +22,7 @@ use crate::rule::{Check, Field, KeySpec, Levels, Mode, Rule, Severity, Side, Win
 
 mod ahead;
 mod conditions;
+mod warming;
 mod words;
 
 pub use ahead::ForecastAnswer;

@@ -59,6 +59,9 @@ pub struct Manifest {
     /// Its name, and its offset in the control topic; empty and -1 where nothing was published.
     pub set: String,
     pub set_at: i64,
+    /// The set counts otherwise, and the state went on with what it has in common with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warming: bool,
     /// Milliseconds since the epoch.
     pub written_ms: i64,
     pub segments: Vec<Segment>,
@@ -83,6 +86,7 @@ impl Manifest {
             ruleset: String::new(),
             set: String::new(),
             set_at: -1,
+            warming: false,
             written_ms: 0,
             segments: Vec::new(),
         }

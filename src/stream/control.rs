@@ -49,6 +49,11 @@ impl Journaled {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// The last rule set among its changes.
+    pub(crate) fn newest(&self) -> Option<(i64, &str)> {
+        newest(&self.changes)
+    }
+
     /// Reads a record's value.
     ///
     /// # Errors
@@ -75,6 +80,17 @@ pub(crate) struct Begun {
     pub(crate) first: bool,
     /// `None` where there was no state before.
     pub(crate) holds: Option<Holds>,
+    /// Rules that are new to it: they count from the first record on, and are judged from here on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) armed: Vec<String>,
+}
+
+/// The last rule set among changes: its offset and its name.
+pub(crate) fn newest(changes: &[Placed]) -> Option<(i64, &str)> {
+    changes.iter().rev().find_map(|placed| match &placed.change.act {
+        Act::Rules(rules) => Some((placed.at, rules.set.as_str())),
+        _ => None,
+    })
 }
 
 /// Where a state took changes in.
@@ -109,19 +125,29 @@ pub(crate) fn journal(applied: &Applied<'_>, changes: &[Placed]) -> Vec<Produce>
 pub(crate) fn begin(
     applied: &Applied<'_>,
     (control, (at, set)): (i64, (i64, &str)),
-    holds: Option<Holds>,
+    (holds, armed): (Option<Holds>, &[String]),
 ) -> Vec<Produce> {
     let parts = holds.map(|holds| holds.cut(ACCOUNTS_MAX));
     let parts: Vec<Option<Holds>> =
         parts.map_or(vec![None], |parts| parts.into_iter().map(Some).collect());
-    let begun = |(number, holds)| Begun { set: set.to_owned(), at, first: number == 0, holds };
+    let begun = |(number, holds)| {
+        let first = number == 0;
+        let armed = if first { armed.to_vec() } else { Vec::new() };
+        Begun { set: set.to_owned(), at, first, holds, armed }
+    };
     let parts = parts.into_iter().enumerate().map(begun);
     parts.map(|begun| applied.record(control, Vec::new(), Some(begun))).collect()
 }
 
 impl Applied<'_> {
-    fn record(&self, control: i64, changes: Vec<Placed>, begun: Option<Begun>) -> Produce {
-        let entry = Journaled {
+    /// What the journal says of changes.
+    pub(crate) fn entry(
+        &self,
+        control: i64,
+        changes: Vec<Placed>,
+        begun: Option<Begun>,
+    ) -> Journaled {
+        Journaled {
             v: VERSION,
             topic: self.topic.to_owned(),
             partition: self.partition,
@@ -130,7 +156,11 @@ impl Applied<'_> {
             partitions: self.partitions,
             changes,
             begun,
-        };
+        }
+    }
+
+    fn record(&self, control: i64, changes: Vec<Placed>, begun: Option<Begun>) -> Produce {
+        let entry = self.entry(control, changes, begun);
         Produce {
             sink: Sink::Journal,
             partition: None,

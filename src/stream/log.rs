@@ -170,6 +170,17 @@ pub trait Log {
     fn bounds(&mut self, place: Place) -> Result<Bounds, Failure>;
     /// [`Record::fingerprint`] of the record at an offset; `None` where there is none.
     fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure>;
+    /// Hands records of an input that were read before to `visit`, of a span from an offset up to
+    /// another, which is no further than what was read: as many as have arrived, apart from what is polled. Waits
+    /// for nothing. Returns the offset that is reached, to go on from. One partition at a time.
+    fn earlier(
+        &mut self,
+        place: Place,
+        span: (i64, i64),
+        visit: &mut Visit<'_>,
+    ) -> Result<i64, Failure>;
+    /// Nothing more is asked of [`Log::earlier`] for now.
+    fn rest(&mut self);
     /// Records between the next one and the end, as far as it is known without asking.
     fn lag(&self, place: Place, next: i64) -> Option<i64>;
     /// Write outputs and offsets in one transaction.

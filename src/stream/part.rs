@@ -4,16 +4,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::{
-    Act, ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Seat,
-    State, step,
+    ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Seat, State,
+    step,
 };
 use crate::event::{Decoder, Event, EventTime, Reason};
 use crate::snapshot::{Landmark, Manifest, Subject};
-use crate::stream::control::{Applied, Begun, Journaled, Placed, begin, journal};
+use crate::stream::control::{Applied, Begun, Journaled, Placed, begin, journal, newest};
 use crate::stream::emit::{Note, partial, quarantined, record};
 use crate::stream::plans::Sets;
 use crate::stream::reign::Reign;
 use crate::stream::{Place, Polled, Produce, Record, Source};
+
+mod successor;
 
 /// What all partitions of a worker share while records are applied.
 #[derive(Debug)]
@@ -72,6 +74,10 @@ pub(crate) struct Part {
     pub(crate) controlled: i64,
     /// Changes taken in that are not committed.
     pub(crate) changes_open: usize,
+    /// While another state is made for a set that counts otherwise: what was taken in since.
+    since: Vec<Journaled>,
+    /// The plans of rule sets among it.
+    since_sets: Sets,
     pub(crate) at_end: bool,
     pub(crate) last_input_us: i64,
     pub(crate) assigned_us: i64,
@@ -108,6 +114,8 @@ impl Part {
             sets: Sets::new(),
             controlled: 0,
             changes_open: 0,
+            since: Vec::new(),
+            since_sets: Sets::new(),
             at_end: false,
             last_input_us: 0,
             assigned_us: 0,
@@ -286,8 +294,13 @@ impl Part {
     /// What the journal says of this partition, up to the committed offset, and the plans of the
     /// rule sets it names.
     pub(crate) fn remember(&mut self, history: Vec<Journaled>, sets: Sets) {
-        let new =
-            |entry: &Journaled| entry.control > self.controlled && entry.offset <= self.emit_from;
+        let begins = |entry: &Journaled| {
+            let is_own = |begun: &Begun| begun.at == self.reign.begun_at;
+            self.reign.is_behind() && entry.begun.as_ref().is_some_and(is_own)
+        };
+        let new = |entry: &Journaled| {
+            (entry.control > self.controlled || begins(entry)) && entry.offset <= self.emit_from
+        };
         self.history = history.into_iter().filter(new).collect();
         self.sets = sets;
     }
@@ -304,12 +317,15 @@ impl Part {
         let Some(entry) = self.history.pop_front() else { return };
         let before = self.output.effects.len();
         self.step_over(&entry.changes, (control_topic, entry.partitions));
-        self.reign.go_on(newest(&entry.changes), &self.sets);
-        if let Some(Begun { first, holds: Some(holds), .. }) = entry.begun {
-            if first {
-                self.state.replace_holds(holds);
-            } else {
-                self.state.add_holds(holds);
+        self.reign.go_on(entry.newest(), &self.sets);
+        if let Some(Begun { at, first, holds, .. }) = entry.begun {
+            match holds {
+                Some(holds) if first => self.state.replace_holds(holds),
+                Some(holds) => self.state.add_holds(holds),
+                None => {}
+            }
+            if first && at == self.reign.begun_at {
+                self.reign.take_over();
             }
         }
         self.controlled = entry.control;
@@ -319,9 +335,8 @@ impl Part {
         }
     }
 
-    /// Takes in new changes; they are noted for the journal of the next transaction. A rule set
-    /// that counts otherwise ends this state: the next one is rebuilt from the log once that
-    /// transaction is committed.
+    /// Takes in new changes; they are noted for the journal of the next transaction. Under a rule
+    /// set that counts otherwise the state goes on with what it has in common with it.
     pub(crate) fn change(&mut self, changes: &[Placed], sets: &Sets, bench: &mut Workbench) {
         let Some(last) = changes.last() else { return };
         let before = self.output.effects.len();
@@ -341,10 +356,14 @@ impl Part {
         if let Some(other) = newest.filter(|newest| self.reign.ends_by(*newest, sets)) {
             let holds = Some(self.state.holds());
             let at_the_end = (self.controlled, other);
-            bench.outbox.extend(begin(&applied, at_the_end, holds));
+            bench.outbox.extend(begin(&applied, at_the_end, (holds, &[])));
             self.reign.is_over = true;
         }
         self.reign.go_on(newest, sets);
+        if self.reign.is_warming {
+            self.since.push(applied.entry(self.controlled, changes.to_vec(), None));
+            self.since_sets.insert(self.reign.set.clone(), self.reign.newest.clone());
+        }
         let new = self.output.effects.get(before..).unwrap_or_default();
         if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
             bench.tipped.push(bench.wall_ms);
@@ -377,7 +396,7 @@ impl Part {
             partitions: bench.partitions,
         };
         let own = (self.reign.at, self.reign.set.as_str());
-        bench.outbox.extend(begin(&applied, (self.controlled, own), None));
+        bench.outbox.extend(begin(&applied, (self.controlled, own), (None, &[])));
         self.reign.is_written = true;
         // An offset goes with it, so that nobody notes it whose partition this is not.
         self.changes_open += 1;
@@ -447,12 +466,4 @@ impl Part {
 /// How snapshots name the log of a state.
 pub(crate) fn subject_of(origin: &Origin) -> Subject {
     Subject { topic: origin.topic.to_string(), partition: origin.partition }
-}
-
-/// The last rule set among changes: its offset and its name.
-fn newest(changes: &[Placed]) -> Option<(i64, &str)> {
-    changes.iter().rev().find_map(|placed| match &placed.change.act {
-        Act::Rules(rules) => Some((placed.at, rules.set.as_str())),
-        _ => None,
-    })
 }

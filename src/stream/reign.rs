@@ -1,12 +1,15 @@
 //! Under which rule sets the state of a partition was and is folded, as journal and control topic
 //! have it: a restore folds each record under the set that was in force at its place.
 //!
-//! A set that keeps the counters goes on with the state before. Under any other a state begins
-//! anew from the first record of its log, and of the one before only holds and budgets stay.
+//! A set that keeps the counters goes on with the state before. Under any other the state goes on
+//! with the rules that count alike, while another is made from the log (R18); at the place where
+//! that one takes over, the journal says that a state began anew from the first record of its log.
+//! Of the one before only holds and budgets stay.
 
 use std::sync::Arc;
 
 use crate::engine::{Act, Change, Plan, PublishedRules};
+use crate::snapshot::Manifest;
 use crate::stream::control::{Begun, Journaled};
 use crate::stream::plans::{NOWHERE, PlanCell, Sets};
 use crate::stream::{Failure, SideRecord};
@@ -14,11 +17,21 @@ use crate::stream::{Failure, SideRecord};
 /// The rule set that a state is folded under.
 #[derive(Debug, Clone)]
 pub(crate) struct Reign {
+    /// By which records are folded.
     pub(crate) plan: Arc<Plan>,
+    /// The newest set that was taken in; the plan is what a state can make of it.
+    pub(crate) newest: Arc<Plan>,
     /// Its name; empty where nothing is published.
     pub(crate) set: String,
     /// Offset of its publication in the control topic; [`NOWHERE`] where nothing is published.
     pub(crate) at: i64,
+    /// The set under which the state began, and its offset.
+    pub(crate) begun_as: String,
+    pub(crate) begun_at: i64,
+    /// Rules that are not judged before the place where the state takes over; `None` from there on.
+    mute: Option<Vec<String>>,
+    /// The newest set counts otherwise: another state has to be made for it.
+    pub(crate) is_warming: bool,
     /// The journal says, or need not say, that the state began under it.
     pub(crate) is_written: bool,
     /// A set that counts otherwise is in force: the state is of no more use.
@@ -27,7 +40,50 @@ pub(crate) struct Reign {
 
 impl Reign {
     fn new(plan: Arc<Plan>, set: &str, at: i64) -> Reign {
-        Reign { plan, set: set.to_owned(), at, is_written: true, is_over: false }
+        Reign {
+            newest: plan.clone(),
+            plan,
+            set: set.to_owned(),
+            at,
+            begun_as: set.to_owned(),
+            begun_at: at,
+            mute: None,
+            is_warming: false,
+            is_written: true,
+            is_over: false,
+        }
+    }
+
+    /// The same, of a state that has not come to the place where it takes over: until then some
+    /// rules are not judged.
+    fn behind(self, mute: &[String]) -> Reign {
+        let plan = match mute {
+            [] => self.plan,
+            _ => Arc::new(self.newest.muted(mute)),
+        };
+        Reign { plan, mute: Some(mute.to_vec()), ..self }
+    }
+
+    /// Under which the state for the newest set is made.
+    pub(crate) fn successor(&self) -> Reign {
+        Reign::new(self.newest.clone(), &self.set, self.at).behind(&self.newest.news_to(&self.plan))
+    }
+
+    /// Rules that are judged from where this state takes over on.
+    pub(crate) fn armed(&self) -> &[String] {
+        self.mute.as_deref().unwrap_or_default()
+    }
+
+    /// The state has not come to the place where it takes over.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.mute.is_some()
+    }
+
+    /// The state is that of the place where it takes over.
+    pub(crate) fn take_over(&mut self) {
+        if self.mute.take().is_some() && !self.is_warming {
+            self.plan = self.newest.clone();
+        }
     }
 
     /// Takes in the newest rule set among changes, if there is one. Of several without a record
@@ -36,15 +92,23 @@ impl Reign {
         if let Some((at, set)) = newest.filter(|(at, _)| *at > self.at)
             && let Some(plan) = sets.get(set)
         {
-            (self.plan, self.at) = (plan.clone(), at);
+            self.is_warming |= !plan.counts_as(&self.newest);
+            self.plan = if self.is_warming {
+                Arc::new(self.plan.towards(plan))
+            } else if self.armed().is_empty() {
+                plan.clone()
+            } else {
+                Arc::new(plan.muted(self.armed()))
+            };
+            (self.newest, self.at) = (plan.clone(), at);
             set.clone_into(&mut self.set);
         }
     }
 
-    /// True when a rule set is news to a state and counts otherwise than its own.
+    /// True when a rule set is news to a state that began under none that was published: no journal
+    /// could say how it began, so another begins at once.
     pub(crate) fn ends_by(&self, (at, set): (i64, &str), sets: &Sets) -> bool {
-        let is_other = |plan: &Arc<Plan>| self.at == NOWHERE || !plan.counts_as(&self.plan);
-        at > self.at && sets.get(set).is_some_and(is_other)
+        self.at == NOWHERE && at > self.at && sets.contains_key(set)
     }
 }
 
@@ -151,19 +215,39 @@ impl Found {
     pub(crate) fn reign(&self, history: &[Journaled]) -> Reign {
         let begun = begun(history);
         let own = begun.and_then(|begun| {
-            Some(Reign::new(self.sets.get(&begun.set)?.clone(), &begun.set, begun.at))
+            let plan = self.sets.get(&begun.set)?.clone();
+            Some(Reign::new(plan, &begun.set, begun.at).behind(&begun.armed))
         });
         own.unwrap_or_else(|| self.first.clone())
     }
 
-    /// The reign of a state that was made under a set while `begun`, or a set that keeps its
-    /// counters, was in force; `None` for one that was made before.
-    pub(crate) fn reign_at(&self, begun: &Reign, set: &str, at: i64) -> Option<Reign> {
+    /// The reign of the state of a snapshot, which came of the one that began under `begun`;
+    /// `None` for one that was made before.
+    pub(crate) fn reign_at(
+        &self,
+        begun: &Reign,
+        history: &[Journaled],
+        manifest: &Manifest,
+    ) -> Option<Reign> {
+        let (set, at) = (manifest.set.as_str(), manifest.set_at);
+        let mut begun = begun.clone();
+        begun.take_over();
+        if manifest.warming {
+            // Of the same set, but before the state for it took over.
+            if at <= begun.at {
+                return None;
+            }
+            for entry in history.iter().filter(|entry| entry.control <= manifest.control) {
+                begun.go_on(entry.newest(), &self.sets);
+            }
+            return (begun.at == at).then_some(begun);
+        }
         if set == begun.set {
-            return (at >= begun.at).then(|| Reign { at, ..begun.clone() });
+            return (at >= begun.at).then(|| Reign { at, ..begun });
         }
         let plan = self.sets.get(set).filter(|_| at > begun.at)?;
-        Some(Reign::new(plan.clone(), set, at))
+        let (begun_as, begun_at) = (begun.begun_as, begun.begun_at);
+        Some(Reign { begun_as, begun_at, ..Reign::new(plan.clone(), set, at) })
     }
 }
 

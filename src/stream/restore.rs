@@ -94,14 +94,18 @@ pub(crate) fn parts(
     let (histories, found, changes) = told(log, &plans, origins)?;
     let mut restored = Restored { parts: Vec::new(), truncated: Vec::new(), changes };
     for ((place, (from, committed), low), history) in plans.into_iter().zip(histories) {
-        // One that began under an earlier rule set is of no use.
+        // One for which another took over meanwhile is of no use.
         let begun_at = begun(&history).map_or(NOWHERE, |begun| begun.at);
-        let fits = |part: &Part| part.next <= from && part.next >= low && begun_at <= part.reign.at;
+        let is_of = |reign: &Reign| {
+            reign.begun_at == begun_at || (begun_at == NOWHERE && !reign.is_written)
+        };
+        let fits = |part: &Part| part.next <= from && part.next >= low && is_of(&part.reign);
         let kept = parked.remove(&place).filter(fits);
         let reign = found.reign(&history);
         let kept = match (kept, origins.shelf) {
             (None, Some(shelf)) => {
-                Search { log, shelf, origins, place, found: &found, reign: &reign }
+                let (found, history) = (&found, &history);
+                Search { log, shelf, origins, place, found, reign: &reign, history }
                     .newest(low, from)?
             }
             (kept, _) => kept,
@@ -117,6 +121,36 @@ pub(crate) fn parts(
     Ok(restored)
 }
 
+/// Begins the state that shall take over from one whose rule set counts otherwise (R18): the log
+/// from its first record on, or from the newest snapshot where it has lost its beginning.
+///
+/// # Errors
+/// Retriable when the broker or the store does not answer.
+pub(crate) fn successor(
+    log: &mut impl Log,
+    part: &Part,
+    origins: &Origins<'_>,
+) -> Result<Part, Failure> {
+    let place = part.place;
+    let low = log.bounds(place)?.low;
+    let (histories, found, _) =
+        told(log, &[(place, (part.next, Some(part.committed)), low)], origins)?;
+    let history = histories.into_iter().next().unwrap_or_default();
+    let reign = part.reign.successor();
+    let known = match origins.shelf {
+        // Those there are were made under other sets.
+        Some(shelf) if low > 0 => {
+            let (found, history) = (&found, &history);
+            Search { log, shelf, origins, place, found, reign: &reign, history }
+                .newest(low, part.next)?
+        }
+        _ => None,
+    };
+    let mut successor = known.unwrap_or_else(|| Part::new(place, origins.of(place), low, reign));
+    successor.prepare(history, found.sets.clone());
+    Ok(successor)
+}
+
 /// A look through the snapshots of one place.
 struct Search<'a, L> {
     log: &'a mut L,
@@ -126,6 +160,7 @@ struct Search<'a, L> {
     found: &'a Found,
     /// Under which the state of this place began last.
     reign: &'a Reign,
+    history: &'a [Journaled],
 }
 
 impl<L: Log> Search<'_, L> {
@@ -196,7 +231,7 @@ impl<L: Log> Search<'_, L> {
             self.skip(&format!("{name}: is of another log that had the same name"));
             return Ok(None);
         }
-        let own = self.found.reign_at(self.reign, &manifest.set, manifest.set_at);
+        let own = self.found.reign_at(self.reign, self.history, &manifest);
         if own.is_none() && low == 0 {
             self.rebuild(&manifest.ruleset);
             return Ok(None);

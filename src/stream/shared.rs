@@ -37,6 +37,17 @@ pub struct PartitionView {
     pub keys: usize,
     pub bytes: usize,
     pub restored: bool,
+    /// Rules of the set in force that do not act here yet, and how far they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warming: Option<Warming>,
+}
+
+/// Rules that are made ready from the log (R18).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warming {
+    pub rules: Vec<String>,
+    /// Of the log that they have to read, 0 to 100.
+    pub percent: u8,
 }
 
 /// A worker as others see it.

@@ -17,6 +17,7 @@ use crate::stream::restore::{self, Origins, Restored};
 use crate::stream::shared::{Recent, WorkerView};
 use crate::stream::worker::snapshots::Snapshots;
 use crate::stream::worker::survey::Survey;
+use crate::stream::worker::warming::Warming;
 use crate::stream::{
     Ask, Asks, Batch, Clock, Failure, Log, Place, PlanCell, Polled, Rebalance, Source,
 };
@@ -26,6 +27,7 @@ mod changes;
 mod report;
 mod snapshots;
 mod survey;
+mod warming;
 
 pub use snapshots::SnapshotSettings;
 
@@ -92,6 +94,9 @@ pub struct Worker<L, C> {
     asked: VecDeque<Ask>,
     /// The look at all counters that is under way.
     survey: Option<Survey>,
+    /// The state that is being made for a rule set that counts otherwise, and when that may go on.
+    warming: Option<Warming>,
+    warm_not_before_us: i64,
     last_commit_us: i64,
     not_before_us: i64,
     /// Since when no commit has succeeded, and the last reason.
@@ -114,17 +119,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
     ) -> Worker<L, C> {
         let (metrics, view, recent) = outside;
         let now_us = clock.now_us();
-        let bench = Workbench {
-            decoder,
-            max_bytes: settings.max_bytes,
-            control_topic: settings.control_topic.clone(),
-            partitions: settings.partitions,
-            outbox: Vec::new(),
-            notes: Vec::new(),
-            tipped: Vec::new(),
-            wall_ms: 0,
-            key_mismatches: 0,
-        };
+        let bench = Workbench::new(decoder, &settings);
         Worker {
             log,
             clock,
@@ -145,6 +140,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             asks: None,
             asked: VecDeque::new(),
             survey: None,
+            warming: None,
+            warm_not_before_us: i64::MIN,
             last_commit_us: now_us,
             not_before_us: i64::MIN,
             failing_since_us: None,
@@ -192,6 +189,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if self.is_due(now_us) {
             self.flush()?;
         }
+        self.warm(self.clock.now_us())?;
         self.take_snapshots(self.clock.now_us());
         self.answer();
         self.keep_contact(now_us)?;
@@ -227,6 +225,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let mut seen = false;
         let waits = match &self.snapshots {
             Some(own) if own.is_in_haste() => 1,
+            _ if self.warming.is_some() => 1,
             _ if bench.tipped.is_empty() => POLL_MAX_MS,
             _ => 0,
         };
@@ -261,6 +260,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 self.pending = None;
                 self.member = false;
                 self.drop_snapshot();
+                self.stop_warming();
                 self.is_renewing = false;
                 for (place, part) in std::mem::take(&mut self.parts) {
                     report::forget(&self.metrics, place);
@@ -279,16 +279,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn restore(&mut self, now_us: i64) -> Result<(), Failure> {
         let Some(places) = &self.pending else { return Ok(()) };
-        let own = self.snapshots.as_ref();
-        let origins = Origins {
-            events_topic: &self.settings.events_topic,
-            partials_topic: &self.settings.partials_topic,
-            start: self.settings.start,
-            plans: &self.plans,
-            shelf: own.map(|own| own.keeper.shelf()),
-            accept_gap: own.is_some_and(|own| own.settings.accept_gap),
-            metrics: &self.metrics,
-        };
+        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), &self.metrics);
         let (log, parked) = (&mut self.log, &mut self.parked);
         let found = restore::parts(log, places, parked, &origins, now_us);
         let Restored { mut parts, truncated, changes } = match found {
@@ -429,7 +420,55 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 }
 
+/// Where states of a worker come from.
+fn origins<'a>(
+    settings: &'a WorkerSettings,
+    plans: &'a PlanCell,
+    own: Option<&'a Snapshots>,
+    metrics: &'a Metrics,
+) -> Origins<'a> {
+    Origins {
+        events_topic: &settings.events_topic,
+        partials_topic: &settings.partials_topic,
+        start: settings.start,
+        plans,
+        shelf: own.map(|own| own.keeper.shelf()),
+        accept_gap: own.is_some_and(|own| own.settings.accept_gap),
+        metrics,
+    }
+}
+
 impl Workbench {
+    fn new(decoder: Decoder, settings: &WorkerSettings) -> Workbench {
+        Workbench {
+            decoder,
+            max_bytes: settings.max_bytes,
+            control_topic: settings.control_topic.clone(),
+            partitions: settings.partitions,
+            outbox: Vec::new(),
+            notes: Vec::new(),
+            tipped: Vec::new(),
+            wall_ms: 0,
+            key_mismatches: 0,
+        }
+    }
+
+    /// Another one of the same settings, empty.
+    fn spare(&self) -> Workbench {
+        let (outbox, notes, tipped) = (Vec::new(), Vec::new(), Vec::new());
+        let (decoder, control_topic) = (self.decoder.clone(), self.control_topic.clone());
+        Workbench {
+            decoder,
+            control_topic,
+            outbox,
+            notes,
+            tipped,
+            wall_ms: 0,
+            key_mismatches: 0,
+            ..*self
+        }
+    }
+
     /// Forgets what was put out.
     fn clear(&mut self) {
         self.outbox.clear();

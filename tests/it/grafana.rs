@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Counters and gauges of `/metrics`.
-const PLAIN: [&str; 40] = [
+const PLAIN: [&str; 43] = [
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
@@ -25,6 +25,7 @@ const PLAIN: [&str; 40] = [
     "tidegate_events_total",
     "tidegate_freezes_ended_total",
     "tidegate_history_missing",
+    "tidegate_history_missing_seconds",
     "tidegate_key_mismatch_total",
     "tidegate_keys_given_up_total",
     "tidegate_notifications_total",
@@ -35,6 +36,7 @@ const PLAIN: [&str; 40] = [
     "tidegate_records_consumed_total",
     "tidegate_rules_info",
     "tidegate_rules_reload_success",
+    "tidegate_rules_warming",
     "tidegate_snapshot_bytes",
     "tidegate_snapshot_timestamp_seconds",
     "tidegate_snapshots_total",
@@ -46,6 +48,7 @@ const PLAIN: [&str; 40] = [
     "tidegate_suppressed_total",
     "tidegate_transactions_total",
     "tidegate_values_dropped_total",
+    "tidegate_warming_ratio",
     "tidegate_watermark_jumps_total",
     "tidegate_watermark_seconds",
     "tidegate_worker_restarts_total",

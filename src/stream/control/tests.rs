@@ -132,7 +132,7 @@ fn the_holds_that_a_state_begins_with_are_cut_into_records() {
     let accounts: Vec<_> = (0..1_200).map(account).collect();
     let holds: Holds = serde_json::from_value(json!({ "accounts": accounts })).unwrap();
     let applied = Applied { topic: "events", partition: 1, offset: 7, partitions: 4 };
-    let values = begin(&applied, (9, (8, "v-1")), Some(holds));
+    let values = begin(&applied, (9, (8, "v-1")), (Some(holds), &[]));
     let values: Vec<Vec<u8>> = values.into_iter().map(|record| record.value.unwrap()).collect();
     let histories = histories(&records_of(values)).unwrap();
     let history = &histories[&("events".to_owned(), 1)];
@@ -140,5 +140,5 @@ fn the_holds_that_a_state_begins_with_are_cut_into_records() {
         history.iter().map(|entry| entry.begun.as_ref().unwrap().first).collect();
     assert_eq!(firsts, [true, false, false, false]);
     assert!(history.iter().all(|entry| entry.control == 9 && entry.changes.is_empty()));
-    assert_eq!(begin(&applied, (9, (8, "v-1")), None).len(), 1);
+    assert_eq!(begin(&applied, (9, (8, "v-1")), (None, &[])).len(), 1);
 }

@@ -16,6 +16,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
+use crate::stream::kafka::earlier::Earlier;
 use crate::stream::kafka::leave::leave;
 use crate::stream::kafka::native::{self, Item, PrivateQueue};
 use crate::stream::kafka::seek::seek;
@@ -75,6 +76,8 @@ impl ProducerContext for Reports {
 /// A worker's log in Kafka. Fields drop in order: the queue before its client.
 pub struct KafkaLog {
     queue: PrivateQueue,
+    /// Reads what was read before once more.
+    earlier: Option<Earlier>,
     consumer: BaseConsumer<Watcher>,
     producer: BaseProducer<Reports>,
     settings: KafkaSettings,
@@ -119,7 +122,8 @@ impl KafkaLog {
         let queue = PrivateQueue::new(consumer.client().native_ptr());
         let (settings, sides) = (settings.clone(), Sides::new(settings, slot));
         let assigned = BTreeSet::new();
-        Ok(KafkaLog { queue, consumer, producer, settings, sides, assigned, served_at: None })
+        let (earlier, served_at) = (None, None);
+        Ok(KafkaLog { queue, earlier, consumer, producer, settings, sides, assigned, served_at })
     }
 
     /// Leaves the group, so that others take the partitions over without waiting for the end of
@@ -345,6 +349,30 @@ impl Log for KafkaLog {
         let found = self.consumer.fetch_watermarks(self.topic(place), place.partition, ASK);
         let (low, high) = found.map_err(|error| Failure::Retriable(error.to_string()))?;
         Ok(Bounds { low, high })
+    }
+
+    fn earlier(
+        &mut self,
+        place: Place,
+        (from, until): (i64, i64),
+        visit: &mut Visit<'_>,
+    ) -> Result<i64, Failure> {
+        let reader = match self.earlier.take() {
+            Some(reader) if reader.stands_at(place, from) => reader,
+            _ => {
+                let (names, slot) = (&self.settings.topics, self.sides.slot());
+                let topic = match place.source {
+                    Source::Events => &names.events,
+                    Source::Partials => &names.partials,
+                };
+                Earlier::open(&self.settings, slot, (topic, place), from)?
+            }
+        };
+        self.earlier.insert(reader).read(until, visit)
+    }
+
+    fn rest(&mut self) {
+        self.earlier = None;
     }
 
     fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure> {

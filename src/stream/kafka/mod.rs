@@ -3,6 +3,7 @@
 
 mod client;
 mod complaints;
+mod earlier;
 mod find;
 mod history;
 mod leave;

@@ -28,7 +28,7 @@ const SERVE: Duration = Duration::from_millis(10);
 const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-struct Ears {
+pub(super) struct Ears {
     complaints: Complaints,
 }
 
@@ -101,7 +101,7 @@ impl Sides {
         let made = |error: KafkaError| Failure::Fatal(unusable(&error));
         let probe = match self.probe.take() {
             Some(probe) => probe,
-            None => consumer(&self.settings, &self.slot).map_err(made)?,
+            None => consumer(&self.settings, &self.slot, &[]).map_err(made)?,
         };
         let probe = self.probe.insert(probe);
         let mut list = TopicPartitionList::with_capacity(1);
@@ -136,6 +136,10 @@ impl Sides {
         Err(Failure::Retriable(format!("{topic}[{}] does not answer", place.partition)))
     }
 
+    pub(super) fn slot(&self) -> &str {
+        &self.slot
+    }
+
     /// States are restored: no single records are asked for any more.
     pub(super) fn rest(&mut self) {
         self.probe = None;
@@ -158,7 +162,7 @@ impl Sides {
 }
 
 /// Whether the client goes on by itself, with whichever broker it finds.
-fn is_passing(error: &KafkaError) -> bool {
+pub(super) fn is_passing(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
@@ -166,8 +170,16 @@ fn is_passing(error: &KafkaError) -> bool {
 }
 
 /// A client that reads committed records and joins no group.
-fn consumer(settings: &KafkaSettings, slot: &str) -> Result<BaseConsumer<Ears>, KafkaError> {
-    BaseConsumer::from_config_and_context(&settings.reading(slot), Ears::default())
+pub(super) fn consumer(
+    settings: &KafkaSettings,
+    slot: &str,
+    more: &[(&str, &str)],
+) -> Result<BaseConsumer<Ears>, KafkaError> {
+    let mut config = settings.reading(slot);
+    for (name, value) in more {
+        config.set(*name, *value);
+    }
+    BaseConsumer::from_config_and_context(&config, Ears::default())
 }
 
 /// A reader of one side topic. Fields drop in order: the queue before its client.
@@ -199,7 +211,7 @@ impl SideReader {
         from: i64,
     ) -> Result<SideReader, Failure> {
         let made = |error: KafkaError| Failure::Fatal(unusable(&error));
-        let consumer = consumer(settings, slot).map_err(made)?;
+        let consumer = consumer(settings, slot, &[]).map_err(made)?;
         let queue = PrivateQueue::new(consumer.client().native_ptr());
         queue.forward(topic, 0);
         let mut list = TopicPartitionList::with_capacity(1);

@@ -2,6 +2,7 @@
 
 use crate::engine::Seat;
 use crate::stream::asks::{Ask, Asked, Told};
+use crate::stream::shared::Warming;
 use crate::stream::worker::Worker;
 use crate::stream::{Clock, Log, Source};
 
@@ -46,8 +47,20 @@ impl<L: Log, C: Clock> Worker<L, C> {
             let seat = u32::try_from(number).unwrap_or(0);
             let seat = if of_events { Seat::Events(seat) } else { Seat::Partials(seat) };
             let whose = (seat, self.settings.partitions);
-            let answer =
+            let mut answer =
                 part.state.explain(&part.reign.plan, &asked.question, event.as_ref(), whose);
+            if let Some(Warming { rules, percent }) = self.progress(part) {
+                let newest = &part.reign.newest;
+                let is_there = |name: &str| newest.rule_set().rules.iter().any(|r| r.name == name);
+                answer.rules.retain(|one| is_there(&one.rule) && !rules.contains(&one.rule));
+                let waiting = (rules.as_slice(), percent);
+                answer.rules.extend(newest.explain_warming(
+                    waiting,
+                    &asked.question,
+                    event.as_ref(),
+                    whose,
+                ));
+            }
             told.answers.push(answer);
         }
         told

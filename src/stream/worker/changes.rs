@@ -41,6 +41,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         // The journal has it all now: as after a crash.
         self.drop_snapshot();
+        self.stop_warming();
         self.pending = Some(self.parts.keys().copied().collect());
         self.parked = std::mem::take(&mut self.parts);
         self.parked.retain(|_, part| !part.reign.is_over);
@@ -52,10 +53,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// Says which rule set is in force, where that is news.
     pub(super) fn tell_plans(&self) {
         for part in self.parts.values() {
-            let Some(before) = self.plans.take_effect(part.reign.at, &part.reign.plan) else {
+            let Some(before) = self.plans.take_effect(part.reign.at, &part.reign.newest) else {
                 continue;
             };
-            let (before, after) = (&before.rules.version, &part.reign.plan.rules.version);
+            let (before, after) = (&before.rules.version, &part.reign.newest.rules.version);
             self.metrics.rules_info.with_label_values(&[before]).set(0);
             self.metrics.rules_info.with_label_values(&[after]).set(1);
             tracing::info!(before, after, "rules or lists have changed and are in force");

@@ -60,14 +60,15 @@ impl<L: Log, C: Clock> Worker<L, C> {
     pub(super) fn report_now(&mut self, now_us: i64) {
         self.reported_us = now_us;
         let mut partitions = Vec::new();
-        for part in self.parts.values_mut() {
+        let warming: Vec<_> = self.parts.values().map(|part| self.progress(part)).collect();
+        for (part, warming) in self.parts.values_mut().zip(warming) {
             if part.restored && part.assigned_us > 0 {
                 let took = seconds(now_us - part.assigned_us);
                 self.metrics.restore_seconds.observe(took);
                 part.assigned_us = 0;
             }
             let lag = self.log.lag(part.place, part.next);
-            let view = partition_view(part, lag);
+            let view = PartitionView { warming, ..partition_view(part, lag) };
             gauges(&self.metrics, part.place, &view);
             if part.place.source == Source::Partials {
                 forecasts(&self.metrics, part);
@@ -116,6 +117,7 @@ pub(super) fn forget(metrics: &Metrics, place: Place) {
         &metrics.state_bytes,
         &metrics.history_missing,
         &metrics.snapshot_bytes,
+        &metrics.rules_warming,
     ];
     for gauges in gauges {
         gauges.remove_label_values(&labels).unwrap_or_default();
@@ -123,7 +125,11 @@ pub(super) fn forget(metrics: &Metrics, place: Place) {
     if place.source == Source::Partials {
         forget_forecasts(metrics, &labels[1], &[]);
     }
-    metrics.watermark_seconds.remove_label_values(&labels).unwrap_or_default();
+    let floats =
+        [&metrics.watermark_seconds, &metrics.warming_ratio, &metrics.history_missing_seconds];
+    for gauges in floats {
+        gauges.remove_label_values(&labels).unwrap_or_default();
+    }
     metrics.snapshot_timestamp_seconds.remove_label_values(&labels).unwrap_or_default();
 }
 
@@ -139,6 +145,7 @@ fn partition_view(part: &Part, lag: Option<i64>) -> PartitionView {
         keys: part.state.keys(),
         bytes: part.state.bytes(),
         restored: part.restored,
+        warming: None,
     }
 }
 
@@ -150,6 +157,10 @@ fn gauges(metrics: &Metrics, place: Place, view: &PartitionView) {
     let size = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
     metrics.state_keys.with_label_values(&labels).set(size(view.keys));
     metrics.state_bytes.with_label_values(&labels).set(size(view.bytes));
+    let rules = view.warming.as_ref().map_or(0, |warming| warming.rules.len());
+    metrics.rules_warming.with_label_values(&labels).set(size(rules));
+    let share = view.warming.as_ref().map_or(1.0, |warming| f64::from(warming.percent) / 100.0);
+    metrics.warming_ratio.with_label_values(&labels).set(share);
     if let Some(ms) = view.watermark {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; 2^53 ms lie far off")]
         metrics.watermark_seconds.with_label_values(&labels).set(ms as f64 / 1000.0);

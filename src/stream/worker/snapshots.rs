@@ -79,6 +79,11 @@ impl Snapshots {
         self.haste.is_some()
     }
 
+    /// The state of a partition was replaced by one that no snapshot has: one is due at once.
+    pub(super) fn has_changed(&mut self, place: Place) {
+        self.last.remove(&place);
+    }
+
     /// A partition has come whose state was that of a snapshot at this offset, or empty: its
     /// first snapshot is due in a while, unless it was here before.
     pub(super) fn has_come(&mut self, place: Place, offset: i64, now_us: i64) {
@@ -193,6 +198,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             ruleset: plan.rule_set().version.clone(),
             set: part.reign.set.clone(),
             set_at: part.reign.at,
+            warming: part.reign.is_warming,
             written_ms: self.clock.wall_us() / 1000,
             ..Manifest::new(subject, part.next)
         };

@@ -98,6 +98,8 @@ pub(super) struct Broker {
     pub(super) refuses: bool,
     /// Every client fails for good.
     pub(super) is_dead: bool,
+    /// Nothing of what was read before comes once more.
+    pub(super) holds_earlier: bool,
     /// Records before this offset have been deleted.
     pub(super) low: BTreeMap<Place, i64>,
 }
@@ -127,6 +129,7 @@ impl Broker {
             is_frozen: false,
             refuses: false,
             is_dead: false,
+            holds_earlier: false,
             low: BTreeMap::new(),
         }
     }
@@ -432,6 +435,43 @@ impl Log for SimLog {
             Record { place, offset, timestamp_ms, key, value, headers: &headers }.fingerprint()
         }))
     }
+
+    fn earlier(
+        &mut self,
+        place: Place,
+        (from, until): (i64, i64),
+        visit: &mut Visit<'_>,
+    ) -> Result<i64, Failure> {
+        self.ask()?;
+        let broker = self.broker.clone();
+        let broker = broker.borrow();
+        assert!(
+            broker.low.get(&place).is_none_or(|low| from >= *low),
+            "read before its beginning"
+        );
+        if broker.holds_earlier {
+            return Ok(from);
+        }
+        let some = i64::from(self.rng.borrow_mut().random_range(0..60_u32));
+        let to = until.min(from + some);
+        let offsets = from..to;
+        let entries =
+            offsets.clone().map(|at| &broker.inputs[&place][usize::try_from(at).unwrap()]);
+        let records = offsets.zip(entries).filter_map(|(at, entry)| Some((at, entry.as_ref()?)));
+        for (offset, entry) in records {
+            visit(&[Polled::Record(Record {
+                place,
+                offset,
+                timestamp_ms: Some(entry.timestamp_ms),
+                key: entry.key.as_deref(),
+                value: entry.value.as_deref(),
+                headers: &Kept(&entry.headers),
+            })]);
+        }
+        Ok(to)
+    }
+
+    fn rest(&mut self) {}
 
     fn lag(&self, place: Place, next: i64) -> Option<i64> {
         Some(i64::try_from(self.broker.borrow().inputs[&place].len()).unwrap() - next)

@@ -32,6 +32,8 @@ struct Taken {
     changes: Vec<(i64, Change)>,
     begun: Option<(String, i64, bool)>,
     holds: Value,
+    /// Rules that are judged from here on.
+    armed: Vec<String>,
 }
 
 impl Taken {
@@ -73,7 +75,10 @@ fn expected(seed: u64, broker: &Broker, home: &Plan, max_bytes: usize) -> Expect
             max_bytes,
             state: State::new(origin(*place)),
             output: Output::default(),
-            plan: home,
+            newest: home,
+            plan: home.clone(),
+            is_warming: false,
+            muted: Vec::new(),
             at: -1,
         };
         assert_eq!(bounds.first(), Some(&0), "seed {seed}: {place:?} begins under no rule set");
@@ -110,8 +115,12 @@ struct Fold<'a> {
     max_bytes: usize,
     state: State,
     output: Output,
-    plan: &'a Plan,
-    /// Offset of the plan in the control topic.
+    /// The newest set, and what the state makes of it.
+    newest: &'a Plan,
+    plan: Plan,
+    is_warming: bool,
+    muted: Vec<String>,
+    /// Offset of the newest set in the control topic.
     at: i64,
 }
 
@@ -126,7 +135,9 @@ impl Fold<'_> {
         expected: &mut Expected,
     ) -> Holds {
         let (set, at, _) = self.taken[first].begun.clone().unwrap();
-        (self.plan, self.at) = (&self.plans[&set], at);
+        (self.newest, self.at) = (&self.plans[&set], at);
+        self.muted.clone_from(&self.taken[first].armed);
+        (self.plan, self.is_warming) = (self.newest.muted(&self.muted), false);
         (self.state, self.output) = (State::new(origin(self.place)), Output::default());
         let mut holds = holds;
         let mut next = 0;
@@ -179,18 +190,25 @@ impl Fold<'_> {
             Act::Rules(rules) => Some((*at, &rules.set)),
             _ => None,
         });
-        // A set that counts otherwise begins the next reign.
         if let Some((at, set)) = newest
             && at > self.at
-            && self.plans[set].counts_as(self.plan)
         {
-            (self.plan, self.at) = (&self.plans[set], at);
+            // Under a set that counts otherwise it goes on with what it can, until the next reign.
+            let plan = &self.plans[set];
+            self.is_warming |= !plan.counts_as(self.newest);
+            let muted = plan.muted(&self.muted);
+            self.plan = if self.is_warming { self.plan.towards(plan) } else { muted };
+            (self.newest, self.at) = (plan, at);
+        }
+        if at == first && !self.is_warming {
+            self.muted.clear();
+            self.plan = self.newest.clone();
         }
     }
 
     /// A record of the log; what has to be quarantined of it.
     fn step(&mut self, offset: i64, entry: &Entry) -> Option<(i32, i64, String, bool)> {
-        let (state, output, plan) = (&mut self.state, &mut self.output, self.plan);
+        let (state, output, plan) = (&mut self.state, &mut self.output, &self.plan);
         let value = entry.value.as_deref().unwrap();
         let record_ts = Some(entry.timestamp_ms);
         if self.place.source == Source::Partials {
@@ -225,7 +243,7 @@ impl Fold<'_> {
         for (offset, change) in &taken.changes {
             let place = ChangePlace { topic: "control", offset: *offset, seat, partitions };
             let input = Input::Change { change, place };
-            step(&mut self.state, self.plan, input, &mut self.output);
+            step(&mut self.state, &self.plan, input, &mut self.output);
         }
     }
 }
@@ -248,7 +266,9 @@ fn taken(broker: &Broker, place: Place) -> Vec<Taken> {
             (text(&begun["set"]), begun["at"].as_i64().unwrap(), first)
         });
         let holds = entry["begun"]["holds"].clone();
-        Taken { offset: entry["offset"].as_i64().unwrap(), changes, begun, holds }
+        let armed = entry["begun"]["armed"].as_array();
+        let armed = armed.into_iter().flatten().map(text).collect();
+        Taken { offset: entry["offset"].as_i64().unwrap(), changes, begun, holds, armed }
     })
     .collect()
 }
@@ -330,9 +350,7 @@ pub(super) fn everything(
     let expected = expected(seed, broker, plan, max_bytes);
     let written = |sink| broker.outputs.get(&sink).map_or(&[][..], Vec::as_slice);
 
-    let decisions = written(Sink::Decisions).iter().map(|output| text(&json(output)["id"]));
-    let decisions: Vec<String> = decisions.collect();
-    assert_eq!(sorted(decisions), sorted(expected.decisions), "seed {seed}: decisions");
+    decisions(seed, written(Sink::Decisions), expected.decisions);
 
     let command = |output: &Produce| {
         let key = String::from_utf8(output.key.clone().unwrap()).unwrap();
@@ -357,6 +375,20 @@ pub(super) fn everything(
     holds(seed, written(Sink::Commands), &accounts);
     conservation(seed, metrics);
     expected.begun - broker.inputs.len()
+}
+
+/// Each decision that folds come to is written once, and no other.
+fn decisions(seed: u64, written: &[Produce], expected: Vec<String>) {
+    let written: Vec<Value> = written.iter().map(json).collect();
+    let ids: Vec<String> = written.iter().map(|decision| text(&decision["id"])).collect();
+    let more: Vec<&Value> =
+        written.iter().filter(|one| !expected.contains(&text(&one["id"]))).collect();
+    let fewer: Vec<&String> = expected.iter().filter(|id| !ids.contains(id)).collect();
+    assert!(
+        more.is_empty() && fewer.is_empty(),
+        "seed {seed}: {more:#?} too many, {fewer:?} missing"
+    );
+    assert_eq!(sorted(ids), sorted(expected), "seed {seed}: decisions");
 }
 
 /// What accounts say last is what commands come to: every freeze is held until it is lifted, is

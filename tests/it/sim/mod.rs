@@ -10,6 +10,7 @@ mod broker;
 mod check;
 mod shell;
 mod store;
+mod warming;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -113,13 +114,17 @@ fn edited(number: u32) -> (String, &'static str) {
 /// The change that publishes one of them.
 fn publication(number: u32, id: &str, now_ms: i64) -> Change {
     let (text, values) = edited(number);
-    let set = load(&[Text { path: "sim.yaml".to_owned(), text: text.clone() }]).unwrap();
+    publication_of(&text, values, id, now_ms)
+}
+
+fn publication_of(text: &str, values: &str, id: &str, now_ms: i64) -> Change {
+    let set = load(&[Text { path: "sim.yaml".to_owned(), text: text.to_owned() }]).unwrap();
     let list = format!("value\n{values}");
     let entries = parse_list(&list, "bad.csv", &set.timezone).unwrap();
     let named = |name: &str, text: &str| NamedText { name: name.to_owned(), text: text.to_owned() };
     let published = PublishedRules {
-        files: vec![named("sim.yaml", &text)],
-        lists: vec![named("bad", &list)],
+        files: vec![named("sim.yaml", text)],
+        lists: vec![named(&set.lists[0].name, &list)],
         ..PublishedRules::named(&set, &[entries])
     };
     let who = json!({ "v": 1, "id": id, "ts": now_ms, "actor": "ann", "reason": "a test",
@@ -358,7 +363,12 @@ impl World {
                 self.turn(&format!("w-{n}"));
             }
             let broker = self.broker.borrow();
-            if round > 1_000 && broker.is_drained() && check::are_changes_applied(&broker) {
+            let is_warm = self.workers.values().all(|worker| worker.warming() == 0);
+            if round > 1_000
+                && is_warm
+                && broker.is_drained()
+                && check::are_changes_applied(&broker)
+            {
                 return;
             }
         }

@@ -22,18 +22,18 @@ rules:
   - { name: big, on: redeem, where: { points: { gt: 150 } }, then: [review] }
 ";
 
-const SLOT: &str = "w-0";
+pub(super) const SLOT: &str = "w-0";
 const EVENTS: Place = Place { source: Source::Events, partition: 0 };
 
 impl World {
     /// No faults and one worker.
-    fn calm() -> World {
+    pub(super) fn calm() -> World {
         let faults = Faults { crash: 0, abort: 0, ask: 0, slow: 0 };
         World::of(ChaCha8Rng::seed_from_u64(1), faults, 1)
     }
 
     /// A redemption that is reviewed.
-    fn redeem(&mut self, partition: i32) {
+    pub(super) fn redeem(&mut self, partition: i32) {
         self.made += 1;
         let now_ms = self.clock.0.get() / 1000;
         let value = json!({
@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Points that a source gives out.
-    fn issue(&mut self, source: &str, points: i64) {
+    pub(super) fn issue(&mut self, source: &str, points: i64) {
         self.made += 1;
         let now_ms = self.clock.0.get() / 1000;
         let value = json!({
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// Turns until `holds`.
-    fn turn_until(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
+    pub(super) fn turn_until(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
         for _ in 0..2_000 {
             if holds(self) {
                 return;
@@ -86,7 +86,7 @@ impl World {
     }
 
     /// The worker gives its partitions back and gets them again.
-    fn give_and_take_back(&mut self) {
+    pub(super) fn give_and_take_back(&mut self) {
         self.broker.borrow_mut().rebalance();
         for _ in 0..10 {
             self.turn(SLOT);

@@ -1,0 +1,221 @@
+//! How a state is made for a rule set that counts otherwise, while the one there is goes on with
+//! what it has in common with the set (R18): from the log, some of it between each two polls, and
+//! without output. When it is in step, it takes over between two transactions.
+
+use crate::rule::reach_ms;
+use crate::stream::part::{Part, Workbench};
+use crate::stream::restore;
+use crate::stream::worker::report::{labels, seconds};
+use crate::stream::worker::{RETRY_US, Worker, origins};
+use crate::stream::{Clock, Failure, Log, Polled, Record, shared};
+
+/// A round of the loop spends so long on it.
+const SLICE_US: i64 = 4_000;
+/// So near the end of the log it is brought in step: what comes in waits meanwhile.
+const NEAR: i64 = 4_000;
+/// For so long at most, or in so many steps.
+const HOLD_US: i64 = 30_000;
+const STEPS: usize = 1_000;
+/// After a hold that did not bring it in step.
+const PAUSE_US: i64 = 200_000;
+
+/// A state being made. One at a time.
+#[derive(Debug)]
+pub(super) struct Warming {
+    part: Part,
+    /// Apart from that of the partitions: nothing comes of it.
+    bench: Workbench,
+    /// Where it began, and the times of the first and the last record that it read.
+    from: i64,
+    span_ms: Option<(i64, i64)>,
+    began_us: i64,
+    /// Not brought in step before.
+    not_before_us: i64,
+}
+
+impl<L: Log, C: Clock> Worker<L, C> {
+    /// Partitions whose rules are not all in force yet. For tests.
+    pub fn warming(&self) -> usize {
+        self.parts.values().filter(|part| part.reign.is_warming).count()
+    }
+
+    /// Makes some more of the state that is being made, or begins one that is needed.
+    pub(super) fn warm(&mut self, now_us: i64) -> Result<(), Failure> {
+        if self.pending.is_some() || self.is_renewing || now_us < self.warm_not_before_us {
+            return Ok(());
+        }
+        let result = match self.warming.take() {
+            Some(warming) => self.go_on_warming(warming, now_us),
+            None => self.begin_warming(now_us),
+        };
+        match result {
+            Err(Failure::Retriable(reason)) => {
+                tracing::warn!(slot = %self.settings.slot, reason,
+                    "the log cannot be read for new rules yet, trying again");
+                self.stop_warming();
+                self.warm_not_before_us = now_us + RETRY_US;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Gives up the state that is being made.
+    pub(super) fn stop_warming(&mut self) {
+        if self.warming.take().is_some() {
+            self.log.rest();
+        }
+    }
+
+    /// Rules that do not act yet in a partition, and how far they are.
+    pub(super) fn progress(&self, part: &Part) -> Option<shared::Warming> {
+        if !part.reign.is_warming {
+            return None;
+        }
+        let rules = part.reign.newest.news_to(&part.reign.plan);
+        let own = self.warming.as_ref().filter(|own| own.part.place == part.place);
+        let percent = own.map_or(0, |own| {
+            let whole = (part.next - own.from).max(1);
+            u8::try_from((own.part.next - own.from) * 100 / whole).unwrap_or(0)
+        });
+        Some(shared::Warming { rules, percent })
+    }
+
+    fn begin_warming(&mut self, now_us: i64) -> Result<(), Failure> {
+        let needs = |part: &&mut Part| part.restored && part.reign.is_warming;
+        let Some(part) = self.parts.values_mut().find(needs) else { return Ok(()) };
+        if part.changes_open > 0 || !self.bench.outbox.is_empty() {
+            // The journal shall say all that it has taken in.
+            return Ok(());
+        }
+        // The journal has it.
+        drop(part.news());
+        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), &self.metrics);
+        let successor = restore::successor(&mut self.log, part, &origins)?;
+        tracing::info!(topic = %successor.state.origin().topic,
+            partition = successor.place.partition, from = successor.next, to = part.next,
+            rules = successor.reign.armed().join(", "),
+            "new rules are made ready from the log; they do not act before");
+        self.warming = Some(Warming {
+            from: successor.next,
+            span_ms: None,
+            part: successor,
+            bench: self.bench.spare(),
+            began_us: now_us,
+            not_before_us: i64::MIN,
+        });
+        Ok(())
+    }
+
+    fn go_on_warming(&mut self, mut own: Warming, now_us: i64) -> Result<(), Failure> {
+        let place = own.part.place;
+        let Some(part) = self.parts.get_mut(&place).filter(|part| part.reign.is_warming) else {
+            self.log.rest();
+            return Ok(());
+        };
+        if part.reign.at > own.part.reign.at && !part.reign.newest.counts_as(&own.part.reign.newest)
+        {
+            // Another set has come: one for that is begun.
+            self.log.rest();
+            return Ok(());
+        }
+        own.part.hear(part.news());
+        let mut steps = 0;
+        while own.part.next < part.next && steps < STEPS && self.clock.now_us() - now_us < SLICE_US
+        {
+            steps += 1;
+            if !own.read(&mut self.log, part.next, now_us)? {
+                break;
+            }
+        }
+        let is_near = part.next - own.part.next <= NEAR && now_us >= own.not_before_us;
+        if is_near && now_us >= self.not_before_us {
+            return self.bring_in_step(own);
+        }
+        self.warming = Some(own);
+        Ok(())
+    }
+
+    /// Lets the state take over once it has read what the other has, and all of that is committed.
+    fn bring_in_step(&mut self, mut own: Warming) -> Result<(), Failure> {
+        let place = own.part.place;
+        let began_us = self.clock.now_us();
+        let is_committed = self.flush()?;
+        let Some(part) = self.parts.get(&place) else { return Ok(()) };
+        let mut steps = 0;
+        while own.part.next < part.next && steps < STEPS && self.clock.now_us() - began_us < HOLD_US
+        {
+            steps += 1;
+            own.read(&mut self.log, part.next, began_us)?;
+        }
+        if !is_committed || !part.is_even() || !own.part.is_in_step_with(part) {
+            own.not_before_us = self.clock.now_us() + PAUSE_US;
+            self.warming = Some(own);
+            return Ok(());
+        }
+        self.drop_snapshot();
+        self.log.rest();
+        let Some(part) = self.parts.remove(&place) else { return Ok(()) };
+        self.say_what_is_missing(&own);
+        let Warming { part: mut successor, from, began_us, .. } = own;
+        successor.take_over(&part, &mut self.bench);
+        let took_us = self.clock.now_us() - began_us;
+        tracing::info!(topic = %successor.state.origin().topic, partition = place.partition,
+            records = successor.next - from, seconds = took_us / 1_000_000,
+            "new rules are ready and in force");
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.has_changed(place);
+        }
+        self.parts.insert(place, successor);
+        self.tell_plans();
+        Ok(())
+    }
+}
+
+impl<L: Log, C: Clock> Worker<L, C> {
+    /// Where the log had lost its beginning, new rules may have missed some of what they look back
+    /// on.
+    fn say_what_is_missing(&self, own: &Warming) {
+        let missing = own.missing_ms();
+        let longest = missing.iter().map(|(_, ms)| *ms).max().unwrap_or(0);
+        let labels = labels(own.part.place);
+        let gauge = self.metrics.history_missing_seconds.with_label_values(&labels);
+        gauge.set(seconds(longest * 1000));
+        for (rule, ms) in missing {
+            tracing::warn!(topic = %own.part.state.origin().topic,
+                partition = own.part.place.partition, rule, seconds = ms / 1000,
+                "the log does not reach back as far as the rule does: so much is missing");
+        }
+    }
+}
+
+impl Warming {
+    /// Of rules that look further back than what was read: by how much, in milliseconds.
+    fn missing_ms(&self) -> Vec<(&str, i64)> {
+        if self.from == 0 {
+            // Nothing was ever before it.
+            return Vec::new();
+        }
+        let read_ms = self.span_ms.map_or(0, |(first, last)| last - first);
+        let rules = self.part.reign.newest.rule_set().rules.iter();
+        let new = rules.filter(|rule| self.part.reign.armed().contains(&rule.name));
+        let missing = new.map(|rule| (rule.name.as_str(), reach_ms(rule) - read_ms));
+        missing.filter(|(_, ms)| *ms > 0).collect()
+    }
+
+    /// Reads some more; false when nothing has arrived.
+    fn read(&mut self, log: &mut impl Log, until: i64, now_us: i64) -> Result<bool, Failure> {
+        let (part, bench, span_ms) = (&mut self.part, &mut self.bench, &mut self.span_ms);
+        let (place, from) = (part.place, part.next);
+        let reached = log.earlier(place, (from, until), &mut |polled| {
+            part.take(polled, bench, now_us);
+            for one in polled {
+                if let Polled::Record(Record { timestamp_ms: Some(ms), .. }) = one {
+                    span_ms.get_or_insert((*ms, *ms)).1 = *ms;
+                }
+            }
+        })?;
+        part.next = part.next.max(reached);
+        Ok(reached > from)
+    }
+}
