@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Effect, Input, Origin, Outcome, Output, Plan, Posts, State, step};
+use crate::engine::{
+    Effect, Input, Origin, Outcome, Output, PartialsOutbox, Plan, Posts, State, step,
+};
 use crate::event::{Event, EventTime, Reason};
 
 /// Effects, each with the tag of the input that they came of.
@@ -37,7 +39,8 @@ pub(crate) struct Own {
 impl Own {
     pub(crate) fn new(plan: Arc<Plan>, name: &str) -> Own {
         let origin = Origin { topic: name.into(), partition: 0 };
-        let (out, effects) = (Output::default(), Vec::new());
+        let out = Output { partials: PartialsOutbox::apart(), ..Output::default() };
+        let effects = Vec::new();
         Own { plan, state: State::new(origin), out, effects, begin: None }
     }
 

@@ -88,7 +88,7 @@ fn look_at_outgoing<'a, 'e: 'a>(
                 _ => None,
             };
             if let Some(key) = key {
-                let (step, _) = step_of(plan, rule, event.ts.0, 0);
+                let step = step_of(plan, rule, event.ts.0, 0);
                 hashes.push(slot_hash(hash_of(key), info.fingerprint, step));
             }
         }
@@ -105,7 +105,7 @@ impl Cells {
         keys: impl Iterator<Item = (u64, usize, &'a [usize])>,
     ) {
         let looks = keys.map(|(hash, space, rules)| (Look { hash, space, id: None }, rules));
-        let mut looks: SmallVec<[(Look, &[usize]); LOOK_AHEAD]> = looks.collect();
+        let mut looks: SmallVec<[(Look, &[usize]); 2 * LOOK_AHEAD]> = looks.collect();
         for (look, _) in &looks {
             self.spaces[look.space].touch_index(look.hash);
         }

@@ -2,24 +2,13 @@
 //!
 //! Texts stand in two long strings that are cleared at each flush, and the event behind an entry
 //! is noted by number: folding an event into an entry that waits allocates nothing.
-//!
-//! Or what each event brought is sealed by itself, as a backtest wants it ([`Posts`]). One event
-//! brings a rule, key and step one entry at most a direction, so that nothing is to be combined.
 
-use std::borrow::Cow;
 use std::hint::black_box;
-use std::sync::Arc;
 
+use crate::engine::partial::{Entry, EntryMark, Slot};
+use crate::engine::tally::{Added, PACKED, Tally};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
-use smallvec::SmallVec;
-
-use crate::engine::partial::{Batch, Entry, EntryMark, Mark as Mover, Slot};
-use crate::engine::plan::Plan;
-use crate::engine::shared::Arrival;
-use crate::engine::state::{Output, State};
-use crate::engine::tally::{Added, PACKED, Tally};
-use crate::engine::{LOOK_AHEAD, Origin};
 
 /// Beyond so many distinct values an entry keeps an index of them.
 const VALUES_SCAN_MAX: usize = 16;
@@ -35,21 +24,6 @@ pub(crate) struct Pending {
     marks: Vec<Mark>,
     /// Fingerprints, by place of the rule.
     rules: Vec<u64>,
-    /// What is sealed, in order; the entries behind the last seal are not.
-    seals: Vec<Seal>,
-    /// Each input is sealed by itself, so that entries need not be looked for.
-    apart: bool,
-}
-
-/// The end of what one input brought.
-#[derive(Debug, Clone, Copy)]
-struct Seal {
-    /// Number of entries up to here.
-    end: u32,
-    watermark: Option<i64>,
-    /// The event that moved the watermark last.
-    mover: Option<u32>,
-    tag: u32,
 }
 
 /// An entry as it waits.
@@ -108,44 +82,6 @@ impl Pending {
         self.keys.clear();
         self.ids.clear();
         self.marks.clear();
-        self.seals.clear();
-    }
-
-    /// Ends what one input brought; true when it brought entries, or `moved` asks for it anyway.
-    pub(crate) fn seal(
-        &mut self,
-        watermark: Option<i64>,
-        mover: Option<&Mover>,
-        moved: bool,
-        tag: u32,
-    ) {
-        if !self.apart {
-            self.index.clear();
-            self.latest.clear();
-            self.apart = true;
-        }
-        let sealed = self.seals.last().map_or(0, |seal| seal.end);
-        let end = number(self.entries.len());
-        if moved || end > sealed {
-            let mover = mover.map(|mover| self.mark_of(&mover.id, mover.ts, mover.offset));
-            self.seals.push(Seal { end, watermark, mover, tag });
-        }
-    }
-
-    /// What has been sealed, leaving nothing behind.
-    pub(crate) fn take(&mut self) -> Pending {
-        let fresh = Pending {
-            // The next piece of an input brings about as much as this one.
-            entries: Vec::with_capacity(self.entries.len()),
-            keys: String::with_capacity(self.keys.len()),
-            ids: String::with_capacity(self.ids.len()),
-            marks: Vec::with_capacity(self.marks.len()),
-            seals: Vec::with_capacity(self.seals.len()),
-            rules: self.rules.clone(),
-            apart: self.apart,
-            ..Pending::default()
-        };
-        std::mem::replace(self, fresh)
     }
 
     /// Fingerprints that entries point into.
@@ -203,9 +139,6 @@ impl Pending {
             self.rules.resize(slot.at + 1, 0);
         }
         self.rules[slot.at] = slot.rule;
-        if self.apart {
-            return u32::MAX;
-        }
         if self.latest.len() <= slot.at {
             self.latest.resize(slot.at + 1, u32::MAX);
         }
@@ -315,97 +248,18 @@ fn add_many(tally: &mut Tally, known: &mut HashTable<u32>, added: &Added<'_>) ->
     tally.add_numbers(added)
 }
 
-/// Partial aggregates of one input after the other, each sealed by itself: what the records of a
-/// flush after each would say, without the bytes in between.
-#[derive(Debug, Clone, Default)]
-pub struct Posts {
-    pending: Pending,
-    topic: Arc<str>,
-    partition: i32,
-}
-
-impl Posts {
-    pub(crate) fn new(pending: Pending, from: &Origin) -> Posts {
-        Posts { pending, topic: from.topic.clone(), partition: from.partition }
-    }
-
-    /// How many records of the partials topic these would be.
-    pub fn len(&self) -> usize {
-        self.pending.seals.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.pending.seals.is_empty()
-    }
-
-    fn batch(&self, seal: &Seal) -> Batch<'_> {
-        Batch {
-            topic: &self.topic,
-            partition: self.partition,
-            partitions: 1,
-            watermark: seal.watermark,
-            idle: false,
-            mover: seal.mover.map(|mark| self.pending.event(mark)),
-            rules: Cow::Borrowed(&self.pending.rules),
-            entries: Vec::new(),
-        }
-    }
-}
-
-impl State {
-    /// Merges posts in the place of the owner of all keys: as records of a partials topic, the
-    /// first at `offset`. After each, `then` is told the tag of its input.
-    pub fn merge_posts(
-        &mut self,
-        plan: &Plan,
-        posts: &Posts,
-        mut offset: i64,
-        out: &mut Output,
-        then: &mut dyn FnMut(u32, &mut Output),
-    ) {
-        self.prepare(plan);
-        let entries: Vec<Entry<'_>> = posts.pending.entries().collect();
-        let (mut begin, mut near) = (0, 0);
-        for seal in &posts.pending.seals {
-            let end = seal.end as usize;
-            if near < end {
-                let some = entries.get(near..entries.len().min(end.max(near + LOOK_AHEAD)));
-                near += self.look_at_entries(plan, some.unwrap_or_default());
-            }
-            let arrival = Arrival { offset, record_ts: None, is_near: true };
-            let own = entries.get(begin..end).unwrap_or_default();
-            self.merge_batch(plan, (&posts.batch(seal), own), arrival, out);
-            then(seal.tag, out);
-            begin = end;
-            offset += 1;
-        }
-    }
-
-    /// Brings near the cells that entries count in; returns how many entries there were.
-    fn look_at_entries(&mut self, plan: &Plan, entries: &[Entry<'_>]) -> usize {
-        let rules: SmallVec<[(u64, usize); LOOK_AHEAD]> =
-            entries.iter().map(|entry| (entry.key_hash, entry.rule as usize)).collect();
-        let keys = rules.iter().filter_map(|(hash, rule)| {
-            let space = plan.info.get(*rule)?.space;
-            Some((*hash, space, std::slice::from_ref(rule)))
-        });
-        self.keyed.cells.look_at(plan, keys);
-        entries.len()
-    }
-}
-
-fn append(all: &mut String, text: &str) -> (u32, u32) {
+pub(super) fn append(all: &mut String, text: &str) -> (u32, u32) {
     let from = number(all.len());
     all.push_str(text);
     (from, number(all.len()))
 }
 
-fn text(all: &str, (from, to): (u32, u32)) -> &str {
+pub(super) fn text(all: &str, (from, to): (u32, u32)) -> &str {
     all.get(from as usize..to as usize).unwrap_or_default()
 }
 
 /// A place in 32 bits: a flush comes long before 4 GiB wait.
-fn number(place: usize) -> u32 {
+pub(super) fn number(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Origin;
 use crate::engine::inputs::Told;
-use crate::engine::outbox::{Pending, Posts};
+use crate::engine::outbox::Pending;
+use crate::engine::posts::Posts;
 use crate::engine::space::Key;
 use crate::engine::tally::{Added, PACKED};
 use crate::engine::wire::Letter;
@@ -88,12 +89,20 @@ impl Batch<'_> {
 #[derive(Debug, Clone, Default)]
 pub struct PartialsOutbox {
     pub(crate) pending: Pending,
+    /// Where what each input brings is kept by itself.
+    pub(crate) apart: Option<Box<Posts>>,
     mover: Option<Mark>,
     /// Watermark that the owners were told last.
     told: Option<i64>,
 }
 
 impl PartialsOutbox {
+    /// One that keeps apart what each input brings: seal it after each, and take
+    /// [`Posts`] from it.
+    pub fn apart() -> PartialsOutbox {
+        PartialsOutbox { apart: Some(Box::default()), ..PartialsOutbox::default() }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
@@ -119,18 +128,20 @@ impl PartialsOutbox {
         self.pending.clear();
     }
 
-    /// Ends what the last input brought: it is to be merged by itself, as after a flush, and not
-    /// combined with what comes next. `tag` names the input to whoever merges. With `heartbeat` it
-    /// is told although it brought nothing and did not move the watermark.
+    /// Ends what the last input brought, in an outbox that keeps inputs apart: it is to be merged
+    /// by itself, as after a flush. `tag` names the input to whoever merges. With `heartbeat` it is
+    /// told although it brought nothing and did not move the watermark.
     pub fn seal(&mut self, watermark: Option<EventTime>, heartbeat: bool, tag: u32) {
         let watermark = watermark.map(|watermark| watermark.0);
         let moved = self.tell(watermark, heartbeat);
-        self.pending.seal(watermark, self.mover.as_ref(), moved, tag);
+        if let Some(posts) = &mut self.apart {
+            posts.seal(watermark, self.mover.as_ref(), moved, tag);
+        }
     }
 
-    /// What has been sealed since the last call.
+    /// What has been sealed since the last call; nothing from an outbox that combines.
     pub fn take_posts(&mut self, from: &Origin) -> Posts {
-        Posts::new(self.pending.take(), from)
+        self.apart.as_mut().map(|posts| posts.take(from)).unwrap_or_default()
     }
 
     /// Encoded records, at least one per destination partition that has entries, or for all of

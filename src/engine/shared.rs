@@ -15,7 +15,6 @@ use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
 use crate::engine::view::span;
 use crate::engine::{LOOK_AHEAD, Origin};
-use crate::rule::Check;
 
 /// How a batch came.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +24,58 @@ pub(crate) struct Arrival {
     pub(crate) record_ts: Option<i64>,
     /// The cells of its entries have been brought near.
     pub(crate) is_near: bool,
+}
+
+/// The entries of one input, by place.
+pub(crate) trait Brings<'a> {
+    fn len(&self) -> usize;
+    /// The place of an entry's rule, as long as there is such a rule.
+    fn rule(&self, plan: &Plan, at: usize) -> Option<usize>;
+    /// Event time at which it counts.
+    fn ts(&self, at: usize) -> i64;
+    fn is_reversal(&self, at: usize) -> bool;
+    fn mark(&self, at: usize) -> EntryMark<'a>;
+    /// Hands out its key and what it brings.
+    fn take<R>(&mut self, at: usize, taker: impl FnOnce(&mut Key<'a>, &Contribution<'_>) -> R)
+    -> R;
+    /// Keys may stand elsewhere than when they were last handed out.
+    fn look_up_again(&mut self);
+}
+
+impl<'a> Brings<'a> for &Batch<'a> {
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn rule(&self, plan: &Plan, at: usize) -> Option<usize> {
+        let rule = self.entries[at].rule as usize;
+        plan.named(*self.rules.get(rule)?, rule)
+    }
+
+    fn ts(&self, at: usize) -> i64 {
+        self.entries[at].ts
+    }
+
+    fn is_reversal(&self, at: usize) -> bool {
+        self.entries[at].reversal
+    }
+
+    fn mark(&self, at: usize) -> EntryMark<'a> {
+        self.entries[at].mark
+    }
+
+    fn take<R>(
+        &mut self,
+        at: usize,
+        taker: impl FnOnce(&mut Key<'a>, &Contribution<'_>) -> R,
+    ) -> R {
+        let Entry { key, key_hash, ts, of, to, reversal, .. } = &self.entries[at];
+        let what = Contribution { ts: *ts, of, to, reversal: *reversal };
+        taker(&mut Key::hashed(key, *key_hash), &what)
+    }
+
+    /// Each is handed out with a key of its own.
+    fn look_up_again(&mut self) {}
 }
 
 impl State {
@@ -43,14 +94,14 @@ impl State {
             return;
         };
         let arrival = Arrival { offset, record_ts, is_near: false };
-        self.merge_batch(plan, (&batch, &batch.entries), arrival, out);
+        self.merge_batch(plan, (&batch, &mut &batch), arrival, out);
     }
 
     /// Merges what `batch` says, with these entries.
-    pub(crate) fn merge_batch(
+    pub(crate) fn merge_batch<'a>(
         &mut self,
         plan: &Plan,
-        (batch, entries): (&Batch<'_>, &[Entry<'_>]),
+        (batch, entries): (&Batch<'_>, &mut impl Brings<'a>),
         Arrival { offset, record_ts, is_near }: Arrival,
         out: &mut Output,
     ) {
@@ -63,13 +114,13 @@ impl State {
         let watermark = self.watermark.max(all);
         let from = self.origin_of(batch);
         let place = self.origin.partition;
-        let mut rest: SmallVec<[(usize, usize); 8]> = SmallVec::with_capacity(entries.len());
-        for (at, entry) in entries.iter().enumerate() {
-            let Some(rule) = named(plan, batch, entry) else { continue };
-            if closes(plan, rule, entry, watermark) {
-                let mark = mark_of((place, offset, at), entry, &from);
+        let mut rest: SmallVec<[(usize, usize); 16]> = SmallVec::with_capacity(entries.len());
+        for at in 0..entries.len() {
+            let Some(rule) = entries.rule(plan, at) else { continue };
+            if watermark.is_some_and(|watermark| closes(plan, rule, entries.ts(at), watermark)) {
+                let mark = mark_of((place, offset, at), entries.mark(at), &from);
                 let before = before.unwrap_or(i64::MIN);
-                self.merge(plan, rule, entry, &mark, before, out);
+                self.merge(plan, rule, (entries, at), &mark, before, out);
             } else {
                 rest.push((rule, at));
             }
@@ -95,25 +146,22 @@ impl State {
                 Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
             self.keyed.close(&mark, false, &mut ctx);
             self.settle(plan, watermark, out);
+            entries.look_up_again();
         }
         let now = watermark.unwrap_or(i64::MIN);
         for some in rest.chunks(LOOK_AHEAD) {
             if !is_near {
-                let keys = some.iter().map(|(rule, at)| {
-                    let space = plan.info[*rule].space;
-                    (entries[*at].key_hash, space, std::slice::from_ref(rule))
-                });
-                self.keyed.cells.look_at(plan, keys);
+                self.look_at_entries(plan, entries, some);
             }
             for (rule, at) in some {
-                let mark = mark_of((place, offset, *at), &entries[*at], &from);
-                self.merge(plan, *rule, &entries[*at], &mark, now, out);
+                let mark = mark_of((place, offset, *at), entries.mark(*at), &from);
+                self.merge(plan, *rule, (entries, *at), &mark, now, out);
             }
         }
-        if watermark.is_some() && (moved || !entries.is_empty()) && !plan.silence.is_empty() {
-            let seen = self.seen_by_silence(plan, batch, entries);
-            let last = rest.last().map(|(_, at)| (*at, &entries[*at]));
-            let last = last.map(|(at, entry)| mark_of((place, offset, at), entry, &from));
+        if watermark.is_some() && (moved || entries.len() > 0) && !plan.silence.is_empty() {
+            let seen = self.seen_by_silence(plan, entries);
+            let last = rest.last().map(|(_, at)| *at);
+            let last = last.map(|at| mark_of((place, offset, at), entries.mark(at), &from));
             let mark = last.filter(|_| !moved).unwrap_or(mark);
             let mut ctx =
                 Ctx { plan, watermark: now, effects: &mut out.effects, counts: &mut out.counts };
@@ -121,23 +169,35 @@ impl State {
         }
     }
 
-    fn merge(
+    /// Brings near the cells of entries, each by its rule and place.
+    fn look_at_entries<'a>(
+        &self,
+        plan: &Plan,
+        entries: &mut impl Brings<'a>,
+        some: &[(usize, usize)],
+    ) {
+        let keys = some.iter().map(|(rule, at)| {
+            let hash = entries.take(*at, |key, _| key.hash);
+            (hash, plan.info[*rule].space, std::slice::from_ref(rule))
+        });
+        self.keyed.cells.look_at(plan, keys);
+    }
+
+    fn merge<'a>(
         &mut self,
         plan: &Plan,
         rule: usize,
-        entry: &Entry<'_>,
-        at: &At<'_>,
+        (entries, at): (&mut impl Brings<'a>, usize),
+        mark: &At<'_>,
         watermark: i64,
         out: &mut Output,
     ) {
-        if closes(plan, rule, entry, Some(watermark)) {
-            out.counts.partials_late += u64::from(!entry.reversal);
+        if closes(plan, rule, entries.ts(at), watermark) {
+            out.counts.partials_late += u64::from(!entries.is_reversal(at));
             return;
         }
-        let what =
-            Contribution { ts: entry.ts, of: &entry.of, to: &entry.to, reversal: entry.reversal };
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        self.keyed.observe(rule, &mut Key::hashed(entry.key, entry.key_hash), &what, at, &mut ctx);
+        entries.take(at, |key, what| self.keyed.observe(rule, key, what, mark, &mut ctx));
     }
 
     /// The topic and partition of a batch, as triggers name them.
@@ -162,22 +222,22 @@ impl State {
         }
     }
 
-    /// Keys of silence rules that this batch touched, each once.
-    fn seen_by_silence(
+    /// Keys of silence rules that these entries touched, each once.
+    fn seen_by_silence<'a>(
         &self,
         plan: &Plan,
-        batch: &Batch<'_>,
-        entries: &[Entry<'_>],
+        entries: &mut impl Brings<'a>,
     ) -> BTreeMap<(usize, u32), MayFire> {
         let mut seen = BTreeMap::new();
-        for entry in entries {
-            let Some(rule) = named(plan, batch, entry) else { continue };
+        for at in 0..entries.len() {
+            let Some(rule) = entries.rule(plan, at) else { continue };
+            if !plan.silence.contains(&rule) {
+                continue;
+            }
             let space = &self.keyed.cells.spaces[plan.info[rule].space];
-            if plan.silence.contains(&rule)
-                && let Some(id) = space.find(&mut Key::hashed(entry.key, entry.key_hash))
-            {
+            if let Some(id) = entries.take(at, |key, _| space.find(key)) {
                 let may_fire = seen.entry((rule, id)).or_insert(MayFire::No);
-                if !entry.reversal {
+                if !entries.is_reversal(at) {
                     *may_fire = MayFire::Yes;
                 }
             }
@@ -189,32 +249,22 @@ impl State {
 /// The event behind an entry, in this place: partition, offset and entry in the log of partials.
 fn mark_of<'a>(
     (partition, offset, at): (i32, i64, usize),
-    entry: &Entry<'a>,
+    mark: EntryMark<'a>,
     from: &'a Origin,
 ) -> At<'a> {
     At {
-        ts: entry.mark.ts,
+        ts: mark.ts,
         seed: Seed::Place(partition, offset, at),
-        id: entry.mark.id,
+        id: mark.id,
         topic: &from.topic,
         partition: from.partition,
-        offset: entry.mark.offset,
+        offset: mark.offset,
     }
 }
 
-/// The place of an entry's rule, as long as there is such a rule.
-fn named(plan: &Plan, batch: &Batch<'_>, entry: &Entry<'_>) -> Option<usize> {
-    plan.named(*batch.rules.get(entry.rule as usize)?, entry.rule as usize)
-}
-
-/// True when the entry's window has closed at the watermark.
-fn closes(plan: &Plan, rule: usize, entry: &Entry<'_>, watermark: Option<i64>) -> bool {
+/// True when the window in which a rule counts what happens at `ts` has closed at the watermark.
+pub(crate) fn closes(plan: &Plan, rule: usize, ts: i64, watermark: i64) -> bool {
     let info = &plan.info[rule];
-    let window = match (&plan.rule(rule).check, info.form) {
-        (Check::ZScore(zscore), _) => zscore.window,
-        (Check::Threshold { window, .. }, Form::CalendarBelow) => *window,
-        _ => return false,
-    };
-    let Some(watermark) = watermark else { return false };
-    span(plan, window, entry.ts).end.saturating_add(info.close_after_ms) <= watermark
+    matches!(info.form, Form::ZScore | Form::CalendarBelow)
+        && span(plan, info.window, ts).end.saturating_add(info.close_after_ms) <= watermark
 }

@@ -10,6 +10,7 @@ use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
 use crate::engine::seen::Seen;
+use crate::engine::shared::closes;
 use crate::engine::space::{Key, field_of, hash_of, write_key};
 use crate::engine::tally::{Added, NOTHING, Values};
 use crate::engine::view::span;
@@ -242,12 +243,15 @@ fn share(
 ) {
     let plan = ctx.plan;
     let info = &plan.info[rule];
-    let (step, end) = step_of(plan, rule, what.ts, at.offset);
-    let closes = matches!(info.form, Form::CalendarBelow | Form::ZScore);
-    if closes && end.saturating_add(info.close_after_ms) <= ctx.watermark {
+    if closes(plan, rule, what.ts, ctx.watermark) {
         ctx.counts.closed_window += u64::from(!what.reversal);
         return;
     }
+    if let Some(posts) = &mut partials.apart {
+        posts.add(plan, rule, key, what, at);
+        return;
+    }
+    let step = step_of(plan, rule, what.ts, at.offset);
     let slot = Slot {
         at: rule,
         rule: info.fingerprint,
@@ -262,20 +266,16 @@ fn share(
     ctx.counts.saturated += u64::from(saturated);
 }
 
-/// Where entries of the rule combine what counts at this time, and the end of that step.
-pub(crate) fn step_of(plan: &Plan, rule: usize, ts: i64, offset: i64) -> (i64, i64) {
+/// Where entries of the rule combine what counts at this time.
+pub(crate) fn step_of(plan: &Plan, rule: usize, ts: i64, offset: i64) -> i64 {
     let info = &plan.info[rule];
     match info.form {
-        Form::Match => (offset, offset),
-        Form::Rolling | Form::RollingBelow => {
-            let start = ts.div_euclid(info.step_ms) * info.step_ms;
-            (start, start + info.step_ms)
-        }
+        Form::Match => offset,
+        Form::Rolling | Form::RollingBelow => ts.div_euclid(info.step_ms) * info.step_ms,
         Form::Calendar | Form::CalendarBelow | Form::ZScore => {
-            let span = span(plan, info.window, ts);
+            let start = span(plan, info.window, ts).start;
             // A flow is one of minutes: what a replay takes in at once is no burst.
-            let minute = ts.div_euclid(MINUTE_MS) * MINUTE_MS;
-            (if info.has_flow { minute.max(span.start) } else { span.start }, span.end)
+            if info.has_flow { start.max(ts.div_euclid(MINUTE_MS) * MINUTE_MS) } else { start }
         }
     }
 }

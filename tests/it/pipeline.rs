@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 use tidegate::backtest::{Backtest, Summary, run, run_all};
-use tidegate::engine::{Effect, Plan};
+use tidegate::engine::{Effect, Input, Origin, Output, Plan, State, step};
 use tidegate::event::Decoder;
 
 use crate::naive::{Pace, Row, history, plan};
@@ -93,6 +93,33 @@ fn in_threads(plan: &Plan, text: &str, most: usize) -> (Vec<String>, Summary) {
     (effects, summary)
 }
 
+/// What a live worker comes to that flushes after each event: by records of a partials topic.
+fn by_records(plan: &Plan, text: &str) -> Vec<String> {
+    let from = |topic: &str| Origin { topic: topic.into(), partition: 0 };
+    let (mut own, mut shared) = (State::new(from("events")), State::new(from("partials")));
+    let (mut out, mut shared_out) = (Output::default(), Output::default());
+    let (decoder, mut merged) = (Decoder::default(), 0);
+    let mut flush = |own: &State, out: &mut Output, heartbeat| {
+        for (_, payload) in out.partials.drain(own.origin(), own.watermark(), 1, false, heartbeat) {
+            let input = Input::Partials { payload: &payload, offset: merged, record_ts: None };
+            step(&mut shared, plan, input, &mut shared_out);
+            merged += 1;
+        }
+    };
+    for (offset, line) in (0..).zip(text.split_terminator('\n')) {
+        if let Ok(event) = decoder.decode(line.trim().as_bytes(), 65_536) {
+            step(&mut own, plan, Input::Event { event: &event, offset, record_ts: None }, &mut out);
+            flush(&own, &mut out, false);
+        }
+    }
+    step(&mut own, plan, Input::End, &mut out);
+    flush(&own, &mut out, true);
+    step(&mut shared, plan, Input::End, &mut shared_out);
+    let mut all: Vec<String> = out.effects.iter().chain(&shared_out.effects).map(written).collect();
+    all.sort();
+    all
+}
+
 /// Lines of a history, some twice, some blank, some broken.
 fn lines(rows: &[Row], odd: &[u8]) -> String {
     let mut text = String::new();
@@ -128,6 +155,18 @@ proptest! {
         let text = lines(&rows, &odd);
         let text = if ends { &text } else { text.trim_end() };
         prop_assert_eq!(in_threads(&plan, text, most), in_one(&plan, text));
+    }
+
+    #[test]
+    fn what_is_handed_over_within_a_fold_says_what_records_would(
+        rows in history(pace()),
+        odd in proptest::collection::vec(0u8..12, 1..20),
+    ) {
+        let plan = plan(RULES);
+        let text = lines(&rows, &odd);
+        let (mut effects, _) = in_one(&plan, &text);
+        effects.sort();
+        prop_assert_eq!(effects, by_records(&plan, &text));
     }
 
     #[test]
