@@ -11,10 +11,10 @@ use std::hint::black_box;
 
 use smallvec::SmallVec;
 
-use crate::engine::cell::Cell;
 use crate::engine::dedup::identity;
 use crate::engine::partial::{PartialsOutbox, slot_hash};
 use crate::engine::plan::{KeyForm, Plan};
+use crate::engine::seen::user_of;
 use crate::engine::space::hash_of;
 use crate::engine::state::State;
 use crate::engine::table::Cells;
@@ -29,6 +29,8 @@ pub const LOOK_AHEAD: usize = 32;
 pub(crate) struct Foreseen {
     pub(crate) offset: i64,
     pub(crate) identity: u128,
+    /// The user as duplicates and shown values know it, and as keys do.
+    pub(crate) user: u128,
     pub(crate) user_hash: u64,
 }
 
@@ -55,12 +57,16 @@ impl State {
         // Hashes first, apart: a round is as short as can be, so that many of its reads are under
         // way together.
         for (offset, event) in events.clone() {
-            let identity = if dedups { identity(&event.user, &event.id) } else { 0 };
-            let user_hash = hash_of(&event.user);
-            self.foreseen.push_back(Foreseen { offset, identity, user_hash });
+            let (user, user_hash) = (user_of(&event.user), hash_of(&event.user));
+            let identity = if dedups { identity(user, &event.id) } else { 0 };
+            self.foreseen.push_back(Foreseen { offset, identity, user, user_hash });
         }
         for known in self.foreseen.iter().filter(|_| dedups) {
             self.dedup.touch(known.identity);
+        }
+        for seen in &self.seen {
+            self.foreseen.iter().for_each(|known| seen.touch_index(known.user));
+            self.foreseen.iter().for_each(|known| seen.touch(known.user));
         }
         look_at_outgoing(plan, events.clone().map(|(_, event)| event), outbox);
         let Some(space) = plan.user_space else { return };
@@ -78,6 +84,9 @@ fn look_at_outgoing<'a, 'e: 'a>(
     events: impl Iterator<Item = &'a Event<'e>>,
     outbox: &PartialsOutbox,
 ) {
+    if outbox.apart.is_some() {
+        return;
+    }
     let mut hashes: SmallVec<[u64; 2 * LOOK_AHEAD]> = SmallVec::new();
     for event in events {
         for &rule in &plan.outgoing[event.kind as usize] {
@@ -99,6 +108,9 @@ fn look_at_outgoing<'a, 'e: 'a>(
 
 impl Cells {
     /// Brings near the cells of keys: by hash and key form, each with the rules that will count.
+    ///
+    /// What is read goes into one number, and no branch hangs on it: the fewer instructions there
+    /// are between two reads, the more of them are under way together.
     pub(crate) fn look_at<'a>(
         &self,
         plan: &Plan,
@@ -106,50 +118,59 @@ impl Cells {
     ) {
         let looks = keys.map(|(hash, space, rules)| (Look { hash, space, id: None }, rules));
         let mut looks: SmallVec<[(Look, &[usize]); 2 * LOOK_AHEAD]> = looks.collect();
+        let mut read = 0;
         for (look, _) in &looks {
-            self.spaces[look.space].touch_index(look.hash);
+            read ^= self.spaces[look.space].touch_index(look.hash);
         }
+        black_box(read);
         for (look, _) in &mut looks {
-            look.find(self);
+            look.id = self.spaces[look.space].guess(look.hash);
         }
         for (look, _) in &looks {
-            look.touch_row(self);
+            read ^= look.touch_row(self);
         }
+        black_box(read);
         for (look, rules) in &looks {
-            rules.iter().for_each(|rule| look.touch_cell(self, plan, *rule));
+            read ^= rules.iter().fold(0, |read, rule| read ^ look.touch_cell(self, plan, *rule));
         }
+        black_box(read);
         for (look, rules) in &looks {
-            rules.iter().for_each(|rule| look.touch_window(self, plan, *rule));
+            read ^= rules.iter().fold(0, |read, rule| read ^ look.touch_heap(self, plan, *rule));
         }
+        black_box(read);
+    }
+
+    /// Brings near cells, each by rule and key.
+    pub(crate) fn look_at_due<'a>(
+        &self,
+        plan: &Plan,
+        due: impl Iterator<Item = &'a (u32, u32)> + Clone,
+    ) {
+        let looks = due.map(|(rule, key)| {
+            let rule = *rule as usize;
+            (Look { hash: 0, space: plan.info[rule].space, id: Some(*key) }, rule)
+        });
+        black_box(looks.clone().fold(0, |read, (look, _)| read ^ look.touch_row(self)));
+        black_box(looks.fold(0, |read, (look, rule)| read ^ look.touch_cell(self, plan, rule)));
     }
 }
 
 impl Look {
-    fn find(&mut self, cells: &Cells) {
-        self.id = cells.spaces[self.space].guess(self.hash);
+    fn touch_row(&self, cells: &Cells) -> u32 {
+        self.id.map_or(0, |id| cells.spaces[self.space].touch(id))
     }
 
-    fn touch_row(&self, cells: &Cells) {
-        if let Some(id) = self.id {
-            cells.spaces[self.space].touch(id);
-        }
+    fn touch_cell(&self, cells: &Cells, plan: &Plan, rule: usize) -> u32 {
+        self.place(cells, plan, rule).map_or(0, |place| cells.tables[rule].touch(place))
     }
 
-    fn touch_cell(&self, cells: &Cells, plan: &Plan, rule: usize) {
-        if let Some(cell) = self.cell(cells, plan, rule) {
-            black_box((cell.key, cell.body.t()));
-        }
+    /// Reads what a cell keeps on the heap.
+    fn touch_heap(&self, cells: &Cells, plan: &Plan, rule: usize) -> u32 {
+        let cell = self.place(cells, plan, rule).and_then(|place| cells.tables[rule].get(place));
+        cell.map_or(0, |cell| cell.body.touch_heap())
     }
 
-    /// What a cell keeps on the heap.
-    fn touch_window(&self, cells: &Cells, plan: &Plan, rule: usize) {
-        if let Some(cell) = self.cell(cells, plan, rule) {
-            black_box(cell.body.ends());
-        }
-    }
-
-    fn cell<'a>(&self, cells: &'a Cells, plan: &Plan, rule: usize) -> Option<&'a Cell> {
-        let place = cells.spaces[self.space].place(self.id?, plan.info[rule].column);
-        cells.tables[rule].get(place)
+    fn place(&self, cells: &Cells, plan: &Plan, rule: usize) -> Option<u32> {
+        Some(cells.spaces[self.space].place(self.id?, plan.info[rule].column))
     }
 }

@@ -37,30 +37,23 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// Event time of the key's latest event, where it is kept.
-    pub(crate) fn t(&self) -> i64 {
-        match self {
-            Body::Calendar(body) => body.t,
-            Body::Rolling(body) => body.t,
-            Body::Match | Body::ZScore(_) => 0,
-        }
-    }
-
-    /// Times at both ends of what it keeps, wherever that stands.
-    pub(crate) fn ends(&self) -> Option<(i64, i64)> {
-        match self {
-            Body::Calendar(body) => {
-                let (first, last) = (body.periods.first()?, body.periods.last()?);
-                Some((first.start, last.start))
+    /// Something of each line on the heap that the next event is likely to read.
+    pub(crate) fn touch_heap(&self) -> u32 {
+        let low = |ts: i64| u32::try_from(ts & 1).unwrap_or(0);
+        let ends = match self {
+            Body::Calendar(body) if body.periods.spilled() => {
+                body.periods.last().map(|last| (last.start, last.start))
             }
             Body::Rolling(RollingCell { of: Roll::Points(points), .. }) => points.ends(),
             Body::Rolling(RollingCell { of: Roll::Values(values), .. }) => {
                 values.some_ts().map(|ts| (ts, ts))
             }
+            Body::ZScore(body) => Some((body.next.start, i64::from(body.series.windows))),
             Body::Match
-            | Body::Rolling(RollingCell { of: Roll::Sketch(_), .. })
-            | Body::ZScore(_) => None,
-        }
+            | Body::Calendar(_)
+            | Body::Rolling(RollingCell { of: Roll::Sketch(_), .. }) => None,
+        };
+        ends.map_or(0, |(first, last)| low(first) ^ low(last))
     }
 }
 

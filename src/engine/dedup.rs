@@ -247,11 +247,12 @@ fn number(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 
-/// The identity of `user` and `id` together: two hashes of 128 bits, of which one is multiplied by
-/// an odd number, so that neither the order nor the place of the border between them is lost.
-pub(crate) fn identity(user: &str, id: &str) -> u128 {
+/// The identity of a user, by the hash of the name, and `id` together: two hashes of 128 bits, of
+/// which one is multiplied by an odd number, so that neither the order nor the place of the border
+/// between them is lost.
+pub(crate) fn identity(user: u128, id: &str) -> u128 {
     const ODD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-    xxh3_128(user.as_bytes()).wrapping_mul(ODD).wrapping_add(xxh3_128(id.as_bytes()))
+    user.wrapping_mul(ODD).wrapping_add(xxh3_128(id.as_bytes()))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half of a hash is a hash")]

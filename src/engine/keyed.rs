@@ -14,7 +14,7 @@ use crate::engine::space::Key;
 use crate::engine::table::{Cells, has_gone};
 use crate::engine::tally::Added;
 use crate::engine::view::{View, rolling_span, span, window_span};
-use crate::engine::{Counts, Effect, Origin, Plan, Trigger, WindowSpan};
+use crate::engine::{Counts, Effect, LOOK_AHEAD, Origin, Plan, Trigger, WindowSpan};
 use crate::event::Event;
 use crate::rule::{Check, Measure, Side, Window};
 
@@ -363,7 +363,10 @@ impl Keyed {
     /// Forgets cells that no event not late can touch any more.
     pub(crate) fn expire(&mut self, plan: &Plan, watermark: i64) {
         while let Some(due) = self.cells.due(watermark) {
-            for (rule, key) in due {
+            for (at, (rule, key)) in due.iter().copied().enumerate() {
+                if at.is_multiple_of(LOOK_AHEAD) {
+                    self.cells.look_at_due(plan, due.iter().skip(at).take(LOOK_AHEAD));
+                }
                 let place = rule as usize;
                 let last = self.cooldowns.latest(place, key);
                 let Some(cell) = self.cells.at(place, key, plan) else { continue };

@@ -1,6 +1,7 @@
 //! Which values of a field a user has shown, and when: the memory of `new` (R5).
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -26,12 +27,15 @@ pub(crate) struct Seen {
     capture: Option<Box<Capture>>,
 }
 
-/// What one user has shown; a free place has no values.
+/// What one user has shown, in one line of the cache; a free place has no values.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 struct Shown {
     user: u128,
     values: SmallVec<[Value; 2]>,
 }
+
+const _: () = assert!(size_of::<Shown>() == 64);
 
 /// A snapshot under way.
 #[derive(Debug, Clone)]
@@ -45,10 +49,15 @@ struct Capture {
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// What a user is known by here.
+pub(crate) fn user_of(name: &str) -> u128 {
+    xxh3_128(name.as_bytes())
+}
+
 impl Seen {
     /// R5: not this value within `within_ms` before `ts`, but another one.
-    pub(crate) fn is_new(&self, user: &str, value: &str, ts: i64, within_ms: i64) -> bool {
-        let Some(at) = self.place(xxh3_128(user.as_bytes())) else { return false };
+    pub(crate) fn is_new(&self, user: u128, value: &str, ts: i64, within_ms: i64) -> bool {
+        let Some(at) = self.place(user) else { return false };
         let hash = xxh3_64(value.as_bytes());
         let since = ts.saturating_sub(within_ms);
         let mut other = false;
@@ -67,12 +76,11 @@ impl Seen {
     /// there is no room for another user: nothing is ever new of a user not remembered.
     pub(crate) fn record(
         &mut self,
-        (user, value): (&str, &str),
+        (user, value): (u128, &str),
         ts: i64,
         keep_ms: i64,
         max_users: usize,
     ) -> bool {
-        let user = xxh3_128(user.as_bytes());
         let at = match self.place(user) {
             Some(at) => at,
             None if self.len() >= max_users => return false,
@@ -150,6 +158,20 @@ impl Seen {
         let waiting: usize = self.expiry.values().map(|users| users.capacity() * 4).sum();
         let free = self.free.capacity() * 4;
         self.index.allocation_size() + self.users.bytes() + waiting + free
+    }
+
+    /// Reads where a user would be noted.
+    pub(crate) fn touch_index(&self, user: u128) {
+        self.index.find(low(user), |at| {
+            black_box(*at);
+            false
+        });
+    }
+
+    /// Reads what a user has shown.
+    pub(crate) fn touch(&self, user: u128) {
+        let at = self.index.find(low(user), |_| true);
+        black_box(at.and_then(|at| Some(self.users.get(*at as usize)?.user)));
     }
 
     fn place(&self, user: u128) -> Option<u32> {

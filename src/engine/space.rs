@@ -103,9 +103,9 @@ impl Space {
         }
     }
 
-    /// Reads where a key of this hash would be noted.
-    pub(crate) fn touch_index(&self, hash: u64) {
-        self.index.touch(half(hash));
+    /// Something of the line where a key of this hash would be noted.
+    pub(crate) fn touch_index(&self, hash: u64) -> u32 {
+        self.index.touch(half(hash))
     }
 
     /// A key that has this hash: most likely the one that a look-up will find.
@@ -113,10 +113,10 @@ impl Space {
         self.index.find(half(hash), |_| true)
     }
 
-    /// Reads the row of a key.
-    pub(crate) fn touch(&self, id: u32) {
-        let row = self.rows.get(id as usize).map(|row| (row.cells, row.text.first()));
-        std::hint::black_box((row, self.place(id, self.rules.saturating_sub(1))));
+    /// Something of the row of a key, and of the places that it has no room for.
+    pub(crate) fn touch(&self, id: u32) -> u32 {
+        let cells = self.rows.get(id as usize).map_or(0, |row| u32::from(row.cells));
+        if self.rules <= NEAR { cells } else { cells ^ self.place(id, self.rules - 1) }
     }
 
     /// The id of a key, made when it is new. Keep it alive with [`Space::put`].

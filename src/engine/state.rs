@@ -12,7 +12,7 @@ use crate::engine::inputs::Inputs;
 use crate::engine::keyed::{At, Ctx, Keyed};
 use crate::engine::partial::{Mark, PartialsOutbox};
 use crate::engine::plan::Plan;
-use crate::engine::seen::Seen;
+use crate::engine::seen::{Seen, user_of};
 use crate::engine::snapshot::Point;
 use crate::engine::space::field_of;
 use crate::engine::turn::{Composed, Keys, Known, Turn, compose};
@@ -195,8 +195,8 @@ impl State {
         let watermark = self.watermark.map_or(ts, |watermark| watermark.max(ts));
         let foreseen = self.foreseen(offset);
         if let Some(dedup_ms) = settings.dedup_ms {
-            let id =
-                foreseen.map_or_else(|| identity(&event.user, &event.id), |known| known.identity);
+            let id = foreseen
+                .map_or_else(|| identity(user_of(&event.user), &event.id), |known| known.identity);
             if !self.dedup.insert(id, watermark.saturating_add(dedup_ms)) {
                 return Outcome::Duplicate;
             }
@@ -221,6 +221,7 @@ impl State {
                     event,
                     composed: &composed,
                     user_hash: foreseen.map(|known| known.user_hash),
+                    user: foreseen.map(|known| known.user),
                     known: &mut known,
                 },
                 text: &mut text,
@@ -238,7 +239,8 @@ impl State {
             }
         }
         if !late && !self.seen.is_empty() {
-            self.remember(plan, event, &mut text, out);
+            let user = foreseen.map_or_else(|| user_of(&event.user), |known| known.user);
+            self.remember(plan, (event, user), &mut text, out);
         }
         (self.composed, self.text) = (composed, text);
         if late { Outcome::Late } else { Outcome::Accepted }
@@ -284,11 +286,17 @@ impl State {
         }
     }
 
-    fn remember(&mut self, plan: &Plan, event: &Event<'_>, text: &mut String, out: &mut Output) {
+    fn remember(
+        &mut self,
+        plan: &Plan,
+        (event, user): (&Event<'_>, u128),
+        text: &mut String,
+        out: &mut Output,
+    ) {
         let max = plan.settings.max_keys.unwrap_or(usize::MAX);
         for (seen, (field, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
             if let Some(value) = field_of(field, event, text)
-                && !seen.record((&event.user, value), event.ts.0, *within_ms, max)
+                && !seen.record((user, value), event.ts.0, *within_ms, max)
             {
                 out.counts.values_dropped += 1;
             }

@@ -192,6 +192,11 @@ impl Table {
         self.cells.get(place as usize)?.as_ref()
     }
 
+    /// Something of the line of a place.
+    pub(crate) fn touch(&self, place: u32) -> u32 {
+        u32::from(self.has(place))
+    }
+
     pub(crate) fn has(&self, place: u32) -> bool {
         self.get(place).is_some()
     }

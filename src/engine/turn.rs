@@ -9,7 +9,7 @@ use crate::engine::forecast::MINUTE_MS;
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
-use crate::engine::seen::Seen;
+use crate::engine::seen::{Seen, user_of};
 use crate::engine::shared::closes;
 use crate::engine::space::{Key, field_of, hash_of, write_key};
 use crate::engine::tally::{Added, NOTHING, Values};
@@ -45,6 +45,8 @@ pub(crate) struct Keys<'a, 'e, 'o> {
     pub(crate) composed: &'a [Composed],
     /// Of the user's name, where it is known.
     pub(crate) user_hash: Option<u64>,
+    /// The user as [`Seen`] knows it, where that is known.
+    pub(crate) user: Option<u128>,
     pub(crate) known: &'o mut [Known<'a>],
 }
 
@@ -204,14 +206,15 @@ impl Turn<'_, '_, '_> {
         if filter.all.is_empty() {
             return true;
         }
-        let (plan, event, seen) = (self.plan, self.event, self.seen);
+        let (plan, event, seen, known) = (self.plan, self.event, self.seen, self.keys.user);
         let new = |field: &Field, within_ms: i64| {
             let Some(at) = plan.new_fields.iter().position(|(known, _)| known == field) else {
                 return false;
             };
             let mut text = String::new();
+            let user = known.unwrap_or_else(|| user_of(&event.user));
             field_of(field, event, &mut text)
-                .is_some_and(|value| seen[at].is_new(&event.user, value, ts.0, within_ms))
+                .is_some_and(|value| seen[at].is_new(user, value, ts.0, within_ms))
         };
         let (calendar, edits) = (&plan.calendar, self.edits);
         let listed = Listed { files: &plan.lists, names: &plan.rules.lists, edits };

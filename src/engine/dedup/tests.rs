@@ -1,11 +1,12 @@
 //! Ids are remembered until the watermark is beyond their expiry, and not longer.
 
 use super::*;
+use crate::engine::seen::user_of;
 
 #[test]
 fn ids_leave_once_the_watermark_is_beyond_their_expiry() {
     let mut dedup = Dedup::default();
-    let (a, b) = (identity("u", "a"), identity("u", "b"));
+    let (a, b) = (identity(user_of("u"), "a"), identity(user_of("u"), "b"));
     assert!(dedup.insert(a, 10));
     assert!(dedup.insert(b, 12));
     dedup.expire(10);
@@ -19,13 +20,13 @@ fn ids_leave_once_the_watermark_is_beyond_their_expiry() {
 
 #[test]
 fn user_and_id_do_not_run_together() {
-    assert_ne!(identity("a", "bc"), identity("ab", "c"));
+    assert_ne!(identity(user_of("a"), "bc"), identity(user_of("ab"), "c"));
 }
 
 #[test]
 fn full_buckets_forget_and_repeat_nothing() {
     let mut dedup = Dedup::default();
-    let id = |n: u32| identity("u", &n.to_string());
+    let id = |n: u32| identity(user_of("u"), &n.to_string());
     // Half of the ids share one bucket; places come round past 2^32.
     dedup.gone = u32::MAX - 5000;
     let crowded =

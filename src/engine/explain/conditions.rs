@@ -9,6 +9,7 @@ use crate::engine::act::number_json;
 use crate::engine::calendar::duration_label;
 use crate::engine::explain::Question;
 use crate::engine::filter::{FilterCtx, Listed, field_json, passes, read};
+use crate::engine::seen::user_of;
 use crate::engine::space::field_of;
 use crate::engine::{Plan, State};
 use crate::event::{AttrValue, Event, EventTime, Kind};
@@ -121,7 +122,7 @@ impl<'a, 'e> Judge<'a, 'e> {
         let mut text = String::new();
         let Some(value) = field_of(field, &self.event, &mut text) else { return Some(false) };
         let seen = self.state.seen.get(at)?;
-        Some(seen.is_new(&self.event.user, value, self.event.ts.0, within_ms))
+        Some(seen.is_new(user_of(&self.event.user), value, self.event.ts.0, within_ms))
     }
 
     fn field(&self, field: &Field, test: &Test) -> ConditionAnswer {
