@@ -37,6 +37,7 @@ pub(crate) mod plan;
 pub(crate) mod posts;
 pub(crate) mod published;
 pub(crate) mod rolling;
+pub(crate) mod routes;
 pub(crate) mod score;
 pub(crate) mod season;
 pub(crate) mod seen;

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::engine::Settings;
 use crate::engine::calendar::Calendar;
 use crate::engine::filter::Lists;
+use crate::engine::routes::Routes;
 use crate::engine::view::{View, step_ms};
 use crate::event::Kind;
 use crate::rule::{
@@ -34,8 +35,7 @@ pub struct Plan {
     pub(crate) info: Vec<RuleInfo>,
     /// Fingerprint and place of each rule, in order of fingerprints.
     by_fingerprint: Vec<(u64, usize)>,
-    /// Rules that may see an event of the kind, in rule order; by `Kind as usize`.
-    pub(crate) by_kind: [Vec<usize>; 5],
+    pub(crate) routes: Routes,
     /// The key form of one user, if some rule counts by it, and the rules that do so, by kind.
     pub(crate) user_space: Option<usize>,
     pub(crate) user_rules: [Vec<usize>; 5],
@@ -158,7 +158,7 @@ impl Plan {
             widths: Vec::new(),
             by_fingerprint: Vec::new(),
             info: Vec::new(),
-            by_kind: Default::default(),
+            routes: Routes::new(&rules),
             user_space: None,
             user_rules: Default::default(),
             outgoing: Default::default(),
@@ -290,7 +290,6 @@ impl Plan {
         }
         for kind in Kind::ALL {
             if on.contains(kind) {
-                self.by_kind[kind as usize].push(at);
                 if of_user && form(rule) != Form::Match {
                     self.user_rules[kind as usize].push(at);
                 }

@@ -231,8 +231,8 @@ impl State {
                 ctx: Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts },
                 partials: &mut out.partials,
             };
-            for &rule in &plan.by_kind[event.kind as usize] {
-                turn.rule(rule, late);
+            for route in plan.routes.of(event) {
+                turn.rule(*route, late);
             }
             if !late && event.kind == Kind::Reverse && event.reverses.is_some() {
                 turn.reverse();

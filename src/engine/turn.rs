@@ -9,6 +9,7 @@ use crate::engine::forecast::MINUTE_MS;
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
+use crate::engine::routes::{Route, Sees};
 use crate::engine::seen::{Seen, user_of};
 use crate::engine::shared::closes;
 use crate::engine::space::{Key, field_of, hash_of, write_key};
@@ -102,36 +103,36 @@ pub(crate) struct Turn<'a, 'e, 'o> {
 }
 
 impl Turn<'_, '_, '_> {
-    pub(crate) fn rule(&mut self, rule: usize, late: bool) {
-        let (kind, ts) = (self.event.kind, self.event.ts);
+    pub(crate) fn rule(&mut self, Route { rule, of: sees, to: sees_to }: Route, late: bool) {
+        let ts = self.event.ts.0;
         let plan = self.plan;
         match &plan.rule(rule).check {
-            Check::Match { on, filter, .. } => {
-                if on.contains(kind) && self.passes(filter, kind, ts) {
+            Check::Match { filter, .. } => {
+                if self.sees(sees, filter) {
                     let (of, to) = (&NOTHING, &NOTHING);
-                    self.contribute(rule, &Contribution { ts: ts.0, of, to, reversal: false });
+                    self.contribute(rule, &Contribution { ts, of, to, reversal: false });
                 }
             }
             _ if late => {}
-            Check::Threshold { input, .. } => self.counts(rule, input),
-            Check::ZScore(zscore) => self.counts(rule, &zscore.input),
+            Check::Threshold { input, .. } => self.counts(rule, sees, input),
+            Check::ZScore(zscore) => self.counts(rule, sees, &zscore.input),
             Check::Ratio { of, to, .. } => {
-                let sees = (self.sees(of), self.sees(to));
+                let sees = (self.sees(sees, &of.filter), self.sees(sees_to, &to.filter));
                 if sees == (false, false) {
                     return;
                 }
                 let values = (self.value(of), self.value(to));
                 let of = if sees.0 { self.added(of, values.0.as_ref()) } else { NOTHING };
                 let to = if sees.1 { self.added(to, values.1.as_ref()) } else { NOTHING };
-                let what = Contribution { ts: ts.0, of: &of, to: &to, reversal: false };
+                let what = Contribution { ts, of: &of, to: &to, reversal: false };
                 self.contribute(rule, &what);
             }
         }
     }
 
     /// The event's part in a rule of one measure.
-    fn counts(&mut self, rule: usize, input: &Measured) {
-        if !self.sees(input) {
+    fn counts(&mut self, rule: usize, sees: Sees, input: &Measured) {
+        if !self.sees(sees, &input.filter) {
             return;
         }
         let value = self.value(input);
@@ -175,9 +176,12 @@ impl Turn<'_, '_, '_> {
         }
     }
 
-    fn sees(&mut self, input: &Measured) -> bool {
-        input.on.contains(self.event.kind)
-            && self.passes(&input.filter, self.event.kind, self.event.ts)
+    fn sees(&mut self, sees: Sees, filter: &Filter) -> bool {
+        match sees {
+            Sees::No => false,
+            Sees::Yes => true,
+            Sees::Ask => self.passes(filter, self.event.kind, self.event.ts),
+        }
     }
 
     /// The value that a distinct count looks at.

@@ -93,8 +93,7 @@ impl Plan {
             }
             match &mut rule.check {
                 Check::Match { .. } => {
-                    let by_kind = plan.by_kind.iter_mut().chain(&mut plan.user_rules);
-                    by_kind.for_each(|rules| rules.retain(|other| *other != at));
+                    plan.routes.close(at);
                 }
                 Check::Threshold { levels, .. } | Check::Ratio { levels, .. }
                     if levels.side == Side::Above =>

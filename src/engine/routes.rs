@@ -1,0 +1,160 @@
+//! Which rules may see an event, by its kind and source (R2).
+//!
+//! What conditions ask of both is answered once, when rules are made ready: a rule on another
+//! source costs an event nothing, and of one that asks for no more nothing is asked.
+
+use hashbrown::HashMap;
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+use crate::event::{Event, Kind};
+use crate::rule::{Check, Condition, Field, Filter, Kinds, Mode, Rule, RuleSet, Test, Value};
+
+/// The routes of a rule set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Routes {
+    /// Of sources that conditions name; only ever looked up.
+    named: HashMap<String, ByKind, Xxh3DefaultBuilder>,
+    other: ByKind,
+    without: ByKind,
+}
+
+/// By `Kind as usize`, in rule order.
+type ByKind = [Vec<Route>; 5];
+
+/// A rule that may see an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) rule: usize,
+    pub(crate) of: Sees,
+    /// By the other side of a ratio.
+    pub(crate) to: Sees,
+}
+
+/// Whether an event of some kind and source passes a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sees {
+    No,
+    Yes,
+    /// That depends on the rest of it.
+    Ask,
+}
+
+/// The source of an event, as far as conditions tell one from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source<'a> {
+    Named(&'a str),
+    Other,
+    Without,
+}
+
+impl Routes {
+    pub(crate) fn new(rules: &RuleSet) -> Routes {
+        let active = || rules.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off);
+        let mut names = Vec::new();
+        for (_, rule) in active() {
+            for (_, filter) in sides(rule) {
+                filter.all.iter().for_each(|condition| note_names(condition, &mut names));
+            }
+        }
+        let by_kind = |source| {
+            Kind::ALL.map(|kind| {
+                active().filter_map(|(at, rule)| route(at, rule, kind, source)).collect()
+            })
+        };
+        Routes {
+            named: names.iter().map(|name| (name.clone(), by_kind(Source::Named(name)))).collect(),
+            other: by_kind(Source::Other),
+            without: by_kind(Source::Without),
+        }
+    }
+
+    /// Takes a rule out: it sees nothing.
+    pub(crate) fn close(&mut self, rule: usize) {
+        let ways = self.named.values_mut().chain([&mut self.other, &mut self.without]);
+        for routes in ways.flatten() {
+            routes.retain(|route| route.rule != rule);
+        }
+    }
+
+    /// Rules that may see the event, in rule order.
+    pub(crate) fn of(&self, event: &Event<'_>) -> &[Route] {
+        let by_kind = match event.source.as_deref() {
+            Some(source) => self.named.get(source).unwrap_or(&self.other),
+            None => &self.without,
+        };
+        &by_kind[event.kind as usize]
+    }
+}
+
+/// The filters of a rule, of a ratio both, each with the kinds it is asked for.
+fn sides(rule: &Rule) -> Vec<(Kinds, &Filter)> {
+    match &rule.check {
+        Check::Match { on, filter, .. } => vec![(*on, filter)],
+        Check::Threshold { input, .. } => vec![(input.on, &input.filter)],
+        Check::ZScore(zscore) => vec![(zscore.input.on, &zscore.input.filter)],
+        Check::Ratio { of, to, .. } => vec![(of.on, &of.filter), (to.on, &to.filter)],
+    }
+}
+
+fn note_names(condition: &Condition, names: &mut Vec<String>) {
+    let Condition::Field { field: Field::Source, test } = condition else { return };
+    let values = match test {
+        Test::AnyOf(values) => values.as_slice(),
+        Test::Ne(value) => std::slice::from_ref(value),
+        _ => &[],
+    };
+    for value in values {
+        if let Value::Text(name) = value
+            && !names.contains(name)
+        {
+            names.push(name.clone());
+        }
+    }
+}
+
+fn route(rule: usize, of: &Rule, kind: Kind, source: Source<'_>) -> Option<Route> {
+    let mut sees = [Sees::No; 2];
+    for (known, (on, filter)) in sees.iter_mut().zip(sides(of)) {
+        if on.contains(kind) {
+            *known = passes(filter, kind, source);
+        }
+    }
+    let [of, to] = sees;
+    (sees != [Sees::No; 2]).then_some(Route { rule, of, to })
+}
+
+fn passes(filter: &Filter, kind: Kind, source: Source<'_>) -> Sees {
+    let mut all = Sees::Yes;
+    for condition in &filter.all {
+        let holds = match condition {
+            Condition::Field { field: Field::Source, test } => holds(test, source),
+            Condition::Field { field: Field::Kind, test } => {
+                holds(test, Source::Named(kind.as_str()))
+            }
+            _ => None,
+        };
+        match holds {
+            Some(true) => {}
+            Some(false) => return Sees::No,
+            None => all = Sees::Ask,
+        }
+    }
+    all
+}
+
+/// Whether a text passes a test, where that is known.
+fn holds(test: &Test, seen: Source<'_>) -> Option<bool> {
+    let equals = |value: &Value| match (value, seen) {
+        (Value::Text(value), Source::Named(seen)) => value == seen,
+        _ => false,
+    };
+    match (test, seen) {
+        (Test::AnyOf(values), _) => Some(values.iter().any(equals)),
+        (Test::Ne(value), _) => Some(!equals(value)),
+        (Test::Exists(expected), _) => Some(*expected == (seen != Source::Without)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
