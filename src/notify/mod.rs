@@ -8,33 +8,30 @@
 mod backlog;
 mod consumer;
 mod delivery;
-mod email;
 mod group;
 mod letters;
 mod mask;
 mod metrics;
-mod outbox;
 mod progress;
+mod receivers;
 mod resume;
 mod route;
 mod settings;
-mod slack;
-mod sms;
 mod text;
 mod transport;
 mod trouble;
-mod webhook;
+mod way;
 
 pub use consumer::{NotifyError, NotifyRun, run};
 pub use delivery::{Delivery, Outcome, Report, Retry};
 pub use mask::{mask, masked, masked_key};
 pub use metrics::NotifyMetrics;
-pub use route::{Notice, Router, Shares};
-pub use settings::{
-    EmailSettings, Match, NotifySettings, OutboxSettings, Provider, ReceiverSettings,
-    RouteSettings, Secret, SettingsError, SlackSettings, SmsSettings, TlsMode, Via,
-    WebhookSettings,
+pub use receivers::{
+    EmailSettings, OutboxSettings, Provider, ReceiverSettings, Secret, SlackSettings, SmsSettings,
+    TlsMode, Via, WebhookSettings,
 };
+pub use route::{Notice, Router, Shares};
+pub use settings::{Match, NotifySettings, RouteSettings, SettingsError};
 pub use text::{Message, TextError, Texts};
 pub use transport::{Done, SendError, Transport};
-pub use webhook::signature;
+pub use way::signature;

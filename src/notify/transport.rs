@@ -4,15 +4,12 @@
 
 use std::time::Duration;
 
-use super::email::Email;
 use super::mask::masked;
-use super::outbox::Outbox;
+use super::receivers::ReceiverSettings;
 use super::route::Notice;
-use super::settings::{ReceiverSettings, SettingsError, Via};
-use super::slack::Slack;
-use super::sms::Sms;
+use super::settings::SettingsError;
 use super::text::Texts;
-use super::webhook::Webhook;
+use super::way::Way;
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -70,15 +67,6 @@ pub struct Transport {
     reveal: bool,
 }
 
-#[derive(Debug)]
-enum Way {
-    Email(Box<Email>),
-    Sms(Sms),
-    Webhook(Webhook),
-    Slack(Slack),
-    Outbox(Outbox),
-}
-
 impl Transport {
     /// Reads the receiver's `ca` file if it has one; connects to nothing.
     pub fn new(
@@ -89,37 +77,14 @@ impl Transport {
     ) -> Result<Transport, SettingsError> {
         let unusable = |message: String| SettingsError::Unusable { name: name.to_owned(), message };
         let via = settings.via().ok_or_else(|| SettingsError::OneWay(name.to_owned()))?;
-        let http = |url: &str| {
-            let mut builder = reqwest::Client::builder()
-                .timeout(timeout)
-                // A redirect would carry a signed body, or a token, to a place nobody configured.
-                .redirect(reqwest::redirect::Policy::none());
-            if is_here(url) {
-                // A proxy of the environment would look for the receiver on its own machine.
-                builder = builder.no_proxy();
-            }
-            builder.build().map_err(|error| unusable(error.to_string()))
-        };
-        let way = match via {
-            Via::Email(email) => {
-                Way::Email(Box::new(Email::new(email, timeout).map_err(unusable)?))
-            }
-            Via::Sms(sms) => Way::Sms(Sms::new(sms, http(&sms.url)?).map_err(unusable)?),
-            Via::Webhook(hook) => {
-                Way::Webhook(Webhook::new(hook, http(&hook.url)?).map_err(unusable)?)
-            }
-            Via::Slack(slack) => {
-                Way::Slack(Slack::new(slack, http(slack.url.expose())?).map_err(unusable)?)
-            }
-            Via::Outbox(outbox) => Way::Outbox(Outbox::new(name, outbox)),
-        };
+        let way = Way::new(name, via, timeout).map_err(unusable)?;
         let texts = Texts::new().map_err(|error| unusable(error.to_string()))?;
         Ok(Transport { way, texts, reveal: reveal || settings.reveal })
     }
 
     /// Whether a program listens: it wants each decision by itself, never a digest.
     pub fn is_machine(&self) -> bool {
-        matches!(self.way, Way::Webhook(_))
+        self.way.is_machine()
     }
 
     /// One attempt; a further one goes on behind what is `done`.
@@ -134,18 +99,7 @@ impl Transport {
             }
             &copy
         };
-        if let Way::Webhook(hook) = &self.way {
-            return hook.send(notice, done).await;
-        }
-        let message =
-            self.texts.write(notice).map_err(|error| SendError::lasting(error.to_string()))?;
-        match &self.way {
-            Way::Email(email) => email.send(&message).await,
-            Way::Sms(sms) => sms.send(&message, done).await,
-            Way::Slack(slack) => slack.send(&message).await,
-            Way::Outbox(outbox) => outbox.send(notice, &message).await,
-            Way::Webhook(_) => Ok(()),
-        }
+        self.way.send(&self.texts, notice, done).await
     }
 }
 
@@ -174,15 +128,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Whether the address is one of this machine's own.
-fn is_here(url: &str) -> bool {
-    let url = url::Url::parse(url);
-    url.is_ok_and(|url| match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    })
 }

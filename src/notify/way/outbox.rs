@@ -6,13 +6,13 @@ use lettre::message::Mailbox;
 use serde_json::json;
 
 use super::email::mail;
-use super::route::Notice;
-use super::settings::OutboxSettings;
-use super::text::Message;
-use super::transport::SendError;
+use crate::notify::receivers::OutboxSettings;
+use crate::notify::route::Notice;
+use crate::notify::text::Message;
+use crate::notify::transport::SendError;
 
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(in crate::notify) struct Outbox {
     name: String,
     folder: PathBuf,
 }

@@ -10,12 +10,12 @@ use reqwest::header::CONTENT_TYPE;
 use sha2::Sha256;
 use url::Url;
 
-use super::route::Notice;
-use super::settings::{Secret, WebhookSettings};
-use super::transport::{Done, SendError, verdict};
+use crate::notify::receivers::{Secret, WebhookSettings};
+use crate::notify::route::Notice;
+use crate::notify::transport::{Done, SendError, verdict};
 
 #[derive(Debug)]
-pub(super) struct Webhook {
+pub(in crate::notify) struct Webhook {
     url: Url,
     secret: Option<Secret>,
     http: Client,

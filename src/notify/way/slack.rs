@@ -4,11 +4,11 @@ use reqwest::Client;
 use serde_json::json;
 use url::Url;
 
-use super::settings::SlackSettings;
-use super::text::Message;
-use super::transport::{SendError, verdict};
+use crate::notify::receivers::SlackSettings;
+use crate::notify::text::Message;
+use crate::notify::transport::{SendError, verdict};
 
-pub(super) struct Slack {
+pub(in crate::notify) struct Slack {
     url: Url,
     http: Client,
 }

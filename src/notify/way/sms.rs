@@ -3,12 +3,12 @@
 use reqwest::Client;
 use url::Url;
 
-use super::settings::{Secret, SmsSettings};
-use super::text::Message;
-use super::transport::{Done, SendError, verdict};
+use crate::notify::receivers::{Secret, SmsSettings};
+use crate::notify::text::Message;
+use crate::notify::transport::{Done, SendError, verdict};
 
 #[derive(Debug)]
-pub(super) struct Sms {
+pub(in crate::notify) struct Sms {
     url: Url,
     account: String,
     token: Secret,

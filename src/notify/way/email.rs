@@ -10,11 +10,11 @@ use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
 use url::Url;
 
-use super::settings::{EmailSettings, TlsMode};
-use super::text::Message;
-use super::transport::SendError;
+use crate::notify::receivers::{EmailSettings, TlsMode};
+use crate::notify::text::Message;
+use crate::notify::transport::SendError;
 
-pub(super) struct Email {
+pub(in crate::notify) struct Email {
     from: Mailbox,
     to: Vec<Mailbox>,
     server: AsyncSmtpTransport<Tokio1Executor>,
