@@ -38,6 +38,7 @@ pub(crate) mod posts;
 pub(crate) mod published;
 pub(crate) mod rolling;
 pub(crate) mod routes;
+mod sample;
 pub(crate) mod score;
 pub(crate) mod season;
 pub(crate) mod seen;
