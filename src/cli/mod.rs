@@ -9,6 +9,7 @@ mod history;
 mod impact;
 mod intervene;
 mod junit;
+mod notify;
 mod paint;
 mod report;
 mod rule_case;
@@ -49,6 +50,9 @@ enum Command {
     /// Edit a list by hand.
     #[command(subcommand)]
     List(intervene::ListCommand),
+    /// Try receivers and the texts of notices.
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Read events from Kafka, write decisions and commands, tell people.
     Run(run::RunArguments),
     /// Work with the topics.
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::List(command) => intervene::list(command, &mut out),
         Command::Unfreeze(arguments) => intervene::unfreeze(&arguments, &mut out),
         Command::Generate(arguments) => generate::run(&arguments, &mut out),
+        Command::Notify(command) => notify::run(&command, &mut out),
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Topics(command) => run::topics(&command, &mut out),
         Command::Why(arguments) => why::run(&arguments, &mut out),

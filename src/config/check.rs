@@ -66,6 +66,11 @@ pub(super) fn faults(config: &Config, connects: bool) -> Vec<Fault> {
     need(is_name(&kafka.group, 200), "kafka.group", names);
     need(is_name(&kafka.instance, 200), "kafka.instance", names);
     pages(&config.http, &mut need);
+    need(
+        config.notify.url.as_deref().is_none_or(is_web_address),
+        "notify.url",
+        "must be an http or https URL without user, query and fragment, such as `https://tidegate.example`",
+    );
     if let Err(error) = config.fold() {
         let key = format!("input.{}", error.section);
         faults.push(Fault::of(&key, format!("`{}` {}", error.entry, error.problem)));

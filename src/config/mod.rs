@@ -79,6 +79,9 @@ impl Config {
             let least = config.engine.allowed_lateness;
             config.engine.dedup = config.engine.dedup.map(|dedup| dedup.max(least));
         }
+        if config.notify.url.is_none() {
+            config.notify.url.clone_from(&config.http.advertise);
+        }
         // What follows from a fault already told is no news.
         let mut checked = check::faults(&config, connects);
         checked.retain(|fault| faults.iter().all(|known| known.section() != fault.section()));

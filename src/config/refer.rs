@@ -74,6 +74,8 @@ impl Resolver<'_> {
         scalar.text = match keys.as_slice() {
             _ if resolved.is_empty() => resolved,
             ["rules"]
+            | ["notify", "templates"]
+            | ["notify", "receivers", _, "templates"]
             | ["notify", "receivers", _, "email", "ca"]
             | ["notify", "receivers", _, "outbox", "folder"] => beside(&folder, &resolved),
             ["state", "snapshots"] => store_beside(&folder, &resolved),

@@ -212,6 +212,12 @@ fn bounds_are_kept() {
         ("kafka: {group: a b}", "kafka.group: must be made of letters"),
         ("kafka: [a]", "kafka: a section is wanted"),
         ("notify: {default: [x]}", "notify: `default` names an unknown receiver `x`"),
+        ("notify: {timezone: Mars}", "notify: timezone: `Mars` is not an IANA zone"),
+        ("notify: {url: tidegate.example}", "notify.url: must be an http or https URL"),
+        (
+            "notify: {receivers: {a: {sms: {provider: aliyun, body: x, to: ['1']}}}}",
+            "notify: receiver `a`: `sms.account` is missing; the provider `aliyun` needs it",
+        ),
         ("notify: {receivers: {a: {}}}", "notify: receiver `a` must have exactly one of"),
         ("- a", "tidegate.yaml:1: a configuration is a map of sections"),
         ("a: [", "not valid YAML"),
@@ -398,6 +404,34 @@ notify: { receivers: { a: { webhook: 'https://u:HUNTER2@h' } }, give_up: '${HIDE
 }
 
 #[test]
+fn no_secret_of_a_receiver_is_shown() {
+    let text = "
+notify:
+  receivers:
+    ali: { sms: { provider: aliyun, account: '${HIDE}', token: HUNTER2, from: x, template: T, to: ['2'] } }
+    free: { sms: { provider: template, url: 'https://h/?k=HUNTER2', headers: { X-A: HUNTER2 }, body: 'k=${HIDE}', to: ['2'] } }
+    ding: { dingtalk: { url: 'https://h/HUNTER2', secret: HUNTER2 } }
+    fei: { feishu: { url: 'https://h/HUNTER2', secret: file:secret } }
+    we: { wecom: { url: 'https://h/HUNTER2' } }
+    am: { alertmanager: { url: 'https://u:HUNTER2@h', resend: 30s } }
+";
+    let place = place(text, &[("HIDE", "HUNTER2")]);
+    place.write("secret", "HUNTER2\n");
+    let config = Config::read(&place.sources).unwrap();
+    let all = format!("{}{:?}", config.print(), config.notify);
+    assert!(!all.contains("HUNTER2"), "{all}");
+    for (path, expected) in [
+        ("notify.receivers.ding.dingtalk.url", "***"),
+        ("notify.receivers.free.sms.headers.X-A", "***"),
+        ("notify.receivers.free.sms.body", "k=***"),
+        ("notify.receivers.am.alertmanager.url", "https://u:***@h"),
+        ("notify.receivers.am.alertmanager.resend", "30s"),
+    ] {
+        assert_eq!(shown(&config, path), expected, "{path}");
+    }
+}
+
+#[test]
 fn pages_that_others_can_reach_need_a_token() {
     let rows = [
         ("listen: 127.0.0.1:1", "", ""),
@@ -469,19 +503,31 @@ fn keys() -> Vec<String> {
     keys.retain(|key| !key.starts_with("notify."));
     let receivers = [
         ("email", &["smtp", "tls", "ca", "from", "to"][..]),
-        ("sms", &["provider", "url", "account", "token", "from", "to"][..]),
+        (
+            "sms",
+            &[
+                "provider", "url", "account", "token", "from", "to", "template", "params",
+                "method", "headers", "body", "success",
+            ][..],
+        ),
         ("webhook", &["url", "secret"][..]),
         ("slack", &["url"][..]),
+        ("dingtalk", &["url", "secret"][..]),
+        ("feishu", &["url", "secret"][..]),
+        ("wecom", &["url"][..]),
+        ("alertmanager", &["url", "labels", "resolve_after", "resend"][..]),
         ("outbox", &["folder"][..]),
     ];
     for (way, settings) in receivers {
         keys.extend(settings.iter().map(|key| format!("notify.receivers.NAME.{way}.{key}")));
     }
-    keys.extend(["reveal", "rate"].map(|key| format!("notify.receivers.NAME.{key}")));
+    let all = ["reveal", "rate", "language", "templates"];
+    keys.extend(all.map(|key| format!("notify.receivers.NAME.{key}")));
     let route = ["to", "group_wait", "group_interval", "repeat_interval", "escalate_after"];
     keys.extend(route.map(|key| format!("notify.routes[].{key}")));
     keys.extend(["severity", "rule", "key"].map(|key| format!("notify.routes[].match.{key}")));
-    keys.extend(["default", "give_up"].map(|key| format!("notify.{key}")));
+    let notify = ["default", "give_up", "language", "templates", "url", "timezone"];
+    keys.extend(notify.map(|key| format!("notify.{key}")));
     keys
 }
 

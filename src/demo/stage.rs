@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::notify::{
-    EmailSettings, Match, NotifySettings, Provider, ReceiverSettings, RouteSettings, Secret,
-    SmsSettings, TlsMode, WebhookSettings,
+    EmailSettings, Match, NotifySettings, ReceiverSettings, RouteSettings, Secret, SmsSettings,
+    TlsMode, WebhookSettings,
 };
 use crate::rule::Severity;
 
@@ -70,12 +70,12 @@ impl Receivers {
             to: vec!["oncall@demo.example".into()],
         };
         let sms = SmsSettings {
-            provider: Provider::Twilio,
             url: format!("http://{web}"),
             account: web::ACCOUNT.into(),
             token: Secret::new(web::TOKEN),
             from: "+15550100".into(),
             to: vec!["+15550101".into()],
+            ..SmsSettings::default()
         };
         let webhook = WebhookSettings {
             url: format!("http://{web}{}", web::HOOK),

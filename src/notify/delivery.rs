@@ -5,24 +5,21 @@
 //! here is bounded by whoever hands in.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, RateLimiter};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::backlog::{Backlog, Entry, Next};
 use super::metrics::NotifyMetrics;
+use super::rate;
 use super::route::Notice;
 use super::settings::{NotifySettings, SettingsError};
 use super::transport::{SendError, Transport};
-
-/// Notices per minute that people are sent unless the receiver says otherwise.
-const PEOPLE_RATE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
 /// How long to try, and how often.
 #[derive(Debug, Clone, Copy)]
@@ -90,15 +87,13 @@ impl Delivery {
         let mut queues = BTreeMap::new();
         let mut workers = Vec::new();
         for (name, receiver) in &settings.receivers {
-            let transport = Transport::new(name, receiver, reveal, retry.timeout)?;
-            let people = (!transport.is_machine()).then_some(PEOPLE_RATE);
-            let rate = receiver.rate.and_then(NonZeroU32::new).or(people);
+            let transport = Transport::new(name, receiver, settings, reveal, retry.timeout)?;
             let (queue, waiting) = mpsc::unbounded_channel();
             queues.insert(name.clone(), queue);
             workers.push(Worker {
                 name: name.clone(),
                 transport,
-                limit: rate.map(|rate| Arc::new(RateLimiter::direct(Quota::per_minute(rate)))),
+                limit: rate::quota(receiver).map(|quota| Arc::new(RateLimiter::direct(quota))),
                 retry,
                 give_up_ms,
                 backlog: Backlog::new(give_up_ms),

@@ -13,9 +13,11 @@ mod letters;
 mod mask;
 mod metrics;
 mod progress;
+mod rate;
 mod receivers;
 mod resume;
 mod route;
+pub mod sample;
 mod settings;
 mod text;
 mod transport;
@@ -27,11 +29,12 @@ pub use delivery::{Delivery, Outcome, Report, Retry};
 pub use mask::{mask, masked, masked_key};
 pub use metrics::NotifyMetrics;
 pub use receivers::{
-    EmailSettings, OutboxSettings, Provider, ReceiverSettings, Secret, SlackSettings, SmsSettings,
-    TlsMode, Via, WebhookSettings,
+    AlertmanagerSettings, EmailSettings, Language, Method, OutboxSettings, Provider,
+    ReceiverSettings, RobotSettings, Secret, SlackSettings, SmsSettings, TlsMode, Via,
+    WebhookSettings,
 };
 pub use route::{Notice, Router, Shares};
 pub use settings::{Match, NotifySettings, RouteSettings, SettingsError};
-pub use text::{Message, TextError, Texts};
+pub use text::{Encoding, Message, Segments, TextError, Texts, segments};
 pub use transport::{Done, SendError, Transport};
 pub use way::signature;

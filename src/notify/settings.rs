@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::receivers::{ReceiverSettings, Via};
+use super::receivers::{Language, ReceiverSettings};
 use crate::rule::{Severity, parse_duration};
 
 /// The section as a whole. Empty by default: no receivers, nobody is told.
@@ -24,6 +26,14 @@ pub struct NotifySettings {
     pub give_up: Option<i64>,
     /// Decisions that may wait for their receivers before reading pauses; 50,000 if absent.
     pub open_max: Option<NonZeroUsize>,
+    /// Of the texts, unless a receiver has its own.
+    pub language: Language,
+    /// A folder of templates that go before the built-in ones.
+    pub templates: Option<PathBuf>,
+    /// The address that people reach the pages by, for links; `http.advertise` if absent.
+    pub url: Option<String>,
+    /// IANA zone of instants that no calendar window gives a zone; UTC if absent.
+    pub timezone: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -59,7 +69,9 @@ pub struct Match {
 /// Why the section cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    #[error("notify: receiver `{0}` must have exactly one of email, sms, webhook, slack, outbox")]
+    #[error(
+        "notify: receiver `{0}` must have exactly one of email, sms, webhook, slack, dingtalk, feishu, wecom, alertmanager, outbox"
+    )]
     OneWay(String),
     #[error("notify: receiver `{0}` has nobody in `to`")]
     Nobody(String),
@@ -67,6 +79,8 @@ pub enum SettingsError {
     NoRate(String),
     #[error("notify: {place} names an unknown receiver `{name}`")]
     Unknown { place: String, name: String },
+    #[error("notify: timezone: `{0}` is not an IANA zone, such as `Asia/Shanghai`")]
+    Zone(String),
     #[error("notify: receiver `{name}`: {message}")]
     Unusable { name: String, message: String },
 }
@@ -76,21 +90,12 @@ impl NotifySettings {
     pub fn faults(&self) -> Vec<SettingsError> {
         let mut faults = Vec::new();
         for (name, receiver) in &self.receivers {
-            let nobody = match receiver.via() {
-                None => {
-                    faults.push(SettingsError::OneWay(name.clone()));
-                    false
-                }
-                Some(Via::Email(email)) => email.to.is_empty(),
-                Some(Via::Sms(sms)) => sms.to.is_empty(),
-                Some(Via::Webhook(_) | Via::Slack(_) | Via::Outbox(_)) => false,
-            };
-            if nobody {
-                faults.push(SettingsError::Nobody(name.clone()));
-            }
-            if receiver.rate == Some(0) {
-                faults.push(SettingsError::NoRate(name.clone()));
-            }
+            faults.extend(receiver.faults(name));
+        }
+        if let Some(zone) = &self.timezone
+            && TimeZone::get(zone).is_err()
+        {
+            faults.push(SettingsError::Zone(zone.clone()));
         }
         let named = self
             .routes
@@ -112,12 +117,14 @@ impl NotifySettings {
 
     /// Receivers that are programs: they get every decision by itself and at once.
     pub fn machines(&self) -> BTreeSet<&str> {
-        let machines = self.receivers.iter().filter(|(_, receiver)| receiver.webhook.is_some());
+        let machines = self.receivers.iter().filter(|(_, receiver)| receiver.is_machine());
         machines.map(|(name, _)| name.as_str()).collect()
     }
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<i64>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else {
         return Ok(None);
     };

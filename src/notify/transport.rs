@@ -2,13 +2,17 @@
 //!
 //! One attempt each; waiting and trying again is the matter of [`super::Delivery`].
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
 
 use super::mask::masked;
 use super::receivers::ReceiverSettings;
 use super::route::Notice;
-use super::settings::SettingsError;
-use super::text::Texts;
+use super::settings::{NotifySettings, SettingsError};
+use super::text::{TextError, Texts};
 use super::way::Way;
 
 /// Why an attempt failed.
@@ -18,15 +22,24 @@ pub struct SendError {
     pub message: String,
     /// False when the same request can never succeed.
     pub retry: bool,
+    /// What the receiver answered, as far as it was text. Never logged: it may repeat whom the
+    /// notice is about.
+    pub answer: String,
 }
 
 impl SendError {
     pub(crate) fn passing(message: impl Into<String>) -> SendError {
-        SendError { message: message.into(), retry: true }
+        SendError { message: message.into(), retry: true, answer: String::new() }
     }
 
     pub(crate) fn lasting(message: impl Into<String>) -> SendError {
-        SendError { message: message.into(), retry: false }
+        SendError { message: message.into(), retry: false, answer: String::new() }
+    }
+}
+
+impl From<TextError> for SendError {
+    fn from(error: TextError) -> SendError {
+        SendError::lasting(error.to_string())
     }
 }
 
@@ -34,8 +47,8 @@ impl SendError {
 #[derive(Debug, Default)]
 pub struct Done {
     parts: usize,
-    /// Why one of them can never arrive. The others are sent all the same.
-    refused: Option<String>,
+    /// Why one of them can never arrive, and the answer. The others are sent all the same.
+    refused: Option<(String, String)>,
 }
 
 impl Done {
@@ -47,7 +60,7 @@ impl Done {
     pub(crate) fn part(&mut self, sent: Result<(), SendError>) -> Result<(), SendError> {
         match sent {
             Err(error) if error.retry => return Err(error),
-            Err(error) => self.refused = Some(error.message),
+            Err(error) => self.refused = Some((error.message, error.answer)),
             Ok(()) => {}
         }
         self.parts += 1;
@@ -55,7 +68,8 @@ impl Done {
     }
 
     pub(crate) fn end(&self) -> Result<(), SendError> {
-        self.refused.as_ref().map_or(Ok(()), |message| Err(SendError::lasting(message)))
+        let Some((message, answer)) = &self.refused else { return Ok(()) };
+        Err(SendError { answer: answer.clone(), ..SendError::lasting(message) })
     }
 }
 
@@ -68,18 +82,21 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Reads the receiver's `ca` file if it has one; connects to nothing.
+    /// Must be called within a tokio runtime. Reads the receiver's `ca` file and its templates, if
+    /// it has any; connects to nothing.
+    /// `notify` are the settings of all; `reveal` lifts masking.
     pub fn new(
         name: &str,
-        settings: &ReceiverSettings,
+        receiver: &ReceiverSettings,
+        notify: &NotifySettings,
         reveal: bool,
         timeout: Duration,
     ) -> Result<Transport, SettingsError> {
         let unusable = |message: String| SettingsError::Unusable { name: name.to_owned(), message };
-        let via = settings.via().ok_or_else(|| SettingsError::OneWay(name.to_owned()))?;
-        let way = Way::new(name, via, timeout).map_err(unusable)?;
-        let texts = Texts::new().map_err(|error| unusable(error.to_string()))?;
-        Ok(Transport { way, texts, reveal: reveal || settings.reveal })
+        let via = receiver.via().ok_or_else(|| SettingsError::OneWay(name.to_owned()))?;
+        let texts = Texts::new(notify, receiver).map_err(|error| unusable(error.to_string()))?;
+        let way = Way::new(name, via, &texts, timeout).map_err(unusable)?;
+        Ok(Transport { way, texts, reveal: reveal || receiver.reveal })
     }
 
     /// Whether a program listens: it wants each decision by itself, never a digest.
@@ -89,33 +106,96 @@ impl Transport {
 
     /// One attempt; a further one goes on behind what is `done`.
     pub async fn send(&self, notice: &Notice, done: &mut Done) -> Result<(), SendError> {
-        let mut copy;
-        let notice = if self.reveal {
-            notice
-        } else {
-            copy = notice.clone();
-            for decision in &mut copy.decisions {
-                *decision = masked(decision);
-            }
-            &copy
-        };
-        self.way.send(&self.texts, notice, done).await
+        self.way.send(&self.texts, &self.seen(notice), done).await
+    }
+
+    /// What would be sent, part by part: a name and the text.
+    ///
+    /// # Errors
+    /// When a template cannot be rendered.
+    pub fn preview(&self, notice: &Notice) -> Result<Vec<(String, String)>, TextError> {
+        self.way.preview(&self.texts, &self.seen(notice))
+    }
+
+    /// The notice as this receiver may see it.
+    fn seen<'n>(&self, notice: &'n Notice) -> Cow<'n, Notice> {
+        if self.reveal {
+            return Cow::Borrowed(notice);
+        }
+        let mut copy = notice.clone();
+        for decision in &mut copy.decisions {
+            *decision = masked(decision);
+        }
+        Cow::Owned(copy)
     }
 }
 
-/// What an HTTP answer means. Only answers that condemn the request itself are final: a wrong
-/// token or path can be put right at the other end within the day.
-pub(crate) fn verdict(answer: Result<reqwest::Response, reqwest::Error>) -> Result<(), SendError> {
+/// The most that is read of an answer: what a provider has to say is short.
+const ANSWER_MAX: usize = 64 * 1024;
+/// The most of it that is shown.
+const SHOWN_MAX: usize = 500;
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    status: StatusCode,
+    body: String,
+    /// `null` unless the body is JSON.
+    json: Value,
+}
+
+/// The answer with its body.
+pub(crate) async fn reply(
+    answer: Result<reqwest::Response, reqwest::Error>,
+) -> Result<Reply, SendError> {
     // The address may carry a credential, and errors are logged.
-    let answer = answer.map_err(|error| SendError::passing(chain(&error.without_url())))?;
+    let passing = |error: reqwest::Error| SendError::passing(chain(&error.without_url()));
+    let mut answer = answer.map_err(passing)?;
     let status = answer.status();
-    if status.is_success() {
-        return Ok(());
+    let mut body = Vec::new();
+    while body.len() < ANSWER_MAX
+        && let Some(chunk) = answer.chunk().await.map_err(passing)?
+    {
+        body.extend_from_slice(&chunk);
     }
-    let message = format!("the receiver answered {status}");
-    match status.as_u16() {
-        400 | 413 | 422 => Err(SendError::lasting(message)),
-        _ => Err(SendError::passing(message)),
+    let json = serde_json::from_slice(&body).unwrap_or_default();
+    Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned(), json })
+}
+
+impl Reply {
+    pub(crate) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    pub(crate) fn json(&self) -> &Value {
+        &self.json
+    }
+
+    /// What the status means. Only those that condemn the request itself are final: a wrong
+    /// token or path can be put right at the other end within the day.
+    pub(crate) fn verdict(&self) -> Result<(), SendError> {
+        if self.status.is_success() {
+            return Ok(());
+        }
+        let message = format!("the receiver answered {}", self.status);
+        match self.status.as_u16() {
+            400 | 413 | 422 => Err(self.lasting(message)),
+            _ => Err(self.passing(message)),
+        }
+    }
+
+    pub(crate) fn passing(&self, message: impl Into<String>) -> SendError {
+        SendError { answer: self.shown(), ..SendError::passing(message) }
+    }
+
+    pub(crate) fn lasting(&self, message: impl Into<String>) -> SendError {
+        SendError { answer: self.shown(), ..SendError::lasting(message) }
+    }
+
+    fn shown(&self) -> String {
+        let text = self.body.trim();
+        let more = if text.chars().nth(SHOWN_MAX).is_some() { "…" } else { "" };
+        format!("{}{more}", text.chars().take(SHOWN_MAX).collect::<String>())
     }
 }
 

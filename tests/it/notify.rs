@@ -61,13 +61,14 @@ async fn answer(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> StatusCode {
+) -> (StatusCode, &'static str) {
     if endpoint.down.load(Ordering::SeqCst) {
-        return StatusCode::SERVICE_UNAVAILABLE;
+        return (StatusCode::SERVICE_UNAVAILABLE, "");
     }
     endpoint.seen.lock().unwrap().push((uri.path().to_owned(), headers, body.to_vec()));
     let next = endpoint.answers.lock().unwrap().pop_front();
-    StatusCode::from_u16(next.unwrap_or(200)).unwrap()
+    let status = StatusCode::from_u16(next.unwrap_or(200)).unwrap();
+    (status, if status.is_success() { "ok" } else { "no more of it" })
 }
 
 pub(crate) fn decision(id: &str) -> Decision {
@@ -80,7 +81,7 @@ pub(crate) fn decision(id: &str) -> Decision {
     .unwrap()
 }
 
-fn notice(receiver: &str, ids: &[&str]) -> Notice {
+pub(crate) fn notice(receiver: &str, ids: &[&str]) -> Notice {
     Notice {
         receiver: receiver.to_owned(),
         rule: "cap".to_owned(),
@@ -100,7 +101,7 @@ fn now_ms() -> i64 {
         .unwrap()
 }
 
-fn quick() -> Retry {
+pub(crate) fn quick() -> Retry {
     Retry {
         wait_min: Duration::from_millis(5),
         wait_max: Duration::from_millis(20),
@@ -109,7 +110,7 @@ fn quick() -> Retry {
     }
 }
 
-fn start(
+pub(crate) fn start(
     receivers: &serde_json::Value,
     retry: Retry,
 ) -> (Delivery, UnboundedReceiver<Report>, NotifyMetrics) {
@@ -121,7 +122,7 @@ fn start(
     (delivery, reports, metrics)
 }
 
-async fn next(reports: &mut UnboundedReceiver<Report>) -> Report {
+pub(crate) async fn next(reports: &mut UnboundedReceiver<Report>) -> Report {
     tokio::time::timeout(Duration::from_secs(30), reports.recv()).await.unwrap().unwrap()
 }
 
@@ -160,7 +161,7 @@ async fn an_sms_is_posted_once_to_each_although_the_second_failed_at_first() {
         let form: std::collections::BTreeMap<_, _> =
             url::form_urlencoded::parse(&body).into_owned().collect();
         assert_eq!(form["From"], "+15550100");
-        assert_eq!(form["Body"], "[critical] cap: user u-1*** sum(points) 5120 against 5000");
+        assert_eq!(form["Body"], "[critical] cap: user u-1*** sum(points) 5,120 > 5,000");
         to.push(form["To"].clone());
     }
     assert_eq!(to, ["+15550101", "+15550102", "+15550102"]);
@@ -282,7 +283,7 @@ async fn an_outbox_holds_the_mail_and_the_short_message() {
 }
 
 /// Ends the process it holds, by its own handle.
-struct Server(Child);
+pub(crate) struct Server(pub(crate) Child);
 
 impl Drop for Server {
     fn drop(&mut self) {

@@ -1,6 +1,9 @@
 //! The section of the contract, and what is refused.
 
-use super::{NotifySettings, SettingsError, Via};
+use std::collections::BTreeMap;
+
+use super::{NotifySettings, SettingsError};
+use crate::notify::{Transport, Via};
 
 const CONTRACT: &str = r#"
 receivers:
@@ -60,13 +63,29 @@ fn tells_all_faults_at_once() {
 }
 
 #[test]
-fn the_example_of_the_documentation_is_sound() {
+fn the_examples_of_the_documentation_are_sound() {
     let page = include_str!("../../../docs/notices.md");
-    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let mut file: std::collections::BTreeMap<String, NotifySettings> =
-        serde_saphyr::from_str(example).unwrap();
-    let settings = file.remove("notify").unwrap();
-    assert_eq!(settings.faults(), []);
-    assert_eq!((settings.receivers.len(), settings.routes.len()), (5, 2));
+    let examples: Vec<NotifySettings> = page
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| {
+            let example = rest.split("```").next().unwrap();
+            let mut file: BTreeMap<String, NotifySettings> =
+                serde_saphyr::from_str(example).unwrap();
+            file.remove("notify").unwrap()
+        })
+        .collect();
+    for settings in &examples {
+        assert_eq!(settings.faults(), []);
+        for (name, receiver) in &settings.receivers {
+            // A CA file is the user's own.
+            if receiver.email.is_none() {
+                let timeout = std::time::Duration::from_secs(1);
+                Transport::new(name, receiver, settings, false, timeout).unwrap();
+            }
+        }
+    }
+    let settings = &examples[0];
+    assert_eq!((settings.receivers.len(), settings.routes.len()), (10, 2));
     assert_eq!(settings.give_up, Some(86_400_000));
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::email::mail;
 use crate::notify::receivers::OutboxSettings;
 use crate::notify::route::Notice;
-use crate::notify::text::Message;
+use crate::notify::text::Texts;
 use crate::notify::transport::SendError;
 
 #[derive(Debug)]
@@ -23,15 +23,15 @@ impl Outbox {
     }
 
     /// Named by the first decision: a repeated delivery writes the same files again.
-    pub(super) async fn send(&self, notice: &Notice, message: &Message) -> Result<(), SendError> {
+    pub(super) async fn send(&self, texts: &Texts, notice: &Notice) -> Result<(), SendError> {
         let id = notice.decisions.first().map_or("empty", |decision| decision.id.as_str());
         let address = |name: &str| {
             format!("{name}@tidegate.example")
                 .parse::<Mailbox>()
                 .map_err(|error| SendError::lasting(error.to_string()))
         };
-        let mail = mail(&address("tidegate")?, &[address("oncall")?], message)?;
-        let sms = json!({ "to": self.name, "body": message.short });
+        let mail = mail(&address("tidegate")?, &[address("oncall")?], &texts.mail(notice)?)?;
+        let sms = json!({ "to": self.name, "body": texts.sms(notice)? });
         tokio::fs::create_dir_all(&self.folder)
             .await
             .map_err(|error| SendError::passing(error.to_string()))?;

@@ -2,17 +2,14 @@
 //!
 //! The `Idempotency-Key` is the decision's id, so that a repeated delivery can be told.
 
-use std::fmt::Write as _;
-
-use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
-use sha2::Sha256;
 use url::Url;
 
+use super::sign::signature;
 use crate::notify::receivers::{Secret, WebhookSettings};
 use crate::notify::route::Notice;
-use crate::notify::transport::{Done, SendError, verdict};
+use crate::notify::transport::{Done, SendError, reply};
 
 #[derive(Debug)]
 pub(in crate::notify) struct Webhook {
@@ -40,25 +37,10 @@ impl Webhook {
                 let signed = signature(secret.expose().as_bytes(), &body);
                 request = request.header("Tidegate-Signature", signed);
             }
-            done.part(verdict(request.body(body).send().await))?;
+            done.part(
+                reply(request.body(body).send().await).await.and_then(|reply| reply.verdict()),
+            )?;
         }
         done.end()
     }
 }
-
-/// `sha256=` and the HMAC-SHA256 of the body in lower-case hex.
-pub fn signature(secret: &[u8], body: &[u8]) -> String {
-    let mut text = "sha256=".to_owned();
-    // HMAC takes keys of any length, so that the error arm is never taken.
-    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) {
-        mac.update(body);
-        for byte in mac.finalize().into_bytes() {
-            // Writing to a string cannot fail.
-            write!(text, "{byte:02x}").unwrap_or_default();
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests;
