@@ -22,6 +22,7 @@ pub use fault::{ConfigError, Fault};
 pub use fold::{FoldConfig, read_fold};
 pub use layer::{DEFAULT_FILE, Sources};
 pub use receivers::read_receivers;
+pub(crate) use refer::percent;
 pub use sections::{
     Config, EngineConfig, HttpConfig, InputConfig, KafkaConfig, PrivacyConfig, Start, StateConfig,
     TopicsConfig,

@@ -109,7 +109,7 @@ impl Resolver<'_> {
                 text.push_str(before);
             }
             if in_url {
-                encode(value, &mut out);
+                out.push_str(&percent(value));
             } else {
                 out.push_str(value);
             }
@@ -136,9 +136,10 @@ pub(super) fn is_url(text: &str) -> bool {
     })
 }
 
-/// Percent-encodes all but the unreserved characters of RFC 3986.
-fn encode(value: &str, out: &mut String) {
-    for byte in value.bytes() {
+/// All but the unreserved characters of RFC 3986 percent-encoded, as UTF-8.
+pub(crate) fn percent(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
@@ -148,6 +149,7 @@ fn encode(value: &str, out: &mut String) {
             }
         }
     }
+    out
 }
 
 /// The text of a secret's file, without the line end that editors put behind it. `written` names

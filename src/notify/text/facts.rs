@@ -4,8 +4,9 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::markup::{percent, tame};
+use super::markup::tame;
 use super::words::{self, Words};
+use crate::config::percent;
 use crate::engine::Decision;
 use crate::notify::receivers::Language;
 use crate::notify::route::Notice;

@@ -6,6 +6,8 @@
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, State};
 
+use crate::config::percent;
+
 /// How a chat marks up text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::notify) enum Dialect {
@@ -132,22 +134,6 @@ pub(super) fn install(environment: &mut Environment<'static>, dialect: Dialect) 
         Value::from_safe_string(dialect.link(&url, &text))
     });
     environment.add_filter("percent", |text: String| Value::from_safe_string(percent(&text)));
-}
-
-/// All but the unreserved characters of RFC 3986 percent-encoded, as UTF-8.
-pub(in crate::notify) fn percent(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for half in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(u32::from(half), 16).map(|c| c.to_ascii_uppercase()));
-            }
-        }
-    }
-    out
 }
 
 /// What stands between the quotes of a JSON string.

@@ -14,7 +14,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-pub(in crate::notify) use self::markup::{Dialect, percent};
+pub(in crate::notify) use self::markup::Dialect;
 pub use self::segments::{Encoding, Segments, segments};
 
 use self::facts::Facts;

@@ -179,78 +179,88 @@ impl Words {
 
     /// What was done, of the lines of a decision: `freeze issue until …` with local instants.
     pub(super) fn action(&self, line: &str, zone: &TimeZone) -> String {
-        let mut words = line.split(' ').peekable();
-        let command = words.next().unwrap_or_default();
-        let (mut scope, mut points, mut until) = (None, None, None);
-        while let Some(word) = words.next() {
-            match word {
-                "until" => until = words.next().and_then(|at| at.parse::<Timestamp>().ok()),
-                "forever" => scope = scope.or(Some("")),
-                "account" | "issue" | "redeem" | "activity" => scope = Some(word),
-                "all" => points = Some(word),
-                _ if word.parse::<i64>().is_ok() => points = Some(word),
-                // Nothing that is known; the line as it is.
-                _ => return line.to_owned(),
-            }
-        }
-        let end = until.map(|at| short(at.as_millisecond(), zone, true));
-        let forever = line.ends_with(" forever");
-        match self.language {
-            Language::En => english(command, scope, points, end.as_deref(), forever),
-            Language::Zh => chinese(command, scope, points, end.as_deref(), forever),
-        }
-        .unwrap_or_else(|| line.to_owned())
+        let Some(told) = Told::read(line, zone) else { return line.to_owned() };
+        let said = match self.language {
+            Language::En => told.english(),
+            Language::Zh => told.chinese(),
+        };
+        said.unwrap_or_else(|| line.to_owned())
     }
 }
 
-fn english(
-    command: &str,
-    scope: Option<&str>,
-    points: Option<&str>,
-    end: Option<&str>,
+/// The parts of an action's line.
+struct Told<'a> {
+    command: &'a str,
+    scope: Option<&'a str>,
+    points: Option<&'a str>,
+    end: Option<String>,
     forever: bool,
-) -> Option<String> {
-    let end = end.map(|end| format!(" until {end}"));
-    let end = end.unwrap_or_else(|| if forever { " for ever" } else { "" }.to_owned());
-    let scope = scope.filter(|scope| !scope.is_empty()).map(|scope| format!(" {scope}"));
-    let scope = scope.unwrap_or_default();
-    Some(match (command, points) {
-        ("freeze", _) => format!("freeze{scope}{end}"),
-        // A freeze that a budget held back.
-        ("review", _) if !scope.is_empty() => format!("held for review: freeze{scope}{end}"),
-        ("review", _) => "for review".to_owned(),
-        ("unfreeze", _) => format!("unfreeze{scope}"),
-        ("deduct", Some("all")) => "deduct all points".to_owned(),
-        ("deduct", Some(points)) => format!("deduct {} points", digits(points)),
-        _ => return None,
-    })
 }
 
-fn chinese(
-    command: &str,
-    scope: Option<&str>,
-    points: Option<&str>,
-    end: Option<&str>,
-    forever: bool,
-) -> Option<String> {
-    let end = end.map(|end| format!("至 {end}"));
-    let end = end.unwrap_or_else(|| if forever { "（永久）" } else { "" }.to_owned());
-    let of = match scope {
-        Some("account") => "账户",
-        Some("issue") => "发放",
-        Some("redeem") => "兑换",
-        Some("activity") => "活动资格",
-        _ => "",
-    };
-    Some(match (command, points) {
-        ("freeze", _) => format!("冻结{of}{end}"),
-        ("review", _) if !of.is_empty() => format!("待复核：冻结{of}{end}"),
-        ("review", _) => "转人工复核".to_owned(),
-        ("unfreeze", _) => format!("解冻{of}"),
-        ("deduct", Some("all")) => "扣除全部积分".to_owned(),
-        ("deduct", Some(points)) => format!("扣除 {} 积分", digits(points)),
-        _ => return None,
-    })
+impl<'a> Told<'a> {
+    /// `None` when there is a word in it that is not known.
+    fn read(line: &'a str, zone: &TimeZone) -> Option<Told<'a>> {
+        let mut words = line.split(' ');
+        let command = words.next()?;
+        let mut told = Told { command, scope: None, points: None, end: None, forever: false };
+        while let Some(word) = words.next() {
+            match word {
+                "until" => {
+                    let at = words.next()?.parse::<Timestamp>().ok()?;
+                    told.end = Some(short(at.as_millisecond(), zone, true));
+                }
+                "forever" => told.forever = true,
+                "account" | "issue" | "redeem" | "activity" => told.scope = Some(word),
+                "all" => told.points = Some(word),
+                _ if word.parse::<i64>().is_ok() => told.points = Some(word),
+                _ => return None,
+            }
+        }
+        Some(told)
+    }
+
+    fn english(&self) -> Option<String> {
+        let end = match (&self.end, self.forever) {
+            (Some(end), _) => format!(" until {end}"),
+            (None, true) => " for ever".to_owned(),
+            (None, false) => String::new(),
+        };
+        let scope = self.scope.map(|scope| format!(" {scope}")).unwrap_or_default();
+        Some(match (self.command, self.points) {
+            ("freeze", _) => format!("freeze{scope}{end}"),
+            // A freeze that a budget held back.
+            ("review", _) if !scope.is_empty() => format!("held for review: freeze{scope}{end}"),
+            ("review", _) => "for review".to_owned(),
+            ("unfreeze", _) => format!("unfreeze{scope}"),
+            ("deduct", Some("all")) => "deduct all points".to_owned(),
+            ("deduct", Some(points)) => format!("deduct {} points", digits(points)),
+            _ => return None,
+        })
+    }
+
+    fn chinese(&self) -> Option<String> {
+        let end = match (&self.end, self.forever) {
+            (Some(end), _) => format!("至 {end}"),
+            (None, true) => "（永久）".to_owned(),
+            (None, false) => String::new(),
+        };
+        let scope = match self.scope {
+            Some("account") => "账户",
+            Some("issue") => "发放",
+            Some("redeem") => "兑换",
+            Some("activity") => "活动资格",
+            _ => "",
+        };
+        Some(match (self.command, self.points) {
+            ("freeze", _) => format!("冻结{scope}{end}"),
+            ("review", _) if !scope.is_empty() => format!("待复核：冻结{scope}{end}"),
+            ("review", _) => "转人工复核".to_owned(),
+            ("unfreeze", _) => format!("解冻{scope}"),
+            ("deduct", Some("all")) => "扣除全部积分".to_owned(),
+            ("deduct", Some(points)) => format!("扣除 {} 积分", digits(points)),
+            _ => return None,
+        })
+    }
 }
 
 /// `2025-11-22 10:40:00 +08:00`; `text` alone where it is out of range.

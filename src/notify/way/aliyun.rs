@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::sign::sha1_base64;
+use crate::config::percent;
 use crate::notify::receivers::{Secret, SmsSettings};
 use crate::notify::route::Notice;
-use crate::notify::text::{TextError, Texts, percent};
+use crate::notify::text::{TextError, Texts};
 use crate::notify::transport::{Done, Reply, SendError, reply};
 
 const URL: &str = "https://dysmsapi.aliyuncs.com";

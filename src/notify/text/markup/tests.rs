@@ -1,6 +1,7 @@
 //! Marks of others mean nothing.
 
-use super::{Dialect, json, percent, tame};
+use super::{Dialect, json, tame};
+use crate::config::percent;
 
 const EVIL: &str =
     "[x](http://e) <at user_id=\"all\"> <!channel> *b* _i_ u_1 `c` ~s~ # h | ![p](u)";
