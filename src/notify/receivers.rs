@@ -130,7 +130,7 @@ impl Provider {
     }
 }
 
-/// Of all providers; [`ReceiverSettings::faults`] says which keys each of them needs.
+/// Of all providers; [`crate::notify::NotifySettings::faults`] says which keys each one needs.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SmsSettings {
