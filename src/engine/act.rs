@@ -244,7 +244,9 @@ fn decision(plan: &Plan, rule: &Rule, key: &Map<String, Value>, firing: &Firing<
         ruleset: plan.rules.version.clone(),
         alert: (!alert.is_empty()).then(|| receivers.collect()),
         description: rule.description.clone(),
+        labels: rule.labels.clone(),
         actions: Vec::new(),
+        resolved: None,
         actor: None,
         reason: None,
     }
@@ -308,7 +310,7 @@ fn short_label(label: &str) -> &str {
     spaces.next().map_or(label, |(at, _)| label.split_at(at).0)
 }
 
-fn subject(per: &KeySpec, key: &Map<String, Value>) -> String {
+pub(crate) fn subject(per: &KeySpec, key: &Map<String, Value>) -> String {
     if per.fields.is_empty() {
         return "global".to_owned();
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::engine::act::hex;
 use crate::engine::partial::owner_of;
 use crate::engine::space::{PART, hash_of};
-use crate::engine::{Hold, PublishedRules};
+use crate::engine::{Hold, Matcher, PublishedRules};
 use crate::event::EventTime;
 use crate::rule::Scope;
 
@@ -80,6 +80,16 @@ pub enum Act {
     },
     /// Takes a value from a list, in its file or not, until it is added again.
     ListRemove { list: String, value: String },
+    /// Mutes notices of the decisions that match until it ends (N3). Its id is the change's.
+    Silence { matcher: Matcher, until: EventTime },
+    /// Ends a silence, whether its time was over or not.
+    EndSilence { silence: String, matcher: Matcher, expired: bool },
+    /// Somebody looks after what a group of notices has told (N3).
+    Acknowledge {
+        group: String,
+        /// What was told of later is not meant.
+        through: EventTime,
+    },
     /// Puts a rule set in force with the lists of its files (R17).
     Rules(PublishedRules),
 }
@@ -152,6 +162,17 @@ impl Change {
                 text("list", list, TEXT_MAX)?;
                 text("value", value, TEXT_MAX)
             }
+            Act::Silence { matcher, until } => {
+                if matcher.is_empty() {
+                    return Err("a silence names a rule, a key, a label or a severity".to_owned());
+                }
+                if *until <= self.ts {
+                    return Err("the silence ends before it begins".to_owned());
+                }
+                Ok(())
+            }
+            Act::EndSilence { silence, .. } => text("silence", silence, TEXT_MAX),
+            Act::Acknowledge { group, .. } => text("group", group, TEXT_MAX),
             Act::Rules(rules) => {
                 text("ruleset", &rules.ruleset, TEXT_MAX)?;
                 text("set", &rules.set, TEXT_MAX)?;
@@ -179,6 +200,10 @@ impl Change {
             Act::ListAdd { list, value, .. } | Act::ListRemove { list, value } => {
                 format!("list/{list}/{value}")
             }
+            Act::Silence { .. } => format!("silence/{}", self.id),
+            Act::EndSilence { silence, .. } => format!("silence-end/{silence}"),
+            // Of those of one group only the last matters.
+            Act::Acknowledge { group, .. } => format!("acknowledge/{group}"),
             // A set that was in force stays readable, however often it was replaced.
             Act::Rules(rules) => format!("rules/{}", rules.set),
         }
@@ -195,6 +220,9 @@ impl Change {
             Act::Unfreeze { target: None, .. }
             | Act::ListAdd { .. }
             | Act::ListRemove { .. }
+            | Act::Silence { .. }
+            | Act::EndSilence { .. }
+            | Act::Acknowledge { .. }
             | Act::Rules(_) => Seat::Events(0),
         }
     }

@@ -6,8 +6,9 @@ use crate::engine::act::Seed;
 use crate::engine::baseline::Series;
 use crate::engine::calendar::{Calendar, Span};
 use crate::engine::cell::{Body, Cell, ZCell};
-use crate::engine::firing::{Cooldown, Measured, evaluate};
+use crate::engine::firing::{Cooldown, Measured, Reading, evaluate};
 use crate::engine::keyed::{At, Ctx, Judged, Keyed};
+use crate::engine::opens::Of;
 use crate::engine::plan::Form;
 use crate::engine::score::{Score, zscore_of};
 use crate::engine::view::{View, next_span, rolling_span, window_span};
@@ -116,7 +117,8 @@ impl Keyed {
         let Some(cell) = self.cells.at(rule, id, plan) else { return };
         let Body::Calendar(body) = &mut cell.body else { return };
         let period = body.periods.iter().find(|period| period.start == span.start);
-        let reading = Measured::Integer(period.map_or(0, |period| period.of.value())).into();
+        let reading: Reading =
+            Measured::Integer(period.map_or(0, |period| period.of.value())).into();
         body.periods.retain(|period| period.end() > span.end);
         let last_event = body.t;
         let length_ms = plan.rule(rule).cooldown_ms;
@@ -135,7 +137,13 @@ impl Keyed {
         }
         let at = At { ts: span.end, seed: Seed::Closed(span.start), ..*at };
         let window = window_span(plan, view.window, span);
-        let judged = Judged { rule, key: &key, view: &view, reading, window };
+        let of = Of { rule, id, key: &key };
+        if plan.info[rule].resolves
+            && levels.clear.is_some_and(|clear| !reading.value.breaches(levels.side, clear))
+        {
+            self.opens.judged(of, (reading.value, levels.side), (true, span.end), ctx);
+        }
+        let judged = Judged { of, view: &view, reading, window, period: None };
         self.verdict(verdict, &judged, &at, ctx);
     }
 
@@ -172,19 +180,27 @@ impl Keyed {
                     continue;
                 }
                 body.of.advance(now, window_ms);
-                let reading = Measured::Integer(body.of.value(view.of, now, window_ms)).into();
+                let reading: Reading =
+                    Measured::Integer(body.of.value(view.of, now, window_ms)).into();
                 let length_ms = plan.rule(rule).cooldown_ms;
                 let all = &mut self.cooldowns;
                 let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
                 let may_fire = seen.get(&(rule, id)) != Some(&MayFire::No);
+                let before = *fired;
                 let verdict = evaluate(levels, reading, fired, may_fire, &mut cooldown);
+                let is_over = *fired == 0;
                 let forgotten = now.saturating_sub(body.t) >= SILENT_MS.max(window_ms);
                 let key = self.cells.spaces[plan.info[rule].space].text(id).to_owned();
                 if forgotten {
                     self.forget(rule, id, plan);
                 }
                 let window = rolling_span(now, window_ms);
-                let judged = Judged { rule, key: &key, view: &view, reading, window };
+                let of = Of { rule, id, key: &key };
+                if before != 0 && plan.info[rule].resolves {
+                    let value = (reading.value, levels.side);
+                    self.opens.judged(of, value, (is_over, at.ts), ctx);
+                }
+                let judged = Judged { of, view: &view, reading, window, period: None };
                 self.verdict(verdict, &judged, at, ctx);
             }
         }

@@ -1,5 +1,7 @@
 //! Decisions, commands and account records as they are written (contract D).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -49,9 +51,15 @@ pub struct Decision {
     /// The rule's description, for notices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Labels of the rule, for routes and silences.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Commands of this decision, one line each, for notices and consoles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<String>,
+    /// What this decision of the rule `tidegate.resolved` says is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<Resolved>,
     /// Who made a change, and why (D3); on the audit records of `tidegate.*` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
@@ -101,11 +109,25 @@ impl Decision {
             ruleset: ruleset.to_owned(),
             alert: Some(Vec::new()),
             description: None,
+            labels: BTreeMap::new(),
             actions: Vec::new(),
+            resolved: None,
             actor: None,
             reason: None,
         }
     }
+}
+
+/// A firing that is over: its rule has a `clear`, and the value no longer breaches it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resolved {
+    pub rule: String,
+    /// Id of the decision that it was.
+    pub decision: String,
+    /// When it fired, event time.
+    pub since: EventTime,
+    /// The greatest value meanwhile, or the least where the rule looks below.
+    pub peak: Value,
 }
 
 /// Half-open `[start, end)` for calendar and fixed windows; `(start, end]` for rolling ones.

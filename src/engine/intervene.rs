@@ -7,7 +7,7 @@ use crate::engine::act::{action_line, hex, until_json};
 use crate::engine::change::{Act, Change, Seat};
 use crate::engine::edits::Edit;
 use crate::engine::state::{Output, State};
-use crate::engine::{Command, Decision, Effect, Hold, Plan, Trigger, account_key};
+use crate::engine::{Command, Decision, Effect, Hold, Matcher, Plan, Trigger, account_key};
 use crate::event::EventTime;
 use crate::rule::{Scope, Severity};
 
@@ -18,6 +18,9 @@ const UNFREEZE: &str = "tidegate.unfreeze";
 pub const HELD: &str = "tidegate.held";
 const LISTS: &str = "tidegate.lists";
 const RULES: &str = "tidegate.rules";
+/// Names decisions about silences.
+pub const SILENCES: &str = "tidegate.silences";
+const ACKNOWLEDGED: &str = "tidegate.acknowledged";
 
 /// Commands that a decision about a change names.
 const LINES_MAX: usize = 50;
@@ -78,7 +81,11 @@ impl State {
             }
             Act::Rules(rules) if rules.initial => return,
             // Nothing was held; what has to be done with rules is up to whoever holds the plan.
-            Act::Discard { .. } | Act::Rules(_) => {}
+            Act::Discard { .. }
+            | Act::Silence { .. }
+            | Act::EndSilence { .. }
+            | Act::Acknowledge { .. }
+            | Act::Rules(_) => {}
         }
         if speaks {
             let mut decision = audit(plan, change, place, &remark);
@@ -198,6 +205,18 @@ fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) ->
             let key = object([("list", list.as_str()), ("value", value.as_str())]);
             (LISTS, key, "removed".to_owned())
         }
+        Act::Silence { matcher, until } => {
+            let what = format!("{} silenced{}", matcher.words(), ending(Some(*until)));
+            (SILENCES, silence_key(&change.id, matcher), what)
+        }
+        Act::EndSilence { silence, matcher, expired } => {
+            let how = if *expired { "its time is over" } else { "ended" };
+            let what = format!("{} no longer silenced, {how}", matcher.words());
+            (SILENCES, silence_key(silence, matcher), what)
+        }
+        Act::Acknowledge { group, .. } => {
+            (ACKNOWLEDGED, object([("group", group.as_str())]), "acknowledged".to_owned())
+        }
         Act::Rules(rules) => {
             (RULES, object([("ruleset", rules.ruleset.as_str())]), "published".to_owned())
         }
@@ -228,13 +247,23 @@ fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) ->
             change.actor,
             change.reason
         ),
-        // For the record, not for a notice.
-        alert: None,
+        // For the record, not for a notice, but that people hear of what is kept from them.
+        alert: (rule == SILENCES).then(Vec::new),
         actor: Some(change.actor.clone()),
         reason: Some(change.reason.clone()),
         key,
         ..Decision::about(rule, rule, ruleset, change.ts)
     }
+}
+
+/// With the values of its key fields as [`Matcher::words`] writes them, so that they are masked
+/// wherever the decision is shown.
+fn silence_key(silence: &str, matcher: &Matcher) -> Map<String, Value> {
+    let mut key = object([("silence", silence)]);
+    for (field, values) in &matcher.key {
+        key.insert(field.clone(), values.join(" or ").into());
+    }
+    key
 }
 
 fn ending(until: Option<EventTime>) -> String {

@@ -69,6 +69,8 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     Decision(Box<Decision>),
+    /// What a decision told is over: a decision of the rule `tidegate.resolved`, for notices.
+    Resolved(Box<Decision>),
     Command(Box<Command>),
     /// The new value of an account record; key by [`crate::engine::account_key`].
     Account(Box<Account>),

@@ -8,6 +8,7 @@ use crate::engine::cell::{Body, Cell, PeriodCell, Sum};
 use crate::engine::firing::{Cooldown, Cooldowns, Reading, Verdict, evaluate};
 use crate::engine::forecast::{FLOW_MS, Flows};
 use crate::engine::ledger::Ledger;
+use crate::engine::opens::{Of, OpenFiring, Opens};
 use crate::engine::peaks::Peaks;
 use crate::engine::plan::Form;
 use crate::engine::space::Key;
@@ -25,6 +26,7 @@ pub(crate) struct Keyed {
     pub(crate) ledger: Ledger,
     pub(crate) cooldowns: Cooldowns,
     pub(crate) flows: Flows,
+    pub(crate) opens: Opens,
     /// Keys by end of the window to close next, and rule.
     pub(crate) timers: BTreeMap<(i64, usize), Vec<u32>>,
     /// No timer is due before the watermark reaches this.
@@ -170,6 +172,9 @@ impl Keyed {
         let (cell, first) = self.cells.cell(rule, key, (what.ts, end), plan);
         let id = cell.key;
         let Body::Calendar(body) = &mut cell.body else { return };
+        if plan.info[rule].resolves {
+            self.opens.enters(Of { rule, id, key: key.text }, span.start, ctx);
+        }
         if !what.reversal {
             body.t = if first { what.ts } else { body.t.max(what.ts) };
         }
@@ -220,11 +225,17 @@ impl Keyed {
         let length_ms = plan.rule(rule).cooldown_ms;
         let all = &mut self.cooldowns;
         let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
+        let before = period.fired;
         let verdict = evaluate(levels, reading, &mut period.fired, !what.reversal, &mut cooldown);
+        let of = Of { rule, id, key: key.text };
+        if before != 0 && plan.info[rule].resolves {
+            let is_over = period.fired == 0;
+            self.opens.judged(of, (value, levels.side), (is_over, at.ts), ctx);
+        }
         if verdict != Verdict::Quiet {
             let window = window_span(plan, view.window, span);
-            let key = key.text;
-            self.verdict(verdict, &Judged { rule, key, view: &view, reading, window }, at, ctx);
+            let period = Some(span.start);
+            self.verdict(verdict, &Judged { of, view: &view, reading, window, period }, at, ctx);
         }
     }
 
@@ -248,6 +259,8 @@ impl Keyed {
             // R9: a window that emptied between two events is an evaluation without breach.
             if !at_watermark && what.ts - body.t >= window_ms {
                 *fired = 0;
+                let emptied_at = body.t.saturating_add(window_ms);
+                self.opens.empties(Of { rule, id, key: key.text }, emptied_at, ctx);
             }
             body.t = what.ts;
         }
@@ -280,11 +293,16 @@ impl Keyed {
         let all = &mut self.cooldowns;
         let mut cooldown = Cooldown { all, rule, key: id, length_ms, now: at.ts };
         let reading = Reading::from(value);
+        let before = *fired;
         let verdict = evaluate(levels, reading, fired, !what.reversal, &mut cooldown);
+        let of = Of { rule, id, key: key.text };
+        if before != 0 && plan.info[rule].resolves {
+            self.opens.judged(of, (value, levels.side), (*fired == 0, at.ts), ctx);
+        }
         if verdict != Verdict::Quiet {
             let window = rolling_span(now, window_ms);
-            let key = key.text;
-            self.verdict(verdict, &Judged { rule, key, view: &view, reading, window }, at, ctx);
+            let judged = Judged { of, view: &view, reading, window, period: None };
+            self.verdict(verdict, &judged, at, ctx);
         }
     }
 
@@ -318,8 +336,8 @@ impl Keyed {
             window: judged.window.clone(),
         };
         let firing = Firing {
-            rule: judged.rule,
-            key: judged.key,
+            rule: judged.of.rule,
+            key: judged.of.key,
             level,
             ts: at.ts,
             seed: at.seed,
@@ -328,7 +346,16 @@ impl Keyed {
             then: &fired.then,
             finding: Some(finding),
         };
+        let place = ctx.effects.len();
         self.desk(ctx).fire(&firing);
+        if ctx.plan.info[judged.of.rule].resolves
+            && let Some(Effect::Decision(decision)) = ctx.effects.get(place)
+            && decision.alert.is_some()
+        {
+            let level = decision.level;
+            let open = OpenFiring { decision: decision.id.clone(), level, since: at.ts };
+            self.opens.begin(judged, open);
+        }
     }
 
     pub(crate) fn desk<'a>(&'a mut self, ctx: &'a mut Ctx<'_>) -> Desk<'a> {
@@ -343,6 +370,11 @@ impl Keyed {
 
     pub(crate) fn forget(&mut self, rule: usize, key: u32, plan: &Plan) {
         self.keep_id(rule, key, plan);
+        if let Some(open) = self.opens.get(rule, key) {
+            let over_at = open.over_at(plan, rule);
+            let text = self.cells.spaces[plan.info[rule].space].text(key);
+            self.opens.ends(rule, (key, text), over_at);
+        }
         let info = &plan.info[rule];
         let space = &mut self.cells.spaces[info.space];
         let place = space.take(key, info.column);
@@ -383,7 +415,11 @@ impl Keyed {
     /// Bytes on the heap, as far as tables know; what single cells keep there is not counted.
     pub(crate) fn bytes(&self) -> usize {
         let timers: usize = self.timers.values().map(|keys| keys.capacity() * 4).sum();
-        self.cells.bytes() + self.cooldowns.bytes() + self.flows.bytes() + timers
+        self.cells.bytes()
+            + self.cooldowns.bytes()
+            + self.flows.bytes()
+            + self.opens.bytes()
+            + timers
     }
 }
 
@@ -411,9 +447,10 @@ pub(crate) fn keep_until(cell: &Cell, last: Option<i64>, plan: &Plan, rule: usiz
 /// A threshold or ratio verdict with all it was judged by.
 #[derive(Debug)]
 pub(crate) struct Judged<'a> {
-    pub(crate) rule: usize,
-    pub(crate) key: &'a str,
+    pub(crate) of: Of<'a>,
     pub(crate) view: &'a View<'a>,
     pub(crate) reading: Reading,
     pub(crate) window: WindowSpan,
+    /// Start of the calendar period.
+    pub(crate) period: Option<i64>,
 }

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::engine::Settings;
 use crate::engine::calendar::Calendar;
 use crate::engine::filter::Lists;
+use crate::engine::opens::resolves;
 use crate::engine::routes::Routes;
 use crate::engine::view::{View, step_ms};
 use crate::event::Kind;
@@ -69,6 +70,8 @@ pub(crate) struct RuleInfo {
     pub(crate) calm: Option<Calm>,
     /// What comes in each minute is kept, for forecasts.
     pub(crate) has_flow: bool,
+    /// The end of what it says is told.
+    pub(crate) resolves: bool,
 }
 
 /// Integers on the quiet side of every bound.
@@ -273,6 +276,7 @@ impl Plan {
             step_ms,
             calm: Calm::of(&rule.check),
             has_flow: has_flow(rule),
+            resolves: resolves(View::of(&rule.check).levels, rule.mode),
             fingerprint: fingerprint(rule, &self.rules.lists),
             // R11: no event counts that is later than the allowed lateness, so no window waits longer.
             close_after_ms: close_after_ms

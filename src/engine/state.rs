@@ -279,6 +279,8 @@ impl State {
     pub(crate) fn settle(&mut self, plan: &Plan, watermark: i64, out: &mut Output) {
         self.keyed.ledger.expire(watermark, &mut out.effects);
         self.keyed.expire(plan, watermark);
+        let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
+        self.keyed.opens.tell_over(&mut ctx);
         self.dedup.expire(watermark);
         for (seen, (_, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
             let horizon = watermark - plan.settings.allowed_lateness_ms - within_ms;

@@ -239,6 +239,9 @@ fn fingerprint(set: &RuleSet) -> String {
             rule.cooldown_ms,
             rule.budget
         );
+        if !rule.labels.is_empty() {
+            _ = write!(normal, " {:?}", rule.labels);
+        }
     }
     let digest = Sha256::digest(normal.as_bytes());
     digest.iter().take(4).fold(String::new(), |mut hex, byte| {

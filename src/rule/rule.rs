@@ -1,13 +1,16 @@
 //! One rule of `rules:`: which of the four forms it has, and what each form may hold.
 
+use std::collections::BTreeMap;
+
 use super::action::{Form, Setting};
 use super::node::Node;
 use super::section::{Fields, Reader};
 use super::types::{Check, Field, KeySpec, Kinds, Method, Mode, Rule, Side, Window, ZScore};
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "name",
     "description",
+    "labels",
     "mode",
     "on",
     "where",
@@ -31,6 +34,8 @@ const MODES: [(&str, Mode); 3] =
     [("live", Mode::Live), ("shadow", Mode::Shadow), ("off", Mode::Off)];
 /// Bytes of a rule's name: it stands in every decision and is a metric label.
 const NAME_MAX: usize = 128;
+/// Labels stand in every decision.
+const LABELS_MAX: usize = 16;
 
 impl Reader<'_> {
     pub(super) fn rule(&mut self, node: &Node) -> Option<Rule> {
@@ -42,6 +47,7 @@ impl Reader<'_> {
             Some(at) => self.text(at, "`description`").map(|text| Some(text.to_owned())),
             None => Some(None),
         };
+        let labels = self.optional(fields, "labels", Self::labels);
         let mode = fields.get("mode").map_or(Some(Mode::Live), |at| self.word(at, "mode", &MODES));
         let per = match fields.get("per") {
             Some(at) => self.key_spec(at),
@@ -54,6 +60,7 @@ impl Reader<'_> {
         Some(Rule {
             name: name.to_owned(),
             description: description?,
+            labels: labels?.unwrap_or_default(),
             mode: mode?,
             per: per?,
             check: check?,
@@ -61,6 +68,27 @@ impl Reader<'_> {
             budget: budget?,
             place: self.place(at),
         })
+    }
+
+    fn labels(&mut self, node: &Node) -> Option<BTreeMap<String, String>> {
+        let mut labels = BTreeMap::new();
+        for (key, value) in self.entries(node, "`labels`")? {
+            let name = key.shown();
+            let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+            if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(is_word) {
+                let most = format!("at most {NAME_MAX} letters, digits, `_`, `-` and `.`");
+                self.fault(key, format!("the name of a label has {most}"));
+            }
+            let text = self.text(value, "a label")?;
+            if text.len() > NAME_MAX || text.chars().any(char::is_control) {
+                self.fault(value, format!("a label is one line of at most {NAME_MAX} bytes"));
+            }
+            labels.insert(name, text.to_owned());
+        }
+        if labels.len() > LABELS_MAX {
+            self.fault(node, format!("a rule has at most {LABELS_MAX} labels"));
+        }
+        Some(labels)
     }
 
     #[expect(clippy::option_option, reason = "at fault, left out and given are three cases")]

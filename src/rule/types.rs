@@ -1,6 +1,7 @@
 //! The checked rule: everything that can be wrong has been refused before one of these exists.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -50,6 +51,8 @@ pub struct ListEntry {
 pub struct Rule {
     pub name: String,
     pub description: Option<String>,
+    /// For routes and silences: told in every decision, and no part of what is counted.
+    pub labels: BTreeMap<String, String>,
     pub mode: Mode,
     pub per: KeySpec,
     pub check: Check,
@@ -340,6 +343,16 @@ pub enum Severity {
     Info,
     Warning,
     Critical,
+}
+
+impl Severity {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
 }
 
 /// R15: more freezes than `freezes` in any rolling `per_ms` become reviews.

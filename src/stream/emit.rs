@@ -33,6 +33,10 @@ pub(crate) fn record(effect: &Effect) -> (Produce, Option<Note>) {
             };
             (produce(Sink::Decisions, account_key(&decision.key), value), Some(note))
         }
+        Effect::Resolved(decision) => {
+            let value = serde_json::to_vec(decision);
+            (produce(Sink::Decisions, account_key(&decision.key), value), None)
+        }
         Effect::Command(command) => {
             let value = serde_json::to_vec(command);
             let note = Note::Command(command.command.clone());

@@ -121,6 +121,8 @@ impl Golden {
             Effect::Decision(decision) => ("decision", serde_json::to_value(decision)),
             Effect::Command(command) => ("command", serde_json::to_value(command)),
             Effect::Account(account) => ("account", serde_json::to_value(account)),
+            // What is over is told to people, and is no firing.
+            Effect::Resolved(_) => return,
         };
         let value = value.unwrap();
         self.digest.update(format!("{line} {kind} {value}\n").as_bytes());

@@ -110,7 +110,9 @@ fn backtest(rules: &str, events: &[(String, String)]) -> (Vec<String>, Vec<Strin
     let (mut decisions, mut commands) = (Vec::new(), Vec::new());
     let mut sink = |effect: &Effect| {
         match effect {
-            Effect::Decision(decision) => decisions.push(decision.id.clone()),
+            Effect::Decision(decision) | Effect::Resolved(decision) => {
+                decisions.push(decision.id.clone());
+            }
             Effect::Command(command) => commands.push(command.id.clone()),
             Effect::Account(_) => {}
         }

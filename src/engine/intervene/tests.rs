@@ -84,7 +84,9 @@ impl World {
     fn effects(&mut self) -> Vec<Value> {
         let effects = self.states.iter_mut().flat_map(|(.., out)| std::mem::take(&mut out.effects));
         let json = |effect| match effect {
-            Effect::Decision(decision) => json!({ "decision": decision }),
+            Effect::Decision(decision) | Effect::Resolved(decision) => {
+                json!({ "decision": decision })
+            }
             Effect::Command(command) => json!({ "command": command }),
             Effect::Account(account) => {
                 json!({ "account": account_key(&account.target), "holds": account.holds.len() })

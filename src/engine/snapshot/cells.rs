@@ -3,14 +3,15 @@
 use smallvec::SmallVec;
 
 use crate::engine::baseline::Series;
-use crate::engine::bytes::{Rest, put, put_signed};
+use crate::engine::bytes::{Rest, put, put_signed, put_text};
 use crate::engine::calendar::Span;
 use crate::engine::cell::{
     Body, CalendarCell, Cell, More, OpenWindow, PeriodCell, Roll, RollingCell, Sum, ZCell,
 };
 use crate::engine::distinct::{Distinct, Exact, RANK_MAX, REGISTERS, Sketch};
-use crate::engine::firing::LastFired;
+use crate::engine::firing::{LastFired, Measured};
 use crate::engine::forecast::{Flow, KEPT, MINUTE_MS};
+use crate::engine::opens::{Open, OpenFiring};
 use crate::engine::rolling::{Entry, Many, Rolling};
 
 /// Times beyond are of no event: what follows may add and subtract without care.
@@ -30,6 +31,7 @@ const HAS_COOLDOWN: u8 = 4;
 const HAS_TO: u8 = 8;
 const HAS_MORE: u8 = 16;
 const HAS_FLOW: u8 = 32;
+const HAS_OPEN: u8 = 64;
 
 const NUMBER: u8 = 0;
 const VALUES: u8 = 1;
@@ -58,6 +60,7 @@ pub(super) struct Told {
     pub(super) cell: Cell,
     pub(super) last: LastFired,
     pub(super) flow: Option<Flow>,
+    pub(super) open: Option<Open>,
 }
 
 impl Writer<'_> {
@@ -70,7 +73,13 @@ impl Writer<'_> {
     }
 
     /// A counter with what stands apart from it: the last firings of its cooldown, and its flow.
-    pub(super) fn cell(&mut self, cell: &Cell, last: &[i64], flow: Option<&Flow>) {
+    /// And what has fired and is not over.
+    pub(super) fn cell(
+        &mut self,
+        cell: &Cell,
+        last: &[i64],
+        (flow, open): (Option<&Flow>, Option<&Open>),
+    ) {
         let body = match &cell.body {
             Body::Match => MATCH,
             Body::Calendar(_) => CALENDAR,
@@ -82,7 +91,8 @@ impl Writer<'_> {
             Body::ZScore(_) => ZSCORE,
         };
         let has_flow = HAS_FLOW * u8::from(flow.is_some());
-        self.to.push(body + HAS_COOLDOWN * u8::from(!last.is_empty()) + has_flow);
+        let has_open = HAS_OPEN * u8::from(open.is_some());
+        self.to.push(body + HAS_COOLDOWN * u8::from(!last.is_empty()) + has_flow + has_open);
         if !last.is_empty() {
             self.len(last.len());
             for ts in last {
@@ -100,6 +110,30 @@ impl Writer<'_> {
         }
         if let Some(flow) = flow {
             self.flow(flow);
+        }
+        if let Some(open) = open {
+            self.open(open);
+        }
+    }
+
+    fn open(&mut self, open: &Open) {
+        self.len(open.firings.len());
+        for OpenFiring { decision, level, since } in &open.firings {
+            put_text(self.to, decision);
+            put(self.to, u64::from(*level));
+            self.time(*since);
+        }
+        put(self.to, u64::from(open.period.is_some()));
+        self.time(open.period.unwrap_or(self.base));
+        match open.peak {
+            Measured::Integer(value) => {
+                put(self.to, 0);
+                put_signed(self.to, value);
+            }
+            Measured::Float(value) => {
+                put(self.to, 1);
+                self.to.extend_from_slice(&value.to_le_bytes());
+            }
         }
     }
 
@@ -282,7 +316,24 @@ impl Reader<'_> {
             _ => Body::ZScore(Box::new(self.zscore()?)),
         };
         let flow = if flags & HAS_FLOW == 0 { None } else { Some(self.flow()?) };
-        Some(Told { cell: Cell { key: 0, fired, body }, last, flow })
+        let open = if flags & HAS_OPEN == 0 { None } else { Some(self.open()?) };
+        Some(Told { cell: Cell { key: 0, fired, body }, last, flow, open })
+    }
+
+    fn open(&mut self) -> Option<Open> {
+        let mut firings = SmallVec::new();
+        for _ in 0..self.len(3)? {
+            let decision = self.rest.text()?.to_owned();
+            firings.push(OpenFiring { decision, level: self.word()?, since: self.time()? });
+        }
+        let has_period = self.rest.number()? != 0;
+        let period = Some(self.time()?).filter(|_| has_period);
+        let peak = match self.rest.number()? {
+            0 => Measured::Integer(self.rest.signed()?),
+            1 => Measured::Float(self.float()?),
+            _ => return None,
+        };
+        Some(Open { firings, period, peak })
     }
 
     fn flow(&mut self) -> Option<Flow> {

@@ -5,6 +5,7 @@ use crate::engine::cell::Body;
 use crate::engine::firing::Cooldowns;
 use crate::engine::forecast::Flows;
 use crate::engine::keyed::{Keyed, keep_until};
+use crate::engine::opens::Opens;
 use crate::engine::plan::{Form, Plan};
 use crate::engine::snapshot::cells::{Told, Writer};
 use crate::engine::snapshot::{KEY, Marks};
@@ -35,8 +36,13 @@ impl Capture {
         }
     }
 
-    fn write(&mut self, cells: &Cells, beside: (&Cooldowns, &Flows), (space, id): (usize, u32)) {
-        let (cooldowns, flows) = beside;
+    fn write(
+        &mut self,
+        cells: &Cells,
+        beside: (&Cooldowns, &Flows, &Opens),
+        (space, id): (usize, u32),
+    ) {
+        let (cooldowns, flows, opens) = beside;
         let keys = &cells.spaces[space];
         let count = keys.cells(id);
         if count == 0 {
@@ -54,7 +60,7 @@ impl Capture {
             if let Some(cell) = cells.tables[rule].get(keys.place(id, column)) {
                 put(writer.to, column as u64);
                 let last = if self.cooled[rule] { cooldowns.of(rule, id) } else { &[] };
-                writer.cell(cell, last, flows.of(rule, id));
+                writer.cell(cell, last, (flows.of(rule, id), opens.get(rule, id)));
             }
         }
     }
@@ -92,7 +98,7 @@ impl Keyed {
             match capture.marks.get_mut(capture.space).map(Marks::advance) {
                 Some(Some(at)) => {
                     let key = (capture.space, u32::try_from(at).unwrap_or(u32::MAX));
-                    capture.write(&self.cells, (&self.cooldowns, &self.flows), key);
+                    capture.write(&self.cells, (&self.cooldowns, &self.flows, &self.opens), key);
                 }
                 Some(None) => capture.space += 1,
                 None => more = false,
@@ -122,7 +128,7 @@ impl Keyed {
         if capture.marks[space].take(id as usize)
             && let Some(mut capture) = self.cells.capture.take()
         {
-            capture.write(&self.cells, (&self.cooldowns, &self.flows), (space, id));
+            capture.write(&self.cells, (&self.cooldowns, &self.flows, &self.opens), (space, id));
             self.cells.capture = Some(capture);
         }
     }
@@ -135,7 +141,7 @@ impl Keyed {
         told: Told,
         plan: &Plan,
     ) -> Option<()> {
-        let Told { cell, last, flow } = told;
+        let Told { cell, last, flow, open } = told;
         let info = &plan.info[rule];
         let form = match (&cell.body, info.form) {
             (Body::Match, Form::Match)
@@ -151,6 +157,9 @@ impl Keyed {
         let id = self.cells.restore(rule, key, cell, plan)?;
         self.cooldowns.put(rule, id, last);
         self.flows.put(rule, id, flow);
+        if let Some(open) = open.filter(|_| info.resolves) {
+            self.opens.put(rule, id, open);
+        }
         if let Some(end) = closes {
             self.schedule(end, rule, id, plan);
         } else if matches!(form, Form::Match | Form::Calendar | Form::Rolling) {

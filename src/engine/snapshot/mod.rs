@@ -35,9 +35,10 @@ pub(crate) use keys::Capture;
 pub use load::{Damaged, Loaded, Loader};
 pub(crate) use marks::Marks;
 
-/// Version of the format. A reader takes all before as well: 1 has no numbers of young keys, and
-/// in 2 the values of a series are all floats and there are no flows.
-pub const SNAPSHOT_VERSION: u32 = 3;
+/// Version of the format. A reader takes all before as well: 1 has no numbers of young keys, in 2
+/// the values of a series are all floats and there are no flows, and 3 knows of no firing whether
+/// it is over.
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 const HEAD: u8 = 1;
 const KEY: u8 = 2;

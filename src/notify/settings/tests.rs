@@ -76,7 +76,12 @@ fn the_examples_of_the_documentation_are_sound() {
         })
         .collect();
     for settings in &examples {
-        assert_eq!(settings.faults(), []);
+        let mut faults = settings.faults();
+        if settings.receivers.is_empty() {
+            // Routes alone name receivers that stand elsewhere.
+            faults.retain(|fault| !matches!(fault, SettingsError::Unknown { .. }));
+        }
+        assert_eq!(faults, []);
         for (name, receiver) in &settings.receivers {
             // A CA file is the user's own.
             if receiver.email.is_none() {

@@ -445,10 +445,7 @@ impl Log for SimLog {
         self.ask()?;
         let broker = self.broker.clone();
         let broker = broker.borrow();
-        assert!(
-            broker.low.get(&place).is_none_or(|low| from >= *low),
-            "read before its beginning"
-        );
+        assert!(broker.low.get(&place).is_none_or(|low| from >= *low), "read before its beginning");
         if broker.holds_earlier {
             return Ok(from);
         }

@@ -46,7 +46,9 @@ impl Expected {
     fn take(&mut self, output: &mut Output) {
         for effect in output.effects.drain(..) {
             match effect {
-                Effect::Decision(decision) => self.decisions.push(decision.id),
+                Effect::Decision(decision) | Effect::Resolved(decision) => {
+                    self.decisions.push(decision.id);
+                }
                 Effect::Command(command) => {
                     self.commands.push((command_key(&command.target), command.id));
                 }
