@@ -298,7 +298,7 @@ pub(super) fn list(command: ListCommand, out: &mut dyn Write) -> Result<u8> {
 }
 
 /// Writes a change to the control topic, and says where it is.
-fn make(act: Act, by: &ByArguments, out: &mut dyn Write) -> Result<u8> {
+pub(super) fn make(act: Act, by: &ByArguments, out: &mut dyn Write) -> Result<u8> {
     let change = checked(new_change(act, by.actor.clone(), by.reason.clone()))?;
     let config = Config::load(&by.config.sources(Vec::new())?)?;
     if by.dry_run {

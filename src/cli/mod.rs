@@ -11,12 +11,14 @@ mod intervene;
 mod junit;
 mod notify;
 mod paint;
+mod preview;
 mod report;
 mod rule_case;
 mod rule_fmt;
 mod rule_tests;
 pub mod rules;
 mod run;
+mod silence;
 mod snippet;
 mod why;
 mod words;
@@ -50,11 +52,14 @@ enum Command {
     /// Edit a list by hand.
     #[command(subcommand)]
     List(intervene::ListCommand),
-    /// Try receivers and the texts of notices.
+    /// Work with notices: who is told, and in which words.
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
     /// Read events from Kafka, write decisions and commands, tell people.
     Run(run::RunArguments),
+    /// Mute notices for a time.
+    #[command(subcommand)]
+    Silence(silence::SilenceCommand),
     /// Work with the topics.
     #[command(subcommand)]
     Topics(run::TopicsCommand),
@@ -108,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Unfreeze(arguments) => intervene::unfreeze(&arguments, &mut out),
         Command::Generate(arguments) => generate::run(&arguments, &mut out),
         Command::Notify(command) => notify::run(&command, &mut out),
+        Command::Silence(command) => silence::run(command, &mut out),
         Command::Run(arguments) => run::run(&arguments, &mut out),
         Command::Topics(command) => run::topics(&command, &mut out),
         Command::Why(arguments) => why::run(&arguments, &mut out),

@@ -53,12 +53,15 @@ const SECRET_WORDS: [&str; 7] =
     ["password", "passphrase", "secret", "token", "key", "credential", "oauthbearer.config"];
 
 /// Settings of notices that are milliseconds, with what holds when they are absent.
-const NOTICE_SPANS: [(&str, Option<&str>); 5] = [
+const NOTICE_SPANS: [(&str, Option<&str>); 8] = [
+    ("silence_max", Some("30d")),
     ("give_up", Some("1d")),
     ("group_wait", Some("10s")),
     ("group_interval", Some("1m")),
     ("repeat_interval", Some("4h")),
     ("escalate_after", None),
+    ("after", None),
+    ("lasts", Some("1h")),
 ];
 
 impl Config {
@@ -139,10 +142,14 @@ fn is_secret(path: &[&str]) -> bool {
 /// Durations of notices as they are written, and what holds where none is given.
 fn spell_notify(config: &mut Value) {
     let Some(notify) = config.get_mut("notify") else { return };
-    spell(notify, &["give_up"]);
+    spell(notify, &["give_up", "silence_max"]);
     let routes = notify.get_mut("routes").and_then(Value::as_array_mut);
     for route in routes.into_iter().flatten() {
-        spell(route, &["group_wait", "group_interval", "repeat_interval", "escalate_after"]);
+        spell_route(route, true);
+    }
+    let inhibit = notify.get_mut("inhibit").and_then(Value::as_array_mut);
+    for one in inhibit.into_iter().flatten() {
+        spell(one, &["lasts"]);
     }
     let receivers = notify.get_mut("receivers").and_then(Value::as_object_mut);
     for (_, receiver) in receivers.into_iter().flatten() {
@@ -151,6 +158,20 @@ fn spell_notify(config: &mut Value) {
     }
     if let Some(notify) = notify.as_object_mut() {
         notify.retain(|_, value| !value.is_null());
+    }
+}
+
+/// What a route below another leaves out it has from that one.
+fn spell_route(route: &mut Value, is_top: bool) {
+    if !is_top && let Some(settings) = route.as_object_mut() {
+        settings.retain(|_, value| !value.is_null());
+    }
+    spell(route, &["group_wait", "group_interval", "repeat_interval", "escalate_after"]);
+    for step in route.get_mut("escalate").and_then(Value::as_array_mut).into_iter().flatten() {
+        spell(step, &["after"]);
+    }
+    for below in route.get_mut("routes").and_then(Value::as_array_mut).into_iter().flatten() {
+        spell_route(below, false);
     }
 }
 

@@ -3,6 +3,7 @@
 mod backlog;
 mod disk;
 mod held;
+mod silences;
 
 pub use backlog::{Backlog, HeldFreeze};
 pub use disk::{
@@ -10,3 +11,4 @@ pub use disk::{
     read_with_texts, rule_files,
 };
 pub use held::{Accounts, Origins};
+pub use silences::silence_until;

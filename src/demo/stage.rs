@@ -12,9 +12,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::engine::Matcher;
 use crate::notify::{
-    EmailSettings, Match, NotifySettings, ReceiverSettings, RouteSettings, Secret, SmsSettings,
-    TlsMode, WebhookSettings,
+    EmailSettings, NotifySettings, ReceiverSettings, RouteSettings, Secret, SmsSettings, TlsMode,
+    WebhookSettings,
 };
 use crate::rule::Severity;
 
@@ -92,7 +93,7 @@ impl Receivers {
             ),
         ]);
         let route = |severity: Vec<Severity>, to: &[&str]| RouteSettings {
-            matches: Match { severity, ..Match::default() },
+            matches: Matcher { severity, ..Matcher::default() },
             to: to.iter().map(|name| (*name).to_owned()).collect(),
             group_wait: Some(GROUP_WAIT_MS),
             group_interval: Some(GROUP_INTERVAL_MS),

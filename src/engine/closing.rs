@@ -141,7 +141,7 @@ impl Keyed {
         if plan.info[rule].resolves
             && levels.clear.is_some_and(|clear| !reading.value.breaches(levels.side, clear))
         {
-            self.opens.judged(of, (reading.value, levels.side), (true, span.end), ctx);
+            self.opens.judged(of, (reading.value, levels.side), (1, 0), span.end, ctx);
         }
         let judged = Judged { of, view: &view, reading, window, period: None };
         self.verdict(verdict, &judged, &at, ctx);
@@ -188,7 +188,7 @@ impl Keyed {
                 let may_fire = seen.get(&(rule, id)) != Some(&MayFire::No);
                 let before = *fired;
                 let verdict = evaluate(levels, reading, fired, may_fire, &mut cooldown);
-                let is_over = *fired == 0;
+                let after = *fired;
                 let forgotten = now.saturating_sub(body.t) >= SILENT_MS.max(window_ms);
                 let key = self.cells.spaces[plan.info[rule].space].text(id).to_owned();
                 if forgotten {
@@ -196,10 +196,8 @@ impl Keyed {
                 }
                 let window = rolling_span(now, window_ms);
                 let of = Of { rule, id, key: &key };
-                if before != 0 && plan.info[rule].resolves {
-                    let value = (reading.value, levels.side);
-                    self.opens.judged(of, value, (is_over, at.ts), ctx);
-                }
+                let value = (reading.value, levels.side);
+                self.opens.judged(of, value, (before, after), at.ts, ctx);
                 let judged = Judged { of, view: &view, reading, window, period: None };
                 self.verdict(verdict, &judged, at, ctx);
             }

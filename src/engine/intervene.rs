@@ -173,9 +173,9 @@ impl Desk<'_> {
     }
 }
 
-/// The decision that says who changed what, and why.
-fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) -> Decision {
-    let (rule, key, what) = match &change.act {
+/// The rule that names a change, its key, and what was done.
+fn told(change: &Change) -> (&'static str, Map<String, Value>, String) {
+    match &change.act {
         Act::Freeze { target, scope, until } => {
             let scope = scope.as_str();
             (FREEZE_BY_HAND, target.clone(), format!("frozen ({scope}{})", ending(*until)))
@@ -220,7 +220,12 @@ fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) ->
         Act::Rules(rules) => {
             (RULES, object([("ruleset", rules.ruleset.as_str())]), "published".to_owned())
         }
-    };
+    }
+}
+
+/// The decision that says who changed what, and why.
+fn audit(plan: &Plan, change: &Change, place: &ChangePlace<'_>, remark: &str) -> Decision {
+    let (rule, key, what) = told(change);
     let ruleset = match &change.act {
         Act::Rules(rules) => &rules.ruleset,
         _ => &plan.rules.version,

@@ -172,9 +172,7 @@ impl Keyed {
         let (cell, first) = self.cells.cell(rule, key, (what.ts, end), plan);
         let id = cell.key;
         let Body::Calendar(body) = &mut cell.body else { return };
-        if plan.info[rule].resolves {
-            self.opens.enters(Of { rule, id, key: key.text }, span.start, ctx);
-        }
+        self.opens.enters(Of { rule, id, key: key.text }, span.start, ctx);
         if !what.reversal {
             body.t = if first { what.ts } else { body.t.max(what.ts) };
         }
@@ -228,10 +226,7 @@ impl Keyed {
         let before = period.fired;
         let verdict = evaluate(levels, reading, &mut period.fired, !what.reversal, &mut cooldown);
         let of = Of { rule, id, key: key.text };
-        if before != 0 && plan.info[rule].resolves {
-            let is_over = period.fired == 0;
-            self.opens.judged(of, (value, levels.side), (is_over, at.ts), ctx);
-        }
+        self.opens.judged(of, (value, levels.side), (before, period.fired), at.ts, ctx);
         if verdict != Verdict::Quiet {
             let window = window_span(plan, view.window, span);
             let period = Some(span.start);
@@ -296,9 +291,7 @@ impl Keyed {
         let before = *fired;
         let verdict = evaluate(levels, reading, fired, !what.reversal, &mut cooldown);
         let of = Of { rule, id, key: key.text };
-        if before != 0 && plan.info[rule].resolves {
-            self.opens.judged(of, (value, levels.side), (*fired == 0, at.ts), ctx);
-        }
+        self.opens.judged(of, (value, levels.side), (before, *fired), at.ts, ctx);
         if verdict != Verdict::Quiet {
             let window = rolling_span(now, window_ms);
             let judged = Judged { of, view: &view, reading, window, period: None };

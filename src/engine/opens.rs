@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use crate::engine::act::{hex, number_json, subject};
-use crate::engine::firing::Measured;
+use crate::engine::firing::{Fired, Measured};
 use crate::engine::keyed::{Ctx, Judged};
 use crate::engine::space::key_object;
 use crate::engine::view::View;
@@ -112,16 +112,22 @@ impl Opens {
         open.firings.push(firing);
     }
 
-    /// An evaluation of what had fired before; `is_over` when it left no level fired.
+    /// An evaluation, with the levels that counted as fired before it and after.
     pub(crate) fn judged(
         &mut self,
         of: Of<'_>,
         (value, side): (Measured, Side),
-        (is_over, ts): (bool, i64),
+        (before, after): (Fired, Fired),
+        ts: i64,
         ctx: &mut Ctx<'_>,
     ) {
+        if before == 0 || !ctx.plan.info[of.rule].resolves {
+            return;
+        }
         self.reaches(of.rule, of.id, value, side);
-        if is_over && let Some(open) = self.take(of.rule, of.id) {
+        if after == 0
+            && let Some(open) = self.take(of.rule, of.id)
+        {
             tell(ctx, (of.rule, of.key), &open, (ts, Some(value)));
         }
     }

@@ -1,6 +1,6 @@
 //! Who may see the pages: with a token set, whoever brings it.
 //!
-//! Health and readiness are free, since a probe has no secrets. Everything else takes
+//! Health and readiness are free, since a probe has no secrets, and so is a signed link. Everything else takes
 //! `Authorization: Bearer TOKEN`. Reading takes the token as the password of Basic as well,
 //! whatever the user's name, because that is what a browser can ask a person for; changing
 //! does not, because a browser would send it along on behalf of other sites too.
@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 
 use super::{App, refusal};
 
-const FREE: [&str; 2] = ["/healthz", "/readyz"];
+/// A link that acknowledges is signed: that is its token.
+const FREE: [&str; 3] = ["/healthz", "/readyz", "/acknowledge"];
 const CHALLENGES: [&str; 2] = ["Bearer realm=\"tidegate\"", "Basic realm=\"tidegate\""];
 
 /// A token as its digest. Two digests are compared whole, so that the time it takes tells neither

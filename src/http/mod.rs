@@ -5,12 +5,14 @@
 
 mod admission;
 mod impact;
+mod notices;
 mod page;
 mod status;
 mod why;
 
 pub use admission::Admission;
 pub use impact::{Impact, ImpactAnswer, ImpactRequest};
+pub use notices::{By, ListRequest, NewSilence, NoticeRequest, Notices};
 pub use why::{Why, WhyAnswer, WhyError, WhyRequest};
 
 use std::fmt;
@@ -44,6 +46,8 @@ pub struct App {
     pub why: Why,
     /// Answers `/api/v1/impact`.
     pub impact: Impact,
+    /// Answers what is asked and said about notices.
+    pub notices: Notices,
     /// What all but health and readiness ask for; `None` asks for nothing.
     pub admission: Option<Admission>,
 }
@@ -95,6 +99,12 @@ fn router(app: App) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/why", get(why::get).post(why::post))
+        .route("/api/v1/notices", get(notices::list))
+        .route("/api/v1/silences", get(notices::silences).post(notices::silence))
+        .route("/api/v1/silences/{id}/end", post(notices::end_silence))
+        .route("/api/v1/acknowledge", post(notices::acknowledge))
+        .route("/notices", get(notices::page))
+        .route("/acknowledge", get(notices::ask).post(notices::follow))
         .route("/api/v1/impact", post(impact::post).layer(DefaultBodyLimit::max(impact::BYTES_MAX)))
         .fallback(async |uri: Uri| refusal(&uri, StatusCode::NOT_FOUND, "no such resource"))
         .method_not_allowed_fallback(async |uri: Uri| {

@@ -46,6 +46,11 @@ async fn served_to(status: Value, token: Option<&str>) -> Served {
         impact: Arc::new(|request| {
             Box::pin(async move { Ok(serde_json::to_value(request).unwrap_or_default()) })
         }),
+        notices: Arc::new(|request| {
+            Box::pin(
+                async move { Ok(json!({ "asked": format!("{request:?}"), "actor": "<ann>" })) },
+            )
+        }),
         admission: token.map(Admission::new),
     };
     let (stop, stopped) = oneshot::channel();
@@ -249,4 +254,55 @@ async fn a_question_comes_by_parameters_or_as_an_object() {
     let answer: Value = post(question.clone()).send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["question"]["fields"], question["question"]["fields"]);
     assert_eq!(post(json!({ "question": 1 })).send().await.unwrap().status(), 400);
+}
+
+#[tokio::test]
+async fn a_link_shows_a_button_and_only_the_button_acknowledges() {
+    const TOKEN: &str = "0123456789abcdef-._~+/=";
+    let served = served_to(json!({}), Some(TOKEN)).await;
+    let query = "group=ab&through=5&until=9&signature=%22%3E%3Cscript%3E";
+    // Neither asks for a token: the link is signed.
+    let shown = served.get(&format!("/acknowledge?{query}")).await;
+    assert_eq!(shown.status(), 200);
+    assert!(header(&shown, "content-security-policy").contains("form-action 'self'"));
+    let page = shown.text().await.unwrap();
+    assert!(page.contains("<form method=\"post\"") && page.contains("value=\"5\""), "{page}");
+    assert!(!page.contains("asked") && !page.contains("<script>"), "{page}");
+    let form = format!("{query}&actor=+Ann+");
+    let url = format!("{}/acknowledge", served.base);
+    let kind = "application/x-www-form-urlencoded";
+    let posted = Client::new().post(url).header("content-type", kind).body(form).send().await;
+    let posted = posted.unwrap();
+    assert_eq!(posted.status(), 200);
+    let page = posted.text().await.unwrap();
+    assert!(page.contains("Acknowledged") && page.contains("by &lt;ann&gt;"), "{page}");
+    for path in ["/notices?at=0:1-5", "/api/v1/notices?at=0:1-5", "/api/v1/silences"] {
+        assert_eq!(served.get(path).await.status(), 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn notices_are_listed_by_their_places_and_groups() {
+    let served = served(json!({})).await;
+    let answer = served.get("/api/v1/notices?at=0:1-5,2:7-7&group=ab&group=cd&limit=10").await;
+    let asked: Value = answer.json().await.unwrap();
+    let expected =
+        "List(ListRequest { places: {0: (1, 5), 2: (7, 7)}, groups: [\"ab\", \"cd\"], limit: 10 })";
+    assert_eq!(asked["asked"], expected);
+    for bad in
+        ["", "at=0", "at=0:5", "at=0:1-x", "at=0:1-2&limit=0", "at=0:1-2&limit=99999", "of=1"]
+    {
+        assert_eq!(served.get(&format!("/api/v1/notices?{bad}")).await.status(), 400, "{bad}");
+    }
+    let post = async |path: &str, body: Value| {
+        let request = Client::new().post(format!("{}/api/v1/{path}", served.base)).json(&body);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let silence =
+        json!({"match": {"rule": ["cap"]}, "for": "2h", "actor": "ann", "reason": "known"});
+    assert_eq!(post("silences", silence).await, 200);
+    assert_eq!(post("silences", json!({"match": {"colour": []}, "for": "2h"})).await, 400);
+    assert_eq!(post("silences/ab/end", json!({"actor": "ann", "reason": "over"})).await, 200);
+    assert_eq!(post("acknowledge", json!({"group": "ab", "actor": "ann"})).await, 200);
+    assert_eq!(post("acknowledge", json!({"group": "ab"})).await, 400);
 }

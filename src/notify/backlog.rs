@@ -5,10 +5,12 @@
 //! Once two different notices have failed in a row the receiver itself is taken to be down, and
 //! everything waits. Nothing is refused: the number of open decisions bounds what waits here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-use super::route::Notice;
+use super::notice::Notice;
 use super::transport::Done;
+use crate::rule::Severity;
 
 /// Notices for people that wait one by one; what comes on top joins the last of them.
 const APART_MAX: usize = 100;
@@ -27,6 +29,7 @@ pub(crate) struct Entry<W> {
 
 /// What is to be done now.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Next<W> {
     Try(Entry<W>),
     /// Nothing before this time.
@@ -34,9 +37,15 @@ pub(crate) enum Next<W> {
     Idle,
 }
 
+/// What is critical does not wait behind what is not, when a receiver is back.
+type Rank = (Reverse<Option<Severity>>, u64);
+
 #[derive(Debug)]
 pub(crate) struct Backlog<W> {
-    fresh: VecDeque<Entry<W>>,
+    /// The gravest first, and of those the oldest.
+    fresh: BTreeMap<Rank, Entry<W>>,
+    /// No notice in `fresh` was offered before.
+    oldest_at: i64,
     /// By time of the next attempt.
     again: BTreeMap<(i64, u64), Entry<W>>,
     next_seq: u64,
@@ -50,7 +59,8 @@ pub(crate) struct Backlog<W> {
 impl<W> Backlog<W> {
     pub(crate) fn new(give_up_ms: i64) -> Backlog<W> {
         Backlog {
-            fresh: VecDeque::new(),
+            fresh: BTreeMap::new(),
+            oldest_at: i64::MAX,
             again: BTreeMap::new(),
             next_seq: 0,
             paused_until: i64::MIN,
@@ -61,14 +71,19 @@ impl<W> Backlog<W> {
 
     pub(crate) fn push(&mut self, notice: Notice, waits: W) {
         self.next_seq += 1;
+        self.oldest_at = self.oldest_at.min(notice.offered_at);
+        let rank = (Reverse(gravest(&notice)), self.next_seq);
         let entry = Entry { notice, done: Done::default(), attempts: 0, waits, seq: self.next_seq };
-        self.fresh.push_back(entry);
+        self.fresh.insert(rank, entry);
     }
 
     /// As [`Backlog::push`], for people: true when it has joined a notice that waits already.
     pub(crate) fn push_digest(&mut self, notice: Notice, waits: W) -> bool {
-        if self.fresh.len() >= APART_MAX
-            && let Some(last) = self.fresh.back_mut()
+        let is_full = self.fresh.len() >= APART_MAX;
+        let severity = Reverse(gravest(&notice));
+        let mut alike = self.fresh.range_mut((severity, 0)..=(severity, u64::MAX));
+        let last = alike.next_back().map(|(_, last)| last);
+        if let Some(last) = last.filter(|_| is_full)
             && notice.offered_at - last.notice.offered_at <= self.near_ms
         {
             last.notice.absorb(notice);
@@ -84,14 +99,12 @@ impl<W> Backlog<W> {
             return 0;
         }
         let mut joined = 0;
-        while let Some(next) = self.fresh.front() {
-            if next.notice.offered_at - entry.notice.offered_at > self.near_ms {
-                break;
-            }
-            if let Some(next) = self.fresh.pop_front() {
-                entry.notice.absorb(next.notice);
-                joined += 1;
-            }
+        let (near_ms, offered_at) = (self.near_ms, entry.notice.offered_at);
+        let near =
+            |_: &Rank, next: &mut Entry<W>| (next.notice.offered_at - offered_at).abs() <= near_ms;
+        for (_, next) in self.fresh.extract_if(.., near) {
+            entry.notice.absorb(next.notice);
+            joined += 1;
         }
         joined
     }
@@ -112,7 +125,7 @@ impl<W> Backlog<W> {
                 }
                 self.again.pop_first().map_or(Next::Idle, |(_, entry)| Next::Try(entry))
             }
-            _ => self.fresh.pop_front().map_or(Next::Idle, Next::Try),
+            _ => self.fresh.pop_first().map_or(Next::Idle, |(_, entry)| Next::Try(entry)),
         }
     }
 
@@ -146,14 +159,21 @@ impl<W> Backlog<W> {
         }
         let old = |entry: &Entry<W>| entry.notice.offered_at < given_up_before;
         let mut expired = Vec::new();
-        while self.fresh.front().is_some_and(old) {
-            expired.extend(self.fresh.pop_front());
+        if self.oldest_at < given_up_before {
+            let gone = self.fresh.extract_if(.., |_, entry| old(entry));
+            expired.extend(gone.map(|(_, entry)| entry));
+            let ages = self.fresh.values().map(|entry| entry.notice.offered_at);
+            self.oldest_at = ages.min().unwrap_or(i64::MAX);
         }
         let keys: Vec<(i64, u64)> =
             self.again.iter().filter(|(_, entry)| old(entry)).map(|(key, _)| *key).collect();
         expired.extend(keys.iter().filter_map(|key| self.again.remove(key)));
         expired
     }
+}
+
+fn gravest(notice: &Notice) -> Option<Severity> {
+    notice.decisions.iter().map(|decision| decision.severity).max()
 }
 
 #[cfg(test)]

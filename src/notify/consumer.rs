@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
@@ -22,24 +22,29 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
-use crate::engine::Decision;
+use crate::engine::{Decision, SILENCES};
 
-use super::delivery::{Clock, Delivery, Outcome, Report, Retry};
+use super::bulletin::Bulletin;
+use super::delivery::{Clock, Delivery, Outcome, Retry};
+use super::desk::{Desk, ended};
 use super::group::{self, Event, Member};
 use super::letters::{Letter, Letters};
-use super::metrics::NotifyMetrics;
+use super::mutes::Mutes;
 use super::progress::{Place, Progress};
 use super::resume::{METADATA_MAX_BYTES, Resume};
-use super::route::{Router, Shares};
-use super::settings::{NotifySettings, SettingsError};
+use super::route::Router;
+use super::run::{NotifyError, NotifyRun};
+use super::settings::SettingsError;
 use super::trouble::Trouble;
+use super::turn;
 
 /// Short, since reports of receivers are looked at between two polls.
 const POLL: Duration = Duration::from_millis(20);
 const COMMIT_EVERY_MS: i64 = 200;
+/// How often it is said again that a silence is over, until that is heard.
+const OVERDUE_EVERY_MS: i64 = 5_000;
 /// At some 2 kB a decision and receiver 100 MB: a receiver that is down for a day gets behind
 /// the others only at more than 2,000 decisions an hour.
 const OPEN_MAX: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
@@ -50,36 +55,6 @@ const CLOSE: Duration = Duration::from_millis(500);
 const ASK: Duration = Duration::from_secs(1);
 const START_AGAIN_MS: i64 = 5_000;
 
-/// What the notifier works with.
-#[derive(Debug)]
-pub struct NotifyRun {
-    pub brokers: String,
-    /// The process's group; the notifier's is `<group>.notify`.
-    pub group: String,
-    pub instance: String,
-    /// Handed to librdkafka as they are.
-    pub properties: BTreeMap<String, String>,
-    pub decisions_topic: String,
-    pub dead_topic: String,
-    pub notify: NotifySettings,
-    /// `privacy.reveal`: masks nothing for anybody.
-    pub reveal: bool,
-    pub metrics: NotifyMetrics,
-    /// Whether a stop leaves the group; read when it stops.
-    pub leaving: Arc<AtomicBool>,
-}
-
-/// Why the notifier cannot work at all. Once it works, nothing ends it but a stop.
-#[derive(Debug, thiserror::Error)]
-pub enum NotifyError {
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error("notify: the settings for kafka cannot be used: {0}")]
-    Kafka(#[from] KafkaError),
-    #[error("notify: the loop has ended: {0}")]
-    Ended(#[from] tokio::task::JoinError),
-}
-
 /// Notifies until `stop` says true or its sender is gone, and then ends within 5 s.
 ///
 /// # Errors
@@ -88,12 +63,19 @@ pub async fn run(settings: NotifyRun, stop: watch::Receiver<bool>) -> Result<(),
     if let Some(fault) = settings.notify.faults().into_iter().next() {
         return Err(fault.into());
     }
+    for (route, by) in settings.notify.unreachable_routes() {
+        tracing::warn!(route, by, "this route is never taken: the other takes all that it matches");
+    }
     let runtime = Handle::current();
     let retry = Retry::default();
     // Its faults are told now and not once a partition is assigned.
     drop(Delivery::start(&settings.notify, settings.reveal, retry, &settings.metrics)?);
     let letters =
         Letters::start(&settings.brokers, &settings.properties, &settings.dead_topic, &runtime)?;
+    let NotifyRun { brokers, properties, notify, .. } = &settings;
+    let mutes = Mutes::new(notify.silence_max_ms());
+    let open = |topic: &String| Bulletin::open(brokers, properties, topic, mutes);
+    let bulletin = settings.control_topic.as_ref().map(open).transpose()?;
     let notifier = Notifier {
         settings,
         retry,
@@ -104,6 +86,8 @@ pub async fn run(settings: NotifyRun, stop: watch::Receiver<bool>) -> Result<(),
         letters,
         commits: 0,
         parked: BTreeMap::new(),
+        bulletin,
+        overdue_at: 0,
         unreadable: Trouble::default(),
         trouble: Trouble::default(),
     };
@@ -125,6 +109,8 @@ struct Notifier {
     commits: u64,
     /// Partitions that were taken away, with what may have been committed last.
     parked: BTreeMap<i32, (Resume, Vec<Commit>)>,
+    bulletin: Option<Bulletin>,
+    overdue_at: i64,
     unreadable: Trouble,
     trouble: Trouble,
 }
@@ -144,13 +130,6 @@ struct Duty {
     changed: bool,
     paused: bool,
     metadata_max: usize,
-}
-
-struct Desk {
-    router: Router,
-    /// Until it is halted.
-    delivery: Option<Delivery>,
-    reports: UnboundedReceiver<Report>,
 }
 
 impl Notifier {
@@ -196,12 +175,14 @@ impl Notifier {
         self.start(member, duty)?;
         self.settle(duty);
         let now = self.clock.now_ms();
+        self.hear(duty, now);
         if let Some(Desk { router, delivery: Some(delivery), .. }) = &mut duty.desk
             && router.next_due_at().is_some_and(|at| at <= now)
         {
-            for notice in router.due(now) {
+            for notice in turn::due(router, &mut self.progress, now) {
                 delivery.hand(notice);
             }
+            duty.changed = true;
         }
         self.breathe(member, duty)?;
         if now >= duty.commit_at {
@@ -211,29 +192,54 @@ impl Notifier {
         Ok(())
     }
 
+    /// What is said about silences and acknowledgements.
+    fn hear(&mut self, duty: &mut Duty, now: i64) {
+        let Some(bulletin) = &mut self.bulletin else { return };
+        let news = bulletin.serve();
+        let Some(desk) = &mut duty.desk else { return };
+        if !news.is_empty() {
+            desk.hear(&news, &bulletin.mutes, now);
+            turn::settle(&mut desk.router, &mut self.progress);
+            duty.changed = true;
+        }
+        // One instance says for all that the time of a silence is over.
+        if now < self.overdue_at || !self.progress.reads(0) {
+            return;
+        }
+        self.overdue_at = now + OVERDUE_EVERY_MS;
+        let Some(publish) = &self.settings.publish else { return };
+        for silence in bulletin.mutes.overdue(now) {
+            publish(ended(silence, now, &self.settings.instance));
+        }
+    }
+
     fn read(&mut self, message: &BorrowedMessage<'_>, duty: &mut Duty) {
         let Some(desk) = &mut duty.desk else { return };
         let place = Place { partition: message.partition(), offset: message.offset() };
         let now = self.clock.now_ms();
-        let ticket = self.progress.ticket();
         let decision = serde_json::from_slice::<Decision>(message.payload().unwrap_or_default());
-        let shares = match (decision, self.progress.before(place)) {
-            (Ok(decision), None) => desk.router.offer(&decision, ticket, now),
-            (Ok(decision), Some(before)) => {
-                let told = |receiver: &str| before.told(receiver, place.offset);
-                desk.router.offer_again(&decision, ticket, now, told)
-            }
-            (Err(error), _) => {
+        if let Ok(decision) = &decision
+            && decision.rule == SILENCES
+            && let (Some(bulletin), Some(record)) = (&mut self.bulletin, &decision.trigger)
+        {
+            let news = bulletin.catch_up(record.offset);
+            desk.hear(&news, &bulletin.mutes, now);
+        }
+        let decision = match decision {
+            Ok(decision) => Some(decision),
+            Err(error) => {
                 self.settings.metrics.unreadable();
                 if let Some(count) = self.unreadable.tell(now) {
                     let Place { partition, offset } = place;
                     let column = error.column();
                     tracing::warn!(partition, offset, column, count, "not a decision; skipped");
                 }
-                Shares::default()
+                None
             }
         };
-        self.progress.offer(place, ticket, shares);
+        let written_at = message.timestamp().to_millis().unwrap_or(now);
+        let both = (&mut desk.router, &mut self.progress);
+        turn::read(both, place, decision.as_ref(), (now, written_at));
         duty.changed = true;
     }
 
@@ -259,6 +265,9 @@ impl Notifier {
     /// Starts reading assigned partitions, once it is known from where.
     fn start(&mut self, member: &Arc<Member>, duty: &mut Duty) -> Result<(), KafkaError> {
         let Some(partitions) = &duty.to_start else { return Ok(()) };
+        if self.bulletin.as_mut().is_some_and(|bulletin| !bulletin.is_ready()) {
+            return Ok(());
+        }
         let topic = self.settings.decisions_topic.as_str();
         let mut asked = TopicPartitionList::new();
         for partition in partitions {
@@ -316,7 +325,11 @@ impl Notifier {
         let _runtime = self.runtime.enter();
         let NotifyRun { notify, reveal, metrics, .. } = &self.settings;
         let (delivery, reports) = Delivery::start(notify, *reveal, self.retry, metrics)?;
-        Ok(Desk { router: Router::new(notify.clone()), delivery: Some(delivery), reports })
+        let router = match &self.bulletin {
+            Some(bulletin) => Router::with(notify, bulletin.mutes.clone()),
+            None => Router::new(notify),
+        };
+        Ok(Desk { router, delivery: Some(delivery), reports })
     }
 
     /// Takes in what receivers and the writer of dead letters have reported.
@@ -361,7 +374,7 @@ impl Notifier {
             member.resume(&member.assignment()?)?;
             duty.paused = false;
         }
-        self.settings.metrics.waiting(open, duty.paused);
+        self.settings.metrics.waiting(open, self.progress.held(), duty.paused);
         Ok(())
     }
 
@@ -446,7 +459,7 @@ impl Notifier {
             self.parked.insert(partition, (resume, had.cloned().collect()));
         }
         self.progress.begin([]);
-        self.settings.metrics.waiting(0, false);
+        self.settings.metrics.waiting(0, 0, false);
     }
 
     fn kafka_trouble(&mut self, error: &str) {

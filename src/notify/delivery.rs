@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 
 use super::backlog::{Backlog, Entry, Next};
 use super::metrics::NotifyMetrics;
+use super::notice::Notice;
 use super::rate;
-use super::route::Notice;
 use super::settings::{NotifySettings, SettingsError};
 use super::transport::{SendError, Transport};
 

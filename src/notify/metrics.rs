@@ -10,6 +10,7 @@ pub struct NotifyMetrics {
     notifications: IntCounterVec,
     seconds: HistogramVec,
     open: IntGauge,
+    held: IntGauge,
     paused: IntGauge,
     unreadable: IntCounter,
 }
@@ -35,6 +36,10 @@ impl NotifyMetrics {
             "tidegate_notices_open",
             "Decisions that have been read and wait for a receiver.",
         )?;
+        let held = IntGauge::new(
+            "tidegate_notices_held",
+            "Decisions that wait for a mute or quiet hours to end, or for somebody to acknowledge.",
+        )?;
         let paused = IntGauge::new(
             "tidegate_notices_paused",
             "1 while so many decisions wait that no more are read.",
@@ -46,9 +51,10 @@ impl NotifyMetrics {
         registry.register(Box::new(notifications.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(open.clone()))?;
+        registry.register(Box::new(held.clone()))?;
         registry.register(Box::new(paused.clone()))?;
         registry.register(Box::new(unreadable.clone()))?;
-        Ok(NotifyMetrics { notifications, seconds, open, paused, unreadable })
+        Ok(NotifyMetrics { notifications, seconds, open, held, paused, unreadable })
     }
 
     pub fn count(&self, receiver: &str, outcome: &str) {
@@ -64,8 +70,9 @@ impl NotifyMetrics {
         self.notifications.with_label_values(&[receiver, outcome]).get()
     }
 
-    pub(crate) fn waiting(&self, open: usize, paused: bool) {
+    pub(crate) fn waiting(&self, open: usize, held: usize, paused: bool) {
         self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
         self.paused.set(i64::from(paused));
     }
 

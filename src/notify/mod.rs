@@ -6,35 +6,54 @@
 //! nothing about risk: which decisions exist, and whether they alert, the engine has already said.
 
 mod backlog;
+mod bulletin;
 mod consumer;
 mod delivery;
+mod desk;
 mod group;
+mod inhibit;
+mod lane;
 mod letters;
 mod mask;
 mod metrics;
+mod mutes;
+mod notice;
 mod progress;
+mod quiet;
 mod rate;
 mod receivers;
+mod release;
 mod resume;
 mod route;
+mod routes;
+mod run;
 pub mod sample;
 mod settings;
+mod signing;
 mod text;
 mod transport;
+mod tree;
 mod trouble;
+mod turn;
 mod way;
 
-pub use consumer::{NotifyError, NotifyRun, run};
+pub use consumer::run;
 pub use delivery::{Delivery, Outcome, Report, Retry};
 pub use mask::{mask, masked, masked_key};
 pub use metrics::NotifyMetrics;
+pub use mutes::{Acknowledged, Mutes, Silence};
+pub use notice::{Links, Notice, Shares};
 pub use receivers::{
     AlertmanagerSettings, EmailSettings, Language, Method, OutboxSettings, Provider,
     ReceiverSettings, RobotSettings, Secret, SlackSettings, SmsSettings, TlsMode, Via,
     WebhookSettings,
 };
-pub use route::{Notice, Router, Shares};
-pub use settings::{Match, NotifySettings, RouteSettings, SettingsError};
+pub use route::Router;
+pub use routes::{InhibitSettings, QuietSettings, RouteSettings, StepSettings};
+pub use run::{NotifyError, NotifyRun, Publish};
+pub use settings::{NotifySettings, SettingsError};
+pub use signing::{Signed, Signer};
 pub use text::{Encoding, Message, Segments, TextError, Texts, segments};
 pub use transport::{Done, SendError, Transport};
+pub use tree::{Groups, Told};
 pub use way::signature;

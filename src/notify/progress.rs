@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::notice::{LINES, Shares, is_deferred, line};
 use super::resume::{Range, Resume};
-use super::route::Shares;
 
 /// Where a decision stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,9 +30,20 @@ struct Partition {
     next: i64,
     /// What was known at the start of what is not yet read again.
     before: Resume,
-    /// Offset → how many receivers wait.
-    open: BTreeMap<i64, usize>,
+    /// Offset → how many lines wait.
+    open: BTreeMap<i64, Waiting>,
+    /// Of those, how many wait for a receiver now.
+    urgent: usize,
     receivers: BTreeMap<String, Line>,
+}
+
+/// How many lines of a decision wait.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// For a receiver to take the notice.
+    now: usize,
+    /// For a mute to end, or for somebody not to acknowledge.
+    later: usize,
 }
 
 /// One receiver's offsets, of which `settled` ranges never span a pending one.
@@ -61,9 +72,9 @@ impl Progress {
         (goes_on && partition.before.covers(place.offset)).then_some(&partition.before)
     }
 
-    /// A ticket for the next decision; never the same twice.
+    /// A ticket for the next decision; never the same twice, and [`LINES`] apart.
     pub(crate) fn ticket(&mut self) -> u64 {
-        self.next_ticket += 1;
+        self.next_ticket += LINES;
         self.next_ticket
     }
 
@@ -82,25 +93,35 @@ impl Progress {
         if shares.waiting.is_empty() {
             return;
         }
-        partition.open.insert(place.offset, shares.waiting.len());
+        let later = shares.waiting.iter().filter(|line| is_deferred(line)).count();
+        let now = shares.waiting.len() - later;
+        partition.urgent += usize::from(now > 0);
+        partition.open.insert(place.offset, Waiting { now, later });
         for receiver in shares.waiting {
             partition.receivers.entry(receiver).or_default().pending.insert(place.offset);
         }
         self.tickets.insert(ticket, place);
     }
 
-    /// One receiver is done with a ticket. An unknown one, or one that is done, changes nothing.
+    /// One receiver is done with a ticket, on the line that it is of. An unknown one, or one that is done, changes nothing.
     pub(crate) fn settle(&mut self, ticket: u64, receiver: &str) {
+        let kind = ticket % LINES;
+        let (ticket, receiver) = (ticket - kind, line(kind, receiver));
         let Some(place) = self.tickets.get(&ticket).copied() else { return };
         let Some(partition) = self.partitions.get_mut(&place.partition) else { return };
-        let Some(line) = partition.receivers.get_mut(receiver) else { return };
+        let Some(line) = partition.receivers.get_mut(&receiver) else { return };
         if !line.pending.remove(&place.offset) {
             return;
         }
         line.settle(place.offset);
         if let Some(waiting) = partition.open.get_mut(&place.offset) {
-            *waiting -= 1;
-            if *waiting == 0 {
+            if is_deferred(&receiver) {
+                waiting.later -= 1;
+            } else {
+                waiting.now -= 1;
+                partition.urgent -= usize::from(waiting.now == 0);
+            }
+            if waiting.now + waiting.later == 0 {
                 partition.open.remove(&place.offset);
                 self.tickets.remove(&ticket);
                 partition.trim();
@@ -109,12 +130,21 @@ impl Progress {
     }
 
     pub(crate) fn place(&self, ticket: u64) -> Option<Place> {
-        self.tickets.get(&ticket).copied()
+        self.tickets.get(&(ticket - ticket % LINES)).copied()
     }
 
-    /// Tickets that somebody waits for.
+    /// Decisions that receivers are to be told of now.
     pub(crate) fn open(&self) -> usize {
-        self.tickets.len()
+        self.partitions.values().map(|partition| partition.urgent).sum()
+    }
+
+    /// Decisions that wait for nothing but the end of a mute, or for nobody to acknowledge.
+    pub(crate) fn held(&self) -> usize {
+        self.tickets.len() - self.open()
+    }
+
+    pub(crate) fn reads(&self, partition: i32) -> bool {
+        self.partitions.contains_key(&partition)
     }
 
     /// What may be committed, and what goes with it, by partition.

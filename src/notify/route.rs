@@ -1,112 +1,92 @@
-//! Who hears of a decision, and when: routes, groups, intervals (N2).
+//! Who hears of a decision, and when: routes, groups, intervals, mutes, steps (N2, N3).
 //!
 //! Pure: the time comes in as an argument, nothing is sent here. Every decision offered is
-//! named, by its ticket, in exactly one notice for each receiver that [`Router::offer`] named.
+//! named, by its ticket, in exactly one notice for each line that [`Router::offer`] named, unless
+//! [`Router::settled`] says that nobody needs to hear of it any more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use serde_json::Value;
+use crate::engine::{Decision, SILENCES, Subject};
 
-use crate::engine::Decision;
+use super::inhibit::Inhibitions;
+use super::lane::{Item, Lane, LaneKey, Mute, item};
+use super::mutes::{Acknowledged, Mutes};
+use super::notice::{HELD, Notice, SOURCE, STEPS_MAX, Shares, line};
+use super::settings::NotifySettings;
+use super::signing::Signer;
+use super::tree::{Route, Tree};
 
-use super::settings::{Match, NotifySettings, RouteSettings};
-
-const GROUP_WAIT_MS: i64 = 10_000;
-const GROUP_INTERVAL_MS: i64 = 60_000;
-const REPEAT_INTERVAL_MS: i64 = 4 * 3_600_000;
 /// What waited before a restart has waited: long enough to make one notice of what is read again.
 const RESUMED_WAIT_MS: i64 = 1_000;
-/// Decisions listed in one notice; the rest is counted. A mail of 50 is still read.
-const LISTED_MAX: usize = 50;
 /// Decisions remembered against being told twice: some 10 MB. The oldest are forgotten first.
-const TOLD_MAX: usize = 100_000;
-
-/// What one receiver shall be told at once.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Notice {
-    pub receiver: String,
-    /// Empty for a digest of several rules.
-    pub rule: String,
-    /// The oldest first, at most 50 in notices for people.
-    pub decisions: Vec<Decision>,
-    /// How many more there are than `decisions` lists.
-    pub rest: usize,
-    /// One per decision, those of the rest included.
-    pub tickets: Vec<u64>,
-    /// When the first of its decisions was offered, in milliseconds since the epoch.
-    pub offered_at: i64,
-}
-
-/// Who of a decision's receivers is to be told, and who was told already.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Shares {
-    /// Each gets the ticket in one notice.
-    pub waiting: Vec<String>,
-    pub told: Vec<String>,
-}
-
-impl Notice {
-    /// Takes in another notice for the same receiver: one digest instead of two.
-    pub(crate) fn absorb(&mut self, other: Notice) {
-        if self.rule != other.rule {
-            self.rule.clear();
-        }
-        self.rest += other.rest;
-        for decision in other.decisions {
-            if self.decisions.len() < LISTED_MAX {
-                self.decisions.push(decision);
-            } else {
-                self.rest += 1;
-            }
-        }
-        self.tickets.extend(other.tickets);
-        self.offered_at = self.offered_at.min(other.offered_at);
-    }
-}
+pub(super) const TOLD_MAX: usize = 100_000;
+/// Groups of which it is remembered whom they woke.
+pub(super) const WOKEN_MAX: usize = 10_000;
 
 /// The groups that wait, and what has been told.
 #[derive(Debug)]
 pub struct Router {
-    settings: NotifySettings,
-    machines: BTreeSet<String>,
-    ready: Vec<Notice>,
-    groups: BTreeMap<GroupKey, Group>,
-    told: BTreeMap<(String, String), i64>,
-    told_order: VecDeque<(String, String)>,
+    pub(super) tree: Tree,
+    pub(super) known: BTreeSet<String>,
+    pub(super) default: Vec<String>,
+    pub(super) machines: BTreeSet<String>,
+    pub(super) base: Option<Arc<str>>,
+    pub(super) signer: Option<Signer>,
+    pub(super) mutes: Mutes,
+    pub(super) inhibitions: Inhibitions,
+    pub(super) ready: Vec<Notice>,
+    pub(super) settled: Vec<(u64, String)>,
+    pub(super) lanes: BTreeMap<LaneKey, Lane>,
+    /// Decision → lanes that can do without it once it is resolved.
+    pub(super) index: BTreeMap<String, Vec<LaneKey>>,
+    /// Group → receivers that it has told, for whoever acknowledges.
+    pub(super) woken: BTreeMap<String, BTreeSet<String>>,
+    pub(super) woken_order: VecDeque<String>,
+    pub(super) told: BTreeMap<(String, String), i64>,
+    pub(super) told_order: VecDeque<(String, String)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct GroupKey {
-    receiver: String,
-    route: Option<usize>,
-    rule: String,
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    waiting: Option<Notice>,
-    /// When `waiting` may go.
-    due_at: i64,
-    /// Not before this may the next notice go.
-    quiet_until: i64,
-}
-
-struct Offer<'a> {
-    decision: &'a Decision,
+pub(super) struct Offer<'a> {
+    pub(super) decision: &'a Decision,
+    subject: Subject<'a>,
     ticket: u64,
-    now_ms: i64,
-    /// The longest a first notice may wait for company.
-    wait_max: i64,
+    pub(super) now: i64,
+    /// When the record was written, where it is read again.
+    written_at: Option<i64>,
+    told: &'a dyn Fn(&str) -> bool,
+}
+
+impl Offer<'_> {
+    /// Since when it waits.
+    fn at(&self) -> i64 {
+        self.written_at.map_or(self.now, |at| at.min(self.now))
+    }
 }
 
 impl Router {
-    pub fn new(settings: NotifySettings) -> Router {
-        let machines = settings.machines().into_iter().map(str::to_owned).collect();
+    pub fn new(settings: &NotifySettings) -> Router {
+        let mutes = Mutes::new(settings.silence_max_ms());
+        Router::with(settings, mutes)
+    }
+
+    /// With what is known of silences and acknowledgements.
+    pub(super) fn with(settings: &NotifySettings, mutes: Mutes) -> Router {
         Router {
-            settings,
-            machines,
+            tree: Tree::new(settings),
+            known: settings.receivers.keys().cloned().collect(),
+            default: settings.default.clone(),
+            machines: settings.machines().into_iter().map(str::to_owned).collect(),
+            base: settings.url.as_deref().map(|url| Arc::from(url.trim_end_matches('/'))),
+            signer: Signer::of(settings),
+            mutes,
+            inhibitions: Inhibitions::new(&settings.inhibit),
             ready: Vec::new(),
-            groups: BTreeMap::new(),
+            settled: Vec::new(),
+            lanes: BTreeMap::new(),
+            index: BTreeMap::new(),
+            woken: BTreeMap::new(),
+            woken_order: VecDeque::new(),
             told: BTreeMap::new(),
             told_order: VecDeque::new(),
         }
@@ -115,35 +95,38 @@ impl Router {
     /// Takes a decision in. The shares are empty for what does not notify (shadow, no `alert`)
     /// and for what has no receiver.
     pub fn offer(&mut self, decision: &Decision, ticket: u64, now_ms: i64) -> Shares {
-        self.take(&Offer { decision, ticket, now_ms, wait_max: i64::MAX }, |_| false)
+        let subject = Subject::of(decision);
+        let told = &|_: &str| false;
+        self.take(&Offer { decision, subject, ticket, now: now_ms, written_at: None, told })
     }
 
-    /// Takes in a decision that was read before a restart, `told` being whom it has reached.
+    /// Takes in a decision that was read before a restart and was written at `written_at`, `told`
+    /// being which of its lines are behind us.
     pub fn offer_again(
         &mut self,
         decision: &Decision,
         ticket: u64,
-        now_ms: i64,
+        (now_ms, written_at): (i64, i64),
         told: impl Fn(&str) -> bool,
     ) -> Shares {
-        self.take(&Offer { decision, ticket, now_ms, wait_max: RESUMED_WAIT_MS }, told)
+        let subject = Subject::of(decision);
+        let written_at = Some(written_at);
+        self.take(&Offer { decision, subject, ticket, now: now_ms, written_at, told: &told })
     }
 
     /// The notices whose time has come.
     pub fn due(&mut self, now_ms: i64) -> Vec<Notice> {
-        let mut notices = std::mem::take(&mut self.ready);
-        for (key, group) in &mut self.groups {
-            if group.due_at > now_ms {
-                continue;
-            }
-            if let Some(notice) = group.waiting.take() {
-                notices.push(notice);
-                let route = key.route.and_then(|route| self.settings.routes.get(route));
-                let interval = route.and_then(|route| route.group_interval);
-                group.quiet_until = now_ms.saturating_add(interval.unwrap_or(GROUP_INTERVAL_MS));
-            }
+        for source in self.inhibitions.over(now_ms) {
+            self.settled.push((source.ticket + SOURCE, String::new()));
+            self.recheck(&Mute::Inhibited(source.decision), now_ms);
         }
-        self.groups.retain(|_, group| group.waiting.is_some() || group.quiet_until > now_ms);
+        let mut notices = std::mem::take(&mut self.ready);
+        let due = self.lanes.iter().filter(|(_, lane)| lane.waits() && lane.due_at <= now_ms);
+        let due: Vec<LaneKey> = due.map(|(key, _)| key.clone()).collect();
+        for key in due {
+            notices.extend(self.release(&key, now_ms));
+        }
+        self.lanes.retain(|_, lane| lane.waits() || lane.quiet_until > now_ms);
         notices
     }
 
@@ -152,99 +135,353 @@ impl Router {
         if !self.ready.is_empty() {
             return Some(i64::MIN);
         }
-        let waiting = self.groups.values().filter(|group| group.waiting.is_some());
-        waiting.map(|group| group.due_at).min()
+        let waiting = self.lanes.values().filter(|lane| lane.waits()).map(|lane| lane.due_at);
+        waiting.chain(self.inhibitions.next_over_at()).min()
     }
 
-    fn take(&mut self, offer: &Offer<'_>, told: impl Fn(&str) -> bool) -> Shares {
+    /// Tickets, with their receivers, that nobody needs to hear of any more.
+    pub fn settled(&mut self) -> Vec<(u64, String)> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Silences have changed: what they hold is looked at again.
+    pub(super) fn silences_changed(&mut self, now: i64) {
+        for (key, lane) in &mut self.lanes {
+            if matches!(key.mute, Mute::Silence(_)) {
+                lane.due_at = now;
+            }
+        }
+    }
+
+    /// Somebody looks after what a group has told: it goes no step further, and whom it woke
+    /// hears of that.
+    pub(super) fn acknowledged(&mut self, group: &str, by: &Acknowledged, now: i64) {
+        let mut has_gone = false;
+        for (key, lane) in &mut self.lanes {
+            if key.step == 0 || lane.id != group {
+                continue;
+            }
+            for gone in lane.remove(|item| item.at <= by.through) {
+                has_gone = true;
+                self.settled.push((gone.ticket, key.receiver.clone()));
+            }
+        }
+        let woken = self.woken.remove(group);
+        if !has_gone && woken.is_none() {
+            return;
+        }
+        let routes = self.tree.routes().iter();
+        // After a restart nobody knows any more whom it was; by the route it is those.
+        let by_route = || {
+            let lanes = self.lanes.iter().find(|(_, lane)| lane.id == group);
+            let route = lanes.and_then(|(key, _)| routes.clone().nth(key.route));
+            route.map(|route| route.to.iter().cloned().collect()).unwrap_or_default()
+        };
+        let reason = if by.reason.is_empty() { String::new() } else { format!(": {}", by.reason) };
+        for receiver in woken.unwrap_or_else(by_route) {
+            if self.machines.contains(&receiver) {
+                continue;
+            }
+            self.ready.push(Notice {
+                receiver,
+                offered_at: now,
+                remarks: vec![format!("acknowledged by {}{reason}", by.actor)],
+                ..Notice::default()
+            });
+        }
+    }
+
+    fn take(&mut self, offer: &Offer<'_>) -> Shares {
         let mut shares = Shares::default();
-        let Some(alert) = &offer.decision.alert else { return shares };
-        if offer.decision.mode != "live" {
+        let decision = offer.decision;
+        let Some(alert) = &decision.alert else { return shares };
+        if decision.mode != "live" {
             return shares;
         }
-        let fits = |route: &RouteSettings| matches(&route.matches, offer.decision);
-        let route = self.settings.routes.iter().position(fits);
-        let to = match (alert.is_empty(), route) {
-            (false, _) => alert,
-            (true, Some(route)) => &self.settings.routes[route].to,
-            (true, None) => &self.settings.default,
-        };
-        // A receiver a rule names but the configuration lacks must not swallow the alert.
-        let known = to.iter().filter(|name| self.settings.receivers.contains_key(*name));
-        let mut receivers: BTreeSet<String> = known.cloned().collect();
-        if receivers.is_empty() {
-            receivers.extend(self.settings.default.iter().cloned());
+        if decision.resolved.is_none() {
+            self.source(offer, &mut shares);
         }
-        for receiver in receivers {
-            if !told(&receiver) && self.first_telling(&receiver, route, offer) {
-                self.enqueue(&receiver, route, offer);
-                shares.waiting.push(receiver);
-            } else {
-                shares.told.push(receiver);
+        let taken =
+            if decision.rule == SILENCES { vec![0] } else { self.tree.taken(&offer.subject) };
+        let mut seen = BTreeSet::new();
+        for (nth, at) in taken.into_iter().enumerate() {
+            let Some(route) = self.tree.route(at).cloned() else { continue };
+            let to = match (nth, alert.is_empty()) {
+                _ if decision.rule == SILENCES => self.concerned(decision),
+                (0, false) => alert.clone(),
+                (_, false) => break,
+                (_, true) => route.to.clone(),
+            };
+            // A receiver a rule names but the configuration lacks must not swallow the alert.
+            let mut receivers: BTreeSet<String> =
+                to.into_iter().filter(|name| self.known.contains(name)).collect();
+            if receivers.is_empty() {
+                receivers.extend(self.default.iter().cloned());
             }
+            // Told by one route is told.
+            receivers.retain(|name| seen.insert(name.clone()));
+            self.by_route(offer, (at, &route), receivers, &mut shares);
+        }
+        if let Some(resolved) = &decision.resolved {
+            self.resolve(&resolved.decision, offer.now);
         }
         shares
     }
 
-    fn enqueue(&mut self, receiver: &str, route: Option<usize>, offer: &Offer<'_>) {
-        let notice = Notice {
-            receiver: receiver.to_owned(),
-            rule: offer.decision.rule.clone(),
-            decisions: vec![offer.decision.clone()],
-            rest: 0,
-            tickets: vec![offer.ticket],
-            offered_at: offer.now_ms,
-        };
-        if self.machines.contains(receiver) {
-            self.ready.push(notice);
+    /// One route: its receivers, and the steps behind them.
+    fn by_route(
+        &mut self,
+        offer: &Offer<'_>,
+        (at, route): (usize, &Route),
+        receivers: BTreeSet<String>,
+        shares: &mut Shares,
+    ) {
+        if offer.decision.resolved.is_some() && !route.tells_resolved || receivers.is_empty() {
             return;
         }
-        let wait = route.and_then(|route| self.settings.routes.get(route)?.group_wait);
-        let wait = wait.unwrap_or(GROUP_WAIT_MS).min(offer.wait_max);
-        let key = GroupKey { receiver: receiver.to_owned(), route, rule: notice.rule.clone() };
-        let group = self.groups.entry(key).or_default();
-        if let Some(waiting) = &mut group.waiting {
-            waiting.absorb(notice);
-        } else {
-            group.due_at = offer.now_ms.saturating_add(wait).max(group.quiet_until);
-            group.waiting = Some(notice);
-        }
-    }
-
-    /// False when this receiver was given this very decision within the repeat interval.
-    fn first_telling(&mut self, receiver: &str, route: Option<usize>, offer: &Offer<'_>) -> bool {
-        let now_ms = offer.now_ms;
-        let repeat = route.and_then(|route| self.settings.routes.get(route)?.repeat_interval);
-        let repeat = repeat.unwrap_or(REPEAT_INTERVAL_MS);
-        let key = (receiver.to_owned(), offer.decision.id.clone());
-        if let Some(at) = self.told.get_mut(&key) {
-            if now_ms.saturating_sub(*at) < repeat {
-                return false;
+        let group = route.group(&offer.subject);
+        let mute = self.mute(offer.decision, route, offer.now);
+        for receiver in receivers {
+            let key =
+                LaneKey { receiver, route: at, group: group.clone(), step: 0, mute: Mute::None };
+            if self.machines.contains(&key.receiver) {
+                self.program(offer, key, shares);
+            } else {
+                self.person(offer, key, mute.clone(), shares);
             }
-            *at = now_ms;
-            return true;
         }
-        self.told.insert(key.clone(), now_ms);
-        self.told_order.push_back(key);
-        if self.told_order.len() > TOLD_MAX
-            && let Some(oldest) = self.told_order.pop_front()
-        {
-            self.told.remove(&oldest);
+        if offer.decision.resolved.is_some() || offer.decision.rule == SILENCES {
+            return;
         }
-        true
+        for (step, next) in (1..STEPS_MAX).zip(&route.steps) {
+            for receiver in next.to.clone() {
+                if !self.known.contains(&receiver) {
+                    continue;
+                }
+                let held = if let Mute::Quiet(_) = mute { Mute::None } else { mute.clone() };
+                let key = LaneKey { receiver, route: at, group: group.clone(), step, mute: held };
+                self.step(offer, (route, &mute), key, next.after, shares);
+            }
+        }
     }
-}
 
-fn matches(wanted: &Match, decision: &Decision) -> bool {
-    let severity = wanted.severity.is_empty() || wanted.severity.contains(&decision.severity);
-    let rule = wanted.rule.is_empty() || wanted.rule.contains(&decision.rule);
-    severity
-        && rule
-        && wanted.key.iter().all(|(field, values)| match decision.key.get(field) {
-            Some(Value::String(text)) => values.contains(text),
-            Some(other) => values.contains(&other.to_string()),
-            None => false,
-        })
+    /// A program hears of every decision at once.
+    fn program(&mut self, offer: &Offer<'_>, key: LaneKey, shares: &mut Shares) {
+        let LaneKey { receiver, .. } = key;
+        let repeat = self.tree.route(key.route).map_or(0, |route| route.repeat_interval);
+        if (offer.told)(&receiver) || !self.first_telling(&receiver, repeat, offer) {
+            shares.told.push(receiver);
+            return;
+        }
+        shares.waiting.push(receiver.clone());
+        self.ready.push(Notice {
+            receiver,
+            rule: offer.decision.rule.clone(),
+            decisions: vec![offer.decision.clone()],
+            tickets: vec![offer.ticket],
+            offered_at: offer.now,
+            ..Notice::default()
+        });
+    }
+
+    fn person(&mut self, offer: &Offer<'_>, key: LaneKey, mute: Mute, shares: &mut Shares) {
+        let held_line = line(HELD, &key.receiver);
+        let resolved = offer.decision.resolved.as_ref();
+        if resolved.is_some_and(|one| self.was_kept_from(&one.decision, &key.receiver)) {
+            shares.told.extend([key.receiver, held_line]);
+            return;
+        }
+        let mute = match (offer.written_at, (offer.told)(&key.receiver)) {
+            (Some(_), true) if (offer.told)(&held_line) => {
+                shares.told.extend([key.receiver, held_line]);
+                return;
+            }
+            (Some(written_at), true) if mute == Mute::None => {
+                self.was_held(offer.decision, &key, written_at)
+            }
+            _ => mute,
+        };
+        let repeat = self.tree.route(key.route).map_or(0, |route| route.repeat_interval);
+        if !self.first_telling(&key.receiver, repeat, offer) {
+            shares.told.extend([key.receiver, held_line]);
+            return;
+        }
+        let key = LaneKey { mute, ..key };
+        if key.mute == Mute::None {
+            shares.waiting.push(key.receiver.clone());
+            // It parts what is held before and after it, in what is remembered.
+            shares.told.push(held_line);
+        } else {
+            shares.told.push(key.receiver.clone());
+            shares.waiting.push(held_line);
+        }
+        match &key.mute {
+            Mute::Inhibited(source) => self.count_muted(offer, source, &key),
+            Mute::None | Mute::Quiet(_) => self.inhibitions.told_by(&offer.decision.id, &key),
+            Mute::Silence(_) | Mute::Past => {}
+        }
+        self.enqueue(offer, key);
+    }
+
+    fn was_muted(&self, offer: &Offer<'_>, route: &Route) -> bool {
+        let written_at = offer.written_at;
+        written_at.is_some_and(|at| self.mute(offer.decision, route, at) != Mute::None)
+    }
+
+    /// By what, of something that was held before a restart and is held by nothing now.
+    fn was_held(&self, decision: &Decision, key: &LaneKey, written_at: i64) -> Mute {
+        let Some(route) = self.tree.route(key.route) else { return Mute::Past };
+        match self.mute(decision, route, written_at) {
+            Mute::None => Mute::Past,
+            mute => mute,
+        }
+    }
+
+    fn step(
+        &mut self,
+        offer: &Offer<'_>,
+        (route, mute): (&Route, &Mute),
+        key: LaneKey,
+        after: i64,
+        shares: &mut Shares,
+    ) {
+        let name = line(key.kind(), &key.receiver);
+        let id = route.group_id(&key.group);
+        let by = self.mutes.acknowledged(&id);
+        let is_acknowledged = by.is_some_and(|by| offer.at() <= by.through);
+        let read_again = offer.written_at.is_some();
+        if is_acknowledged && read_again
+            || (offer.told)(&name)
+            || !self.first_telling(&name, route.repeat_interval, offer)
+        {
+            shares.told.push(name);
+            return;
+        }
+        shares.waiting.push(name);
+        let from = match mute {
+            Mute::Quiet(until) => *until,
+            // Its first notice comes now.
+            Mute::None if self.was_muted(offer, route) => offer.now,
+            _ => offer.at().saturating_add(route.group_wait),
+        };
+        let due_at = match &key.mute {
+            Mute::None => from.saturating_add(after),
+            mute => self.ends_at(mute, offer.now),
+        };
+        self.put(offer, key, due_at);
+    }
+
+    fn enqueue(&mut self, offer: &Offer<'_>, key: LaneKey) {
+        let due_at = match &key.mute {
+            Mute::None => {
+                let wait = self.tree.route(key.route).map_or(0, |route| route.group_wait);
+                let most = if offer.written_at.is_some() { RESUMED_WAIT_MS } else { i64::MAX };
+                offer.now.saturating_add(wait.min(most))
+            }
+            mute => self.ends_at(mute, offer.now),
+        };
+        self.put(offer, key, due_at);
+    }
+
+    fn put(&mut self, offer: &Offer<'_>, key: LaneKey, due_at: i64) {
+        let item = item(offer.decision, offer.ticket + key.kind(), offer.at());
+        if key.kind() != 0 {
+            self.index.entry(item.decision.clone()).or_default().push(key.clone());
+        }
+        self.push(offer.decision, item, key, due_at);
+    }
+
+    fn push(&mut self, decision: &Decision, item: Item, key: LaneKey, due_at: i64) {
+        let whole = self.machines.contains(&key.receiver);
+        let is_held = key.mute != Mute::None;
+        let id = self.tree.route(key.route).map(|route| route.group_id(&key.group));
+        let lane = self.lanes.entry(key).or_default();
+        if !lane.waits() {
+            lane.id = id.unwrap_or_default();
+            lane.due_at = due_at.max(lane.quiet_until);
+        }
+        lane.push(decision, item, is_held, whole);
+    }
+
+    /// When what is muted is to be looked at again.
+    pub(super) fn ends_at(&self, mute: &Mute, now: i64) -> i64 {
+        match mute {
+            Mute::None => now,
+            Mute::Quiet(until) => *until,
+            Mute::Silence(id) => self.mutes.silence(id).map_or(now, super::mutes::Silence::ends_at),
+            // The end of a source looks at it.
+            Mute::Inhibited(source) if self.inhibitions.is_in_force(source, now) => i64::MAX,
+            Mute::Inhibited(_) | Mute::Past => now.saturating_add(RESUMED_WAIT_MS),
+        }
+    }
+
+    pub(super) fn is_in_force(&self, mute: &Mute, now: i64) -> bool {
+        match mute {
+            Mute::None | Mute::Past => false,
+            Mute::Quiet(until) => now < *until,
+            Mute::Silence(id) => self.mutes.silence(id).is_some_and(|one| one.is_in_force(now)),
+            Mute::Inhibited(source) => self.inhibitions.is_in_force(source, now),
+        }
+    }
+
+    pub(super) fn mute(&self, decision: &Decision, route: &Route, at: i64) -> Mute {
+        let subject = Subject::of(decision);
+        if decision.rule == SILENCES {
+            return route.quiet_until(&subject, at).map_or(Mute::None, Mute::Quiet);
+        }
+        // That something is over is told to whom it was told that it began.
+        if decision.resolved.is_none() {
+            if let Some(silence) = self.mutes.silenced(&subject, at) {
+                return Mute::Silence(silence.id.clone());
+            }
+            if let Some(source) = self.inhibitions.muted(decision, at) {
+                return Mute::Inhibited(source.decision.clone());
+            }
+        }
+        route.quiet_until(&subject, at).map_or(Mute::None, Mute::Quiet)
+    }
+
+    pub(super) fn recheck(&mut self, mute: &Mute, now: i64) {
+        for (key, lane) in &mut self.lanes {
+            if key.mute == *mute {
+                lane.due_at = now;
+            }
+        }
+    }
+
+    /// A decision that explains others: it stays in mind, through restarts, while it mutes them.
+    fn source(&mut self, offer: &Offer<'_>, shares: &mut Shares) {
+        let name = line(SOURCE, "");
+        if (offer.told)(&name) {
+            return;
+        }
+        let (decision, ticket) = (offer.decision, offer.ticket);
+        if self.inhibitions.begin(decision, ticket, offer.at(), offer.now) {
+            shares.waiting.push(name);
+        }
+    }
+
+    /// What is muted by a source is counted, and listed behind the link, in the source's notices.
+    fn count_muted(&mut self, offer: &Offer<'_>, source: &str, held: &LaneKey) {
+        let id = self.tree.route(held.route).map(|route| route.group_id(&held.group));
+        for key in self.inhibitions.tellers(source) {
+            let key = match key.mute {
+                Mute::Quiet(until) if until <= offer.now => LaneKey { mute: Mute::None, ..key },
+                _ => key,
+            };
+            let interval = self.tree.route(key.route).map_or(0, |route| route.group_wait);
+            let own = self.tree.route(key.route).map(|route| route.group_id(&key.group));
+            let lane = self.lanes.entry(key.clone()).or_default();
+            if !lane.waits() {
+                lane.id = own.unwrap_or_default();
+                lane.due_at = offer.now.saturating_add(interval).max(lane.quiet_until);
+            }
+            if lane.muted.last() != Some(&offer.ticket) {
+                lane.muted.push(offer.ticket);
+            }
+            lane.muted_groups.extend(id.clone());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::notice::Notice;
 use super::receivers::Language;
-use super::route::Notice;
 use crate::engine::{Decision, Trigger, WindowSpan};
 use crate::event::EventTime;
 use crate::rule::Severity;
@@ -17,8 +17,7 @@ pub fn notice(receiver: &str, decisions: Vec<Decision>) -> Notice {
         rule: if same { rule } else { String::new() },
         tickets: (1..).take(decisions.len()).collect(),
         decisions,
-        rest: 0,
-        offered_at: 0,
+        ..Notice::default()
     }
 }
 

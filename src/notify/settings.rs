@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::receivers::{Language, ReceiverSettings};
-use crate::rule::{Severity, parse_duration};
+use super::receivers::{Language, ReceiverSettings, Secret};
+use super::routes::{self, InhibitSettings, RouteSettings};
+use crate::rule::parse_duration;
 
 /// The section as a whole. Empty by default: no receivers, nobody is told.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -19,51 +20,29 @@ pub struct NotifySettings {
     pub receivers: BTreeMap<String, ReceiverSettings>,
     /// The first route that matches is taken.
     pub routes: Vec<RouteSettings>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inhibit: Vec<InhibitSettings>,
     /// Receivers of what no route matches.
     pub default: Vec<String>,
     /// Milliseconds after which an undelivered notice is a dead letter; 24 h if absent.
     #[serde(deserialize_with = "duration")]
     pub give_up: Option<i64>,
+    /// The address that people reach the pages by, for links; `http.advertise` if absent.
+    pub url: Option<String>,
+    /// Signs links that acknowledge; made from `http.token` if absent, and without that there are
+    /// none.
+    pub secret: Option<Secret>,
+    /// The longest that a silence lasts; 30 days if absent.
+    #[serde(deserialize_with = "duration")]
+    pub silence_max: Option<i64>,
     /// Decisions that may wait for their receivers before reading pauses; 50,000 if absent.
     pub open_max: Option<NonZeroUsize>,
     /// Of the texts, unless a receiver has its own.
     pub language: Language,
     /// A folder of templates that go before the built-in ones.
     pub templates: Option<PathBuf>,
-    /// The address that people reach the pages by, for links; `http.advertise` if absent.
-    pub url: Option<String>,
     /// IANA zone of instants that no calendar window gives a zone; UTC if absent.
     pub timezone: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RouteSettings {
-    #[serde(rename = "match", default)]
-    pub matches: Match,
-    pub to: Vec<String>,
-    /// Wait before a group's first notice, so that a burst is one notice; 10 s if absent.
-    #[serde(default, deserialize_with = "duration")]
-    pub group_wait: Option<i64>,
-    /// Least time between two notices of a group; 1 min if absent.
-    #[serde(default, deserialize_with = "duration")]
-    pub group_interval: Option<i64>,
-    /// For how long a decision already told is not told again; 4 h if absent.
-    #[serde(default, deserialize_with = "duration")]
-    pub repeat_interval: Option<i64>,
-    /// Read, but not acted on: nothing can be acknowledged yet (N3).
-    #[serde(default, deserialize_with = "duration")]
-    pub escalate_after: Option<i64>,
-}
-
-/// All that is present must hold; an empty list holds for everything.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Match {
-    pub severity: Vec<Severity>,
-    pub rule: Vec<String>,
-    /// Key field → accepted values.
-    pub key: BTreeMap<String, Vec<String>>,
 }
 
 /// Why the section cannot be used.
@@ -81,6 +60,8 @@ pub enum SettingsError {
     Unknown { place: String, name: String },
     #[error("notify: timezone: `{0}` is not an IANA zone, such as `Asia/Shanghai`")]
     Zone(String),
+    #[error("notify: {place} {message}")]
+    Route { place: String, message: String },
     #[error("notify: receiver `{name}`: {message}")]
     Unusable { name: String, message: String },
 }
@@ -91,28 +72,33 @@ impl NotifySettings {
         let mut faults = Vec::new();
         for (name, receiver) in &self.receivers {
             faults.extend(receiver.faults(name));
+            if name.starts_with(['~', '^', '!']) {
+                let message = "a name does not begin with `~`, `^` or `!`".to_owned();
+                faults.push(SettingsError::Unusable { name: name.clone(), message });
+            }
         }
         if let Some(zone) = &self.timezone
             && TimeZone::get(zone).is_err()
         {
             faults.push(SettingsError::Zone(zone.clone()));
         }
-        let named = self
-            .routes
-            .iter()
-            .enumerate()
-            .map(|(index, route)| (format!("route {}", index + 1), &route.to))
-            .chain([("`default`".to_owned(), &self.default)]);
-        for (place, to) in named {
-            let unknown = to.iter().filter(|name| !self.receivers.contains_key(*name));
-            faults.extend(
-                unknown.map(|name| SettingsError::Unknown {
-                    place: place.clone(),
-                    name: name.clone(),
-                }),
-            );
+        let known = |name: &str| self.receivers.contains_key(name);
+        faults.extend(routes::faults(&self.routes, &self.inhibit, &known));
+        for name in self.default.iter().filter(|name| !known(name)) {
+            let place = "`default`".to_owned();
+            faults.push(SettingsError::Unknown { place, name: name.clone() });
         }
         faults
+    }
+
+    /// Routes that can never be taken, each with the one that takes all that it matches.
+    pub fn unreachable_routes(&self) -> Vec<(String, String)> {
+        routes::unreachable(&self.routes)
+    }
+
+    /// The longest that a silence lasts, milliseconds.
+    pub fn silence_max_ms(&self) -> i64 {
+        self.silence_max.unwrap_or(30 * 86_400_000)
     }
 
     /// Receivers that are programs: they get every decision by itself and at once.

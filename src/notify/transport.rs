@@ -9,8 +9,8 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::mask::masked;
+use super::notice::Notice;
 use super::receivers::ReceiverSettings;
-use super::route::Notice;
 use super::settings::{NotifySettings, SettingsError};
 use super::text::{TextError, Texts};
 use super::way::Way;

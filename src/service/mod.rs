@@ -4,6 +4,7 @@
 mod announce;
 mod impact;
 mod lock;
+mod notices;
 mod publisher;
 mod retention;
 mod rules;
@@ -13,7 +14,7 @@ mod why;
 
 pub use lock::{InstanceLock, LockError};
 pub use rules::{RuleFiles, plan_of};
-pub use settings::{kafka_settings, worker_start};
+pub use settings::{kafka_settings, notify_settings, worker_start};
 pub use status::Totals;
 
 use std::net::SocketAddr;
@@ -31,12 +32,13 @@ use crate::http::{self, Admission, App, Readiness};
 use crate::metrics::Metrics;
 use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun, Secret};
 use crate::snapshot::{Objects, Shelf};
-use crate::stream::kafka::{KafkaSettings, TopicError, prepare};
+use crate::stream::kafka::{KafkaSettings, TopicError, prepare, publish};
 use crate::stream::{
     Clock, Fleet, PlanCell, RunnerSettings, SnapshotSettings, SystemClock, WorkerView,
 };
 
 use self::announce::Announcer;
+use self::notices::Notices;
 use self::publisher::{Publisher, settle};
 use self::rules::Found;
 use self::status::Status;
@@ -150,7 +152,7 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let pages = tokio::spawn(http::serve(
             listener,
-            app(&registry, (&status, &whys), config.http.token.as_ref()),
+            app(&registry, (&status, &whys), Notices::new(config), config.http.token.as_ref()),
             until(stopped),
         ));
         let config = config.clone();
@@ -377,11 +379,26 @@ fn notifier(config: &Config, metrics: &NotifyMetrics, leaving: &Arc<AtomicBool>)
         properties: config.kafka.properties.clone(),
         decisions_topic: config.topics.decisions.clone(),
         dead_topic: config.topics.notices_dead.clone(),
-        notify: config.notify.clone(),
+        control_topic: Some(config.topics.control.clone()),
+        publish: Some(publish_in_background(kafka_settings(config))),
+        notify: notify_settings(config),
         reveal: config.privacy.reveal,
         metrics: metrics.clone(),
         leaving: leaving.clone(),
     }
+}
+
+/// What is not written now is written when it is due again.
+fn publish_in_background(settings: KafkaSettings) -> notify::Publish {
+    let runtime = tokio::runtime::Handle::current();
+    Arc::new(move |change| {
+        let settings = settings.clone();
+        runtime.spawn(async move {
+            if let Err(error) = publish(&settings, &change).await {
+                tracing::warn!(%error, "the end of a silence is not written yet");
+            }
+        });
+    })
 }
 
 fn registry() -> Result<prometheus::Registry, prometheus::Error> {
@@ -394,8 +411,10 @@ fn registry() -> Result<prometheus::Registry, prometheus::Error> {
 fn app(
     registry: &prometheus::Registry,
     (status, whys): (&Arc<Status>, &Arc<Whys>),
+    notices: Notices,
     token: Option<&Secret>,
 ) -> App {
+    let notices = Arc::new(notices);
     let (ready, shown) = (status.clone(), status.clone());
     let (whys, impacts) = (whys.clone(), whys.clone());
     App {
@@ -404,6 +423,7 @@ fn app(
         status: Arc::new(move || shown.json()),
         why: Arc::new(move |request| Box::pin(whys.clone().answer(request))),
         impact: Arc::new(move |request| Box::pin(impacts.clone().impact(request))),
+        notices: Arc::new(move |request| Box::pin(notices.clone().answer(request))),
         admission: token.map(|token| Admission::new(token.expose())),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{Config, Start as ConfigStart};
+use crate::notify::{NotifySettings, Secret, signature};
 use crate::stream::Start;
 use crate::stream::kafka::{KafkaSettings, TopicNames};
 
@@ -35,4 +36,21 @@ pub fn worker_start(config: &Config) -> Start {
         ConfigStart::Oldest => Start::Oldest,
         ConfigStart::Latest => Start::Latest,
     }
+}
+
+/// The settings of notices, with the address of links and what signs them.
+pub fn notify_settings(config: &Config) -> NotifySettings {
+    let mut settings = config.notify.clone();
+    if settings.url.is_none() {
+        let listen = config.http.listen;
+        let own = (!listen.ip().is_unspecified()).then(|| format!("http://{listen}"));
+        settings.url = config.http.advertise.clone().or(own);
+    }
+    if settings.secret.is_none() {
+        // Another one than the token itself: a link must tell nobody anything of that.
+        let token = config.http.token.as_ref();
+        let made = token.map(|token| signature(token.expose().as_bytes(), b"notice links"));
+        settings.secret = made.map(Secret::new);
+    }
+    settings
 }

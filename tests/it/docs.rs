@@ -430,7 +430,7 @@ fn calls(text: &str) -> Vec<Vec<String>> {
 fn help(words: &[String], known: &mut BTreeMap<Vec<String>, Option<String>>) -> Option<String> {
     let is_name = |word: &&String| word.chars().all(|c| c.is_ascii_lowercase());
     let names: Vec<String> = words.iter().take(2).take_while(is_name).cloned().collect();
-    let groups = ["held", "list", "notify", "rules", "topics"];
+    let groups = ["held", "list", "notify", "rules", "silence", "topics"];
     let depth =
         if names.first().is_some_and(|name| groups.contains(&name.as_str())) { 2 } else { 1 };
     let names: Vec<String> = names.into_iter().take(depth).collect();

@@ -89,6 +89,7 @@ pub(crate) fn notice(receiver: &str, ids: &[&str]) -> Notice {
         rest: 0,
         tickets: (1..).take(ids.len()).collect(),
         offered_at: now_ms(),
+        ..Notice::default()
     }
 }
 

@@ -17,15 +17,16 @@ use crate::notify::{Endpoint, SMTP_PASSWORD, Smtp, decision};
 const CHILD: &str = "TIDEGATE_TEST_NOTIFIER";
 
 /// Topics and a group of one's own.
-struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     broker: &'a Broker,
-    decisions: String,
+    pub(crate) decisions: String,
+    pub(crate) control: Option<String>,
     dead: String,
     group: String,
 }
 
 /// A notifier in this process.
-struct Running {
+pub(crate) struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<Result<(), NotifyError>>,
     metrics: NotifyMetrics,
@@ -33,17 +34,23 @@ struct Running {
 }
 
 impl Stage<'_> {
-    fn new(broker: &Broker, partitions: i32) -> Stage<'_> {
+    pub(crate) fn new(broker: &Broker, partitions: i32) -> Stage<'_> {
         Stage {
             decisions: broker.topic("decisions", partitions),
             dead: broker.topic("dead", 1),
             group: broker::unique("group"),
+            control: None,
             broker,
         }
     }
 
+    /// With a topic of silences.
+    pub(crate) fn with_control(self) -> Self {
+        Stage { control: Some(self.broker.topic("control", 1)), ..self }
+    }
+
     /// `notify` as in a configuration.
-    fn start(&self, notify: &Value) -> Running {
+    pub(crate) fn start(&self, notify: &Value) -> Running {
         self.start_as("host-a", notify)
     }
 
@@ -58,6 +65,8 @@ impl Stage<'_> {
             properties: BTreeMap::from([("reconnect.backoff.max.ms".into(), "500".into())]),
             decisions_topic: self.decisions.clone(),
             dead_topic: self.dead.clone(),
+            control_topic: self.control.clone(),
+            publish: None,
             notify: serde_json::from_value(notify.clone()).unwrap(),
             reveal: false,
             metrics: metrics.clone(),
@@ -67,7 +76,7 @@ impl Stage<'_> {
     }
 
     /// The same in a process of its own, which can be killed.
-    fn spawn(&self, notify: &Value) -> Child {
+    pub(crate) fn spawn(&self, notify: &Value) -> Child {
         let names = [self.broker.address(), &self.decisions, &self.dead, &self.group];
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "notify_run::the_process_of_its_own", "--nocapture"])
@@ -78,16 +87,16 @@ impl Stage<'_> {
             .unwrap()
     }
 
-    fn decide(&self, ids: impl IntoIterator<Item = u32>) {
+    pub(crate) fn decide(&self, ids: impl IntoIterator<Item = u32>) {
         self.broker.produce(&self.decisions, &records(ids));
     }
 
     /// Offsets and metadata, as the next start will find them.
-    fn committed(&self) -> BTreeMap<i32, (i64, String)> {
+    pub(crate) fn committed(&self) -> BTreeMap<i32, (i64, String)> {
         self.broker.committed_with_metadata(&format!("{}.notify", self.group), &self.decisions)
     }
 
-    async fn until_all_is_committed(&self) {
+    pub(crate) async fn until_all_is_committed(&self) {
         let ends = self.broker.ends(&self.decisions);
         until("all is committed", || {
             let committed = self.committed();
@@ -101,19 +110,19 @@ impl Stage<'_> {
 }
 
 impl Running {
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.send(true).unwrap();
         tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
     }
 
-    fn gauge(&self, name: &str) -> f64 {
+    pub(crate) fn gauge(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name).unwrap();
         family.get_metric()[0].get_gauge().get_value()
     }
 }
 
-fn id(n: u32) -> String {
+pub(crate) fn id(n: u32) -> String {
     format!("{n:032x}")
 }
 
@@ -122,7 +131,7 @@ fn records(ids: impl IntoIterator<Item = u32>) -> Vec<(String, String)> {
     ids.into_iter().map(|n| (format!("u-{n}"), text(n))).collect()
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -275,6 +284,8 @@ async fn the_process_of_its_own() {
         properties: BTreeMap::new(),
         decisions_topic,
         dead_topic,
+        control_topic: None,
+        publish: None,
         notify,
         reveal: false,
         metrics: NotifyMetrics::new(&prometheus::Registry::new()).unwrap(),

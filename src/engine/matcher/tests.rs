@@ -44,7 +44,10 @@ fn all_that_is_present_must_hold() {
     }
     assert_eq!(subject.value("source"), "lottery");
     assert_eq!(subject.value("team"), "fraud");
-    assert_eq!((subject.value("rule"), subject.value("ip")), ("campaign-cap".into(), "".into()));
+    assert_eq!(
+        (subject.value("rule"), subject.value("ip")),
+        ("campaign-cap".into(), String::new())
+    );
 }
 
 #[test]

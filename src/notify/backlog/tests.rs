@@ -1,7 +1,7 @@
 //! Who is tried when, by a clock of our own.
 
 use super::{Backlog, Entry, Next};
-use crate::notify::route::Notice;
+use crate::notify::notice::Notice;
 
 fn notice(ticket: u64, offered_at: i64) -> Notice {
     Notice {
@@ -11,6 +11,7 @@ fn notice(ticket: u64, offered_at: i64) -> Notice {
         rest: 1,
         tickets: vec![ticket],
         offered_at,
+        ..Notice::default()
     }
 }
 
@@ -99,4 +100,27 @@ fn a_long_backlog_for_people_becomes_digests() {
     assert_eq!(backlog.digest_into(&mut entry), 99);
     assert_eq!((entry.notice.tickets.len(), entry.notice.rest), (10_000, 10_000));
     assert_eq!(len(&backlog), 1);
+}
+
+#[test]
+fn a_receiver_that_is_back_is_told_the_gravest_first_and_of_those_the_oldest() {
+    let of = |ticket: u64, severity: &str| Notice {
+        decisions: vec![
+            serde_json::from_value(serde_json::json!({
+                "id": ticket.to_string(), "ts": 0, "rule": "cap", "level": 0, "severity": severity,
+                "mode": "live", "key": {"user": "u"}, "summary": "s", "ruleset": "x", "alert": [],
+            }))
+            .unwrap(),
+        ],
+        ..notice(ticket, 0)
+    };
+    let mut backlog = Backlog::new(24_000);
+    for (ticket, severity) in
+        [(1, "info"), (2, "critical"), (3, "warning"), (4, "critical"), (5, "info")]
+    {
+        backlog.push(of(ticket, severity), ());
+    }
+    let order: Vec<u64> =
+        (0..5).map(|_| next(&mut backlog, 0).unwrap().notice.tickets[0]).collect();
+    assert_eq!(order, [2, 4, 3, 1, 5]);
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{Place, Progress};
+use crate::notify::notice::Shares;
 use crate::notify::resume::{METADATA_MAX_BYTES, Resume};
-use crate::notify::route::Shares;
 
 const RECEIVERS: [&str; 3] = ["chat", "hook", "mail"];
 

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::{Notice, Router, Shares};
-use crate::engine::Decision;
+use crate::engine::{Act, Change, Decision, Matcher};
+use crate::event::EventTime;
+use crate::notify::mutes::Muted;
 
 fn decision(id: u32, rule: &str, severity: &str) -> Decision {
     serde_json::from_value(json!({
@@ -15,7 +17,7 @@ fn decision(id: u32, rule: &str, severity: &str) -> Decision {
 
 fn router() -> Router {
     Router::new(
-        serde_saphyr::from_str(
+        &serde_saphyr::from_str(
             r#"
 receivers:
   mail: { slack: { url: "http://x" } }
@@ -33,6 +35,11 @@ default: [mail]
 
 fn told(notices: &[Notice]) -> Vec<(&str, Vec<u64>, usize)> {
     notices.iter().map(|n| (n.receiver.as_str(), n.tickets.clone(), n.rest)).collect()
+}
+
+/// Lines that are for no later time.
+fn now(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(String::as_str).filter(|line| !line.starts_with(['~', '^', '!'])).collect()
 }
 
 #[test]
@@ -93,7 +100,7 @@ fn a_decision_read_again_is_told_again_only_after_the_repeat_interval() {
     let mut router = router();
     let mut waiting = |ticket, now_ms| {
         let shares = router.offer(&decision(1, "cap", "critical"), ticket, now_ms);
-        assert_eq!(shares.waiting.len() + shares.told.len(), 2);
+        assert_eq!(shares.waiting.len() + now(&shares.told).len(), 2);
         shares.waiting.len()
     };
     assert_eq!(waiting(1, 0), 2);
@@ -120,10 +127,361 @@ fn after_a_restart_only_those_not_yet_told_are_told_and_soon() {
         [(1, vec!["mail"], vec!["hook"]), (2, vec![], vec!["hook", "mail"])]
     {
         let decision = decision(1, "cap", "critical");
-        let shares = router.offer_again(&decision, ticket, 0, |receiver| receiver == "hook");
+        let shares = router.offer_again(&decision, ticket, (0, 0), |receiver| receiver == "hook");
         assert_eq!(shares.waiting, waiting);
-        assert_eq!(shares.told, was_told);
+        assert_eq!(now(&shares.told), was_told);
     }
     assert_eq!(told(&router.due(999)), []);
     assert_eq!(told(&router.due(1_000)), [("mail", vec![1], 0)]);
+}
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const NIGHT: i64 = 1_763_762_400_000; // 2025-11-21T22:00:00Z, a Friday
+
+fn of(settings: &str) -> Router {
+    Router::new(&serde_saphyr::from_str(settings).unwrap())
+}
+
+fn keyed(id: u32, rule: &str, severity: &str, key: serde_json::Value) -> Decision {
+    Decision { key: serde_json::from_value(key).unwrap(), ..decision(id, rule, severity) }
+}
+
+/// With a window of the day that ends so.
+fn until(decision: Decision, end: i64) -> Decision {
+    let window = json!({"start": end - 24 * HOUR, "end": end, "label": "day 2025-11-22 UTC"});
+    Decision {
+        window: serde_json::from_value(window).unwrap(),
+        measure: Some("count".to_owned()),
+        ..decision
+    }
+}
+
+fn over(id: u32, of: &Decision) -> Decision {
+    let mut over = decision(id, "tidegate.resolved", "warning");
+    over.key.clone_from(&of.key);
+    over.resolved = Some(crate::engine::Resolved {
+        rule: of.rule.clone(),
+        decision: of.id.clone(),
+        since: of.ts,
+        peak: 9.into(),
+    });
+    over
+}
+
+fn change(router: &mut Router, id: &str, ts: i64, act: Act) {
+    let (actor, reason) = ("ann".to_owned(), "known".to_owned());
+    let change = Change { v: 1, id: id.to_owned(), ts: EventTime(ts), actor, reason, act };
+    match router.mutes.take(&change.encode()) {
+        Some(Muted::Silences) => router.silences_changed(ts),
+        Some(Muted::Acknowledged(group, by)) => router.acknowledged(&group, &by, ts),
+        None => {}
+    }
+}
+
+fn silence(router: &mut Router, id: &str, ts: i64, rule: &str, until: i64) {
+    let matcher = Matcher { rule: vec![rule.to_owned()], ..Matcher::default() };
+    change(router, id, ts, Act::Silence { matcher, until: EventTime(until) });
+}
+
+fn ids(notice: &Notice) -> Vec<&str> {
+    notice.decisions.iter().map(|decision| decision.id.as_str()).collect()
+}
+
+const RECEIVERS: &str = r#"
+receivers:
+  mail: { slack: { url: "http://x" } }
+  boss: { slack: { url: "http://x" } }
+  chat: { slack: { url: "http://x" } }
+  hook: { webhook: { url: "http://x" } }
+default: [mail]
+url: https://risk.example/
+secret: s3cret
+"#;
+
+#[test]
+fn a_child_has_from_its_parent_what_it_leaves_out_and_the_first_that_fits_is_taken() {
+    let mut router = of(&format!(
+        r"{RECEIVERS}
+routes:
+  - match: {{ labels: {{ team: [fraud] }} }}
+    to: [chat]
+    group_wait: 1m
+    routes:
+      - {{ match: {{ severity: [critical] }}, to: [boss] }}
+      - {{ match: {{ scope: [device] }}, group_wait: 1s }}
+  - {{ match: {{ rule: [cap] }}, to: [boss], continue: true }}
+  - {{ match: {{ rule: [cap] }}, to: [chat, boss] }}
+"
+    ));
+    let labelled = |id, severity, key| {
+        let mut decision = keyed(id, "x", severity, key);
+        decision.labels.insert("team".to_owned(), "fraud".to_owned());
+        decision
+    };
+    router.offer(&labelled(1, "critical", json!({"user": "u"})), 64, 0);
+    router.offer(&labelled(2, "info", json!({"device": "d"})), 128, 0);
+    router.offer(&labelled(3, "info", json!({"user": "u"})), 192, 0);
+    // Two routes, and each receiver once.
+    assert_eq!(router.offer(&decision(4, "cap", "info"), 256, 0).waiting, ["boss", "chat"]);
+    let mut at = |now| {
+        let notices = router.due(now);
+        let mut told: Vec<_> =
+            notices.iter().map(|n| (n.receiver.clone(), n.tickets.clone())).collect();
+        told.sort();
+        told
+    };
+    let told = |name: &str, ticket: u64| (name.to_owned(), vec![ticket]);
+    assert_eq!(at(1_000), [told("chat", 128)]);
+    assert_eq!(at(10_000), [told("boss", 256), told("chat", 256)]);
+    assert_eq!(at(MINUTE), [told("boss", 64), told("chat", 192)]);
+}
+
+#[test]
+fn groups_are_parted_by_what_the_route_says() {
+    let mut router = of(&format!("{RECEIVERS}routes: [{{ to: [mail], group_by: [source] }}]"));
+    for (ticket, source) in [(64, "lottery"), (128, "quiz"), (192, "lottery")] {
+        let rule = if ticket == 192 { "other" } else { "cap" };
+        let key = json!({"source": source});
+        router.offer(&keyed(u32::try_from(ticket).unwrap(), rule, "info", key), ticket, 0);
+    }
+    let notices = router.due(10_000);
+    assert_eq!(told(&notices), [("mail", vec![64, 192], 0), ("mail", vec![128], 0)]);
+    assert_eq!((notices[0].rule.as_str(), notices[1].rule.as_str()), ("", "cap"));
+}
+
+#[test]
+fn quiet_hours_hold_and_tell_when_they_end_but_not_what_is_critical() {
+    let mut router = of(&format!(
+        r#"{RECEIVERS}
+routes: [{{ to: [mail, hook], quiet: {{ from: "22:00", to: "07:00", except: [critical] }} }}]"#
+    ));
+    let shares = router.offer(&decision(1, "cap", "warning"), 64, NIGHT);
+    assert_eq!(
+        (shares.waiting, shares.told),
+        (vec!["hook".into(), "~mail".into()], vec!["mail".into()])
+    );
+    router.offer(&decision(2, "cap", "critical"), 128, NIGHT);
+    router.offer(&decision(3, "cap", "warning"), 192, NIGHT + HOUR);
+    assert_eq!(router.due(NIGHT).iter().filter(|n| n.receiver == "hook").count(), 3);
+    assert_eq!(told(&router.due(NIGHT + HOUR)), [("mail", vec![128], 0)]);
+    let morning = NIGHT + 9 * HOUR;
+    assert_eq!(router.next_due_at(), Some(morning));
+    assert_eq!(told(&router.due(morning - 1)), []);
+    let notices = router.due(morning);
+    assert_eq!(told(&notices), [("mail", vec![65, 193], 0)]);
+    assert_eq!(notices[0].remarks, ["held during quiet hours"]);
+    // Its time to be delivered in begins in the morning.
+    assert_eq!(notices[0].offered_at, morning);
+}
+
+#[test]
+fn what_still_fires_when_a_silence_ends_is_told_and_what_does_not_is_counted() {
+    let mut router = of(RECEIVERS);
+    silence(&mut router, "s", 0, "cap", 10 * HOUR);
+    let fires = until(decision(1, "cap", "warning"), 24 * HOUR);
+    let gone = until(decision(2, "cap", "warning"), 5 * HOUR);
+    let resolved = until(decision(3, "cap", "warning"), 24 * HOUR);
+    let event = decision(4, "cap", "warning");
+    for (ticket, one) in [(64, &fires), (128, &gone), (192, &resolved), (256, &event)] {
+        let shares = router.offer(one, ticket, HOUR);
+        assert_eq!((shares.waiting, shares.told), (vec!["~mail".into()], vec!["mail".into()]));
+    }
+    // Who was not told that it began is not told that it is over.
+    assert_eq!(router.offer(&over(5, &resolved), 320, 2 * HOUR).waiting, Vec::<String>::new());
+    assert_eq!(router.offer(&decision(6, "other", "info"), 384, HOUR).waiting, ["mail"]);
+    router.due(3 * HOUR);
+    assert_eq!(router.next_due_at(), Some(10 * HOUR));
+    let notices = router.due(10 * HOUR);
+    assert_eq!(told(&notices), [("mail", vec![65, 129, 193, 257], 0)]);
+    assert_eq!(ids(&notices[0]), ["1"]);
+    let remark = "was silenced by ann until now; 3 more alerts came and went meanwhile";
+    assert_eq!(notices[0].remarks, [remark]);
+}
+
+#[test]
+fn a_silence_that_is_ended_early_tells_at_once_unless_another_holds() {
+    let mut router = of(RECEIVERS);
+    silence(&mut router, "long", 0, "cap", 10 * HOUR);
+    silence(&mut router, "short", 0, "ca*", 5 * HOUR);
+    let fires = until(decision(1, "cap", "warning"), 24 * HOUR);
+    router.offer(&fires, 64, HOUR);
+    let end = |id: &str| Act::EndSilence {
+        silence: id.to_owned(),
+        matcher: Matcher::default(),
+        expired: false,
+    };
+    change(&mut router, "e1", 2 * HOUR, end("long"));
+    assert_eq!(told(&router.due(2 * HOUR)), []);
+    assert_eq!(router.next_due_at(), Some(5 * HOUR));
+    change(&mut router, "e2", 3 * HOUR, end("short"));
+    assert_eq!(told(&router.due(3 * HOUR)), [("mail", vec![65], 0)]);
+}
+
+#[test]
+fn a_silence_is_announced_to_the_receivers_of_what_it_mutes() {
+    let mut router = of(&format!(
+        "{RECEIVERS}routes: [{{ match: {{ rule: [cap], severity: [critical] }}, to: [boss, hook] }},
+         {{ match: {{ rule: [odd] }}, to: [chat] }}]"
+    ));
+    silence(&mut router, "s", 0, "cap", HOUR);
+    let mut audit = decision(9, "tidegate.silences", "info");
+    audit.key = serde_json::from_value(json!({"silence": "s"})).unwrap();
+    let shares = router.offer(&audit, 64, 0);
+    assert_eq!(shares.waiting, ["boss", "hook", "mail"]);
+}
+
+#[test]
+fn nobody_acknowledges_and_the_next_step_is_told_once() {
+    let mut router = of(&format!(
+        "{RECEIVERS}routes: [{{ to: [chat, hook], escalate: [{{ after: 15m, to: [mail] }}, {{ after: 1h, to: [boss] }}] }}]"
+    ));
+    let shares = router.offer(&decision(1, "cap", "critical"), 64, 0);
+    assert_eq!(shares.waiting, ["chat", "hook", "^1 mail", "^2 boss"]);
+    let first = router.due(10_000);
+    assert_eq!(told(&first), [("hook", vec![64], 0), ("chat", vec![64], 0)]);
+    assert!(first[1].links.acknowledge().is_some(), "{first:?}");
+    assert_eq!(router.next_due_at(), Some(15 * MINUTE + 10_000));
+    let second = router.due(15 * MINUTE + 10_000);
+    assert_eq!(told(&second), [("mail", vec![66], 0)]);
+    assert_eq!(second[0].remarks, ["not acknowledged within 15m by chat, hook"]);
+    let third = router.due(HOUR + 10_000);
+    assert_eq!(told(&third), [("boss", vec![67], 0)]);
+    assert_eq!(router.next_due_at(), None);
+    assert_eq!(router.settled(), []);
+}
+
+#[test]
+fn an_acknowledgement_stops_the_steps_of_what_was_told_and_those_woken_hear_of_it() {
+    let mut router = of(&format!(
+        "{RECEIVERS}routes: [{{ to: [chat], escalate: [{{ after: 15m, to: [mail] }}] }}]"
+    ));
+    router.offer(&decision(1, "cap", "critical"), 64, 0);
+    let notices = router.due(10_000);
+    let group = notices[0].links.groups.first().unwrap().clone();
+    router.offer(&decision(2, "cap", "critical"), 128, 12_000);
+    let act = Act::Acknowledge { group: group.clone(), through: EventTime(10_000) };
+    change(&mut router, "a", 20_000, act.clone());
+    assert_eq!(router.settled(), [(66, "mail".to_owned())]);
+    let heard = router.due(20_000);
+    assert_eq!(heard[0].remarks, ["acknowledged by ann: known"]);
+    assert_eq!(told(&heard), [("chat", vec![], 0)]);
+    // Said twice is said once.
+    change(&mut router, "b", 21_000, act);
+    assert_eq!(told(&router.due(21_000)), []);
+    // What came after is new: it is told, and goes on to the next step.
+    assert_eq!(told(&router.due(70_000)), [("chat", vec![128], 0)]);
+    assert_eq!(told(&router.due(16 * MINUTE)), [("mail", vec![130], 0)]);
+}
+
+#[test]
+fn what_is_resolved_goes_no_step_further_and_its_end_is_told() {
+    let mut router = of(&format!(
+        "{RECEIVERS}routes: [{{ match: {{ rule: [cap] }}, to: [chat], escalate_after: 15m }},
+         {{ match: {{ rule: [mute] }}, to: [chat], resolved: false }}]"
+    ));
+    let fired = decision(1, "cap", "critical");
+    assert_eq!(router.offer(&fired, 64, 0).waiting, ["chat", "^1 mail"]);
+    router.due(10_000);
+    assert_eq!(router.offer(&over(2, &fired), 128, MINUTE).waiting, ["chat"]);
+    assert_eq!(router.settled(), [(66, "mail".to_owned())]);
+    assert_eq!(told(&router.due(2 * MINUTE)), [("chat", vec![128], 0)]);
+    assert_eq!(router.next_due_at(), None);
+    let silent = decision(3, "mute", "critical");
+    router.offer(&silent, 192, 0);
+    assert_eq!(router.offer(&over(4, &silent), 256, MINUTE), Shares::default());
+}
+
+const INHIBIT: &str = r"
+inhibit:
+  - { source: { rule: [campaign] }, target: { scope: [user] }, equal: [source], lasts: 2h }
+";
+
+#[test]
+fn a_stopped_campaign_mutes_its_users_and_tells_how_many() {
+    let mut router = of(&format!("{RECEIVERS}{INHIBIT}"));
+    let campaign = keyed(1, "campaign", "critical", json!({"source": "lottery"}));
+    assert_eq!(router.offer(&campaign, 64, 0).waiting, ["!", "mail"]);
+    for n in 2..12_u32 {
+        let key = json!({"source": "lottery", "user": format!("u-{n}")});
+        let user = until(keyed(n, "cap", "warning", key), 24 * HOUR);
+        let shares = router.offer(&user, u64::from(n) * 64, 1_000);
+        assert_eq!(shares.waiting, ["~mail"]);
+    }
+    let other = keyed(20, "cap", "warning", json!({"source": "quiz", "user": "u-1"}));
+    assert_eq!(router.offer(&other, 20 * 64, 1_000).waiting, ["mail"]);
+    let notices = router.due(11_000);
+    let first = notices.iter().find(|notice| notice.rule == "campaign").unwrap();
+    assert_eq!(first.remarks, ["10 alerts that follow from this are muted"]);
+    assert_eq!((first.tickets.as_slice(), first.also.len()), (&[64][..], 10));
+    // The groups of what is muted are listed behind the link, too.
+    assert_eq!(first.links.groups.len(), 2);
+    // Later ones are told of with the next notice of the source.
+    let late = until(keyed(30, "cap", "warning", json!({"source": "lottery", "user": "u"})), HOUR);
+    router.offer(&late, 30 * 64, 12_000);
+    let notices = router.due(71_000);
+    assert_eq!(told(&notices), [("mail", vec![], 0)]);
+    assert_eq!(notices[0].remarks, ["1 alert that follow from this are muted"]);
+    // When it is over, what still fires is told.
+    assert_eq!(router.next_due_at(), Some(2 * HOUR));
+    let notices = router.due(2 * HOUR);
+    assert_eq!((notices.len(), notices[0].decisions.len(), notices[0].tickets.len()), (1, 10, 11));
+    assert!(notices[0].remarks[0].contains("1 more alert came and went"), "{notices:?}");
+    assert_eq!(router.settled(), [(64 + 63, String::new())]);
+    assert_eq!(router.next_due_at(), None);
+}
+
+#[test]
+fn a_source_that_is_resolved_mutes_no_more() {
+    let mut router = of(&format!("{RECEIVERS}{INHIBIT}"));
+    let campaign = keyed(1, "campaign", "critical", json!({"source": "lottery"}));
+    router.offer(&campaign, 64, 0);
+    let user = keyed(2, "cap", "warning", json!({"source": "lottery", "user": "u-1"}));
+    router.offer(&until(user, 24 * HOUR), 128, 1_000);
+    router.due(20_000);
+    router.offer(&over(3, &campaign), 192, MINUTE);
+    let notices = router.due(MINUTE);
+    assert_eq!(told(&notices), [("mail", vec![129], 0)]);
+    let next = keyed(4, "cap", "warning", json!({"source": "lottery", "user": "u-2"}));
+    assert_eq!(router.offer(&next, 256, MINUTE).waiting, ["mail"]);
+}
+
+#[test]
+fn after_a_restart_what_is_held_is_held_on_and_what_was_told_is_not_told_again() {
+    let routes = "routes: [{ to: [chat], escalate: [{ after: 15m, to: [mail] }] }]";
+    let mut router = of(&format!("{RECEIVERS}{routes}"));
+    silence(&mut router, "s", 0, "cap", 10 * HOUR);
+    let fires = until(decision(1, "cap", "warning"), 24 * HOUR);
+    let before = until(decision(2, "cap", "warning"), 24 * HOUR);
+    let held = |line: &str| line == "chat";
+    let told_before = |line: &str| line != "^1 mail";
+    let shares = router.offer_again(&fires, 64, (5 * HOUR, HOUR), held);
+    assert_eq!(shares.waiting, ["~chat", "^1 mail"]);
+    let shares = router.offer_again(&before, 128, (5 * HOUR, -HOUR), told_before);
+    assert_eq!((shares.waiting, shares.told.len()), (vec!["^1 mail".to_owned()], 2));
+    // The next step of what is silenced now is, too.
+    assert_eq!(told(&router.due(10 * HOUR - 1)), []);
+    let notices = router.due(10 * HOUR);
+    assert_eq!(told(&notices), [("chat", vec![65], 0)]);
+    // Its steps begin with its first notice.
+    assert_eq!(told(&router.due(10 * HOUR + 15 * MINUTE)), [("mail", vec![66, 130], 0)]);
+    // One whose silence has ended while nobody looked is told at once.
+    let mut router = of(&format!("{RECEIVERS}{routes}"));
+    silence(&mut router, "s", 0, "cap", 2 * HOUR);
+    router.offer_again(&fires, 64, (5 * HOUR, HOUR), held);
+    assert_eq!(told(&router.due(5 * HOUR)), [("chat", vec![65], 0)]);
+}
+
+#[test]
+fn after_a_restart_what_is_acknowledged_goes_no_step_further() {
+    let mut router = of(&format!(
+        "{RECEIVERS}routes: [{{ to: [chat], escalate: [{{ after: 15m, to: [mail] }}] }}]"
+    ));
+    let group = router.tree.routes()[1].group_id("cap");
+    change(&mut router, "a", 900, Act::Acknowledge { group, through: EventTime(800) });
+    let told = |line: &str| !line.starts_with('^');
+    let old = router.offer_again(&decision(1, "cap", "critical"), 64, (1_000, 700), told);
+    assert_eq!((old.waiting, old.told.last().unwrap().as_str()), (vec![], "^1 mail"));
+    let new = router.offer_again(&decision(2, "cap", "critical"), 128, (1_000, 850), told);
+    assert_eq!(new.waiting, ["^1 mail"]);
 }

@@ -1,5 +1,7 @@
 //! What templates can say: a notice as plain values, texts of others tamed, instants local.
 
+use std::collections::BTreeMap;
+
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,8 +10,8 @@ use super::markup::tame;
 use super::words::{self, Words};
 use crate::config::percent;
 use crate::engine::Decision;
+use crate::notify::notice::Notice;
 use crate::notify::receivers::Language;
-use crate::notify::route::Notice;
 use crate::rule::Severity;
 
 /// The variables of a template. `docs/notices.md` names them.
@@ -61,6 +63,8 @@ struct Row {
     summary: String,
     description: Option<String>,
     key: Map<String, Value>,
+    /// Of the rule, such as its owner.
+    labels: BTreeMap<String, String>,
     who: String,
     /// Value against bound, or what else the rule says.
     headline: String,
@@ -128,10 +132,10 @@ impl Facts {
             rest_text: words.more(rest),
             first: rows.first().cloned(),
             rows,
-            remarks: Vec::new(),
+            remarks: notice.remarks.iter().map(|remark| tame(remark)).collect(),
             base_url: base_url.map(str::to_owned),
-            list_url: None,
-            ack_url: None,
+            list_url: notice.links.listing(),
+            ack_url: notice.links.acknowledge(),
             brief,
             t,
         }
@@ -158,6 +162,7 @@ fn row(decision: &Decision, words: &Words, t: &Map<String, Value>, base_url: Opt
         summary: tame(&decision.summary),
         description: decision.description.as_deref().map(tame),
         key: decision.key.clone(),
+        labels: decision.labels.clone(),
         who: tame(&words.who(&decision.key)),
         headline: headline(decision, words, &zone),
         measure: decision.measure.as_deref().map(|measure| tame(&words.measure(measure))),

@@ -20,8 +20,8 @@ pub use self::segments::{Encoding, Segments, segments};
 use self::facts::Facts;
 use self::templates::Templates;
 use self::words::Words;
+use super::notice::Notice;
 use super::receivers::{ReceiverSettings, Via};
-use super::route::Notice;
 use super::settings::NotifySettings;
 
 /// A short message is sent in one part if it can be said in one; three are still read.

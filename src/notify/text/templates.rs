@@ -24,7 +24,7 @@ pub(super) const BUILT_IN: [(&str, &str); 5] = [
 const BYTES_MAX: u64 = 256 * 1024;
 
 /// Variables and words that a hint may name.
-const NAMES: [&str; 53] = [
+const NAMES: [&str; 54] = [
     "ack_url",
     "actor",
     "at",
@@ -44,6 +44,7 @@ const NAMES: [&str; 53] = [
     "headline",
     "id",
     "key",
+    "labels",
     "language",
     "level",
     "link",

@@ -17,8 +17,8 @@ use tokio::task::AbortHandle;
 use url::Url;
 
 use crate::engine::Decision;
+use crate::notify::notice::Notice;
 use crate::notify::receivers::AlertmanagerSettings;
-use crate::notify::route::Notice;
 use crate::notify::text::{TextError, Texts};
 use crate::notify::transport::{SendError, reply};
 
@@ -40,6 +40,9 @@ struct Alert {
     ends_at: Timestamp,
     #[serde(rename = "generatorURL", skip_serializing_if = "Option::is_none")]
     generator_url: Option<String>,
+    /// The decision that is over.
+    #[serde(skip)]
+    resolves: Option<String>,
 }
 
 #[derive(Debug)]
@@ -90,7 +93,17 @@ impl Alertmanager {
     }
 
     pub(super) async fn send(&self, texts: &Texts, notice: &Notice) -> Result<(), SendError> {
-        let alerts = self.alerts(texts, notice)?;
+        let mut alerts = Vec::new();
+        for alert in self.alerts(texts, notice)? {
+            // What is over ends the alert that it was, and is none itself.
+            match alert.resolves {
+                Some(id) => alerts.extend(self.far.ended(&id)),
+                None => alerts.push(alert),
+            }
+        }
+        if alerts.is_empty() {
+            return Ok(());
+        }
         self.far.post(&alerts).await?;
         self.far.stand(alerts);
         let wait = Duration::from_millis(self.resend.unsigned_abs());
@@ -122,6 +135,9 @@ impl Alertmanager {
         let one = Notice { decisions: vec![decision.clone()], rest: 0, ..notice.clone() };
         let word = |source| texts.render(("alertmanager.txt", source), &one, &[]);
         let mut labels = self.labels.clone();
+        for (name, value) in &decision.labels {
+            labels.insert(name_of(name), value.clone());
+        }
         for (field, value) in &decision.key {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             labels.insert(name_of(field), value);
@@ -154,6 +170,7 @@ impl Alertmanager {
             starts_at: at(decision.ts.0.min(now_ms)),
             ends_at: at(ends(decision).unwrap_or(i64::MIN).max(now_ms + self.resolve_after)),
             generator_url: (!link.is_empty()).then_some(link),
+            resolves: decision.resolved.as_ref().map(|resolved| resolved.decision.clone()),
         })
     }
 }
@@ -171,11 +188,23 @@ impl Far {
         reply(self.http.post(self.url.clone()).json(alerts).send().await).await?.verdict()
     }
 
+    /// The alert of a decision, ended now. One that is not known any more ends by itself.
+    fn ended(&self, id: &str) -> Option<Alert> {
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, alert) = standing.iter().find(|((_, decision), _)| decision == id)?;
+        Some(Alert { ends_at: Timestamp::now(), ..alert.clone() })
+    }
+
     fn stand(&self, alerts: Vec<Alert>) {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Timestamp::now();
         for alert in alerts {
             let id = alert.labels.get("decision").cloned().unwrap_or_default();
-            standing.insert((alert.ends_at, id), alert);
+            if alert.ends_at > now {
+                standing.insert((alert.ends_at, id), alert);
+            } else {
+                standing.retain(|(_, decision), _| *decision != id);
+            }
         }
         while standing.len() > STANDING_MAX {
             standing.pop_first();

@@ -15,8 +15,8 @@ use url::Url;
 
 use super::sign::sha1_base64;
 use crate::config::percent;
+use crate::notify::notice::Notice;
 use crate::notify::receivers::{Secret, SmsSettings};
-use crate::notify::route::Notice;
 use crate::notify::text::{TextError, Texts};
 use crate::notify::transport::{Done, Reply, SendError, reply};
 

@@ -7,8 +7,8 @@ use url::Url;
 
 use super::robot::{Codes, Robot};
 use super::sign::sha256_base64;
+use crate::notify::notice::Notice;
 use crate::notify::receivers::RobotSettings;
-use crate::notify::route::Notice;
 use crate::notify::text::{Chat, TextError, Texts};
 use crate::notify::transport::SendError;
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::robot::{Codes, Robot};
 use super::sign::sha256_base64;
+use crate::notify::notice::Notice;
 use crate::notify::receivers::RobotSettings;
-use crate::notify::route::Notice;
 use crate::notify::text::{Chat, TextError, Texts};
 use crate::notify::transport::SendError;
 use crate::rule::Severity;

@@ -8,8 +8,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use url::Url;
 
+use crate::notify::notice::Notice;
 use crate::notify::receivers::{Method, Secret, SmsSettings};
-use crate::notify::route::Notice;
 use crate::notify::text::{TextError, Texts};
 use crate::notify::transport::{Done, SendError, reply};
 

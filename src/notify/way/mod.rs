@@ -31,8 +31,8 @@ use self::slack::Slack;
 use self::twilio::Twilio;
 use self::webhook::Webhook;
 use self::wecom::Wecom;
+use super::notice::Notice;
 use super::receivers::{Provider, Via};
-use super::route::Notice;
 use super::text::{Encoding, TextError, Texts, segments};
 use super::transport::{Done, SendError};
 

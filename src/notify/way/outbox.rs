@@ -6,8 +6,8 @@ use lettre::message::Mailbox;
 use serde_json::json;
 
 use super::email::mail;
+use crate::notify::notice::Notice;
 use crate::notify::receivers::OutboxSettings;
-use crate::notify::route::Notice;
 use crate::notify::text::Texts;
 use crate::notify::transport::SendError;
 

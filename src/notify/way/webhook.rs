@@ -7,8 +7,8 @@ use reqwest::header::CONTENT_TYPE;
 use url::Url;
 
 use super::sign::signature;
+use crate::notify::notice::Notice;
 use crate::notify::receivers::{Secret, WebhookSettings};
-use crate::notify::route::Notice;
 use crate::notify::transport::{Done, SendError, reply};
 
 #[derive(Debug)]

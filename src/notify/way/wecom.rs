@@ -4,8 +4,8 @@ use reqwest::Client;
 use serde_json::{Value, json};
 
 use super::robot::{Codes, Robot};
+use crate::notify::notice::Notice;
 use crate::notify::receivers::SlackSettings;
-use crate::notify::route::Notice;
 use crate::notify::text::{Chat, TextError, Texts, escaped};
 use crate::notify::transport::SendError;
 

@@ -141,6 +141,21 @@ pub fn decisions_of(
     Ok(found)
 }
 
+/// The committed records of a partition from one offset up to another.
+///
+/// # Errors
+/// When it cannot be read, in words.
+pub fn records(
+    settings: &KafkaSettings,
+    place: (&str, i32),
+    range: (i64, i64),
+    take: &mut dyn FnMut(i64, &[u8]),
+) -> Result<(), String> {
+    let made: Result<BaseConsumer, _> = settings.reading("tidegate-find").create();
+    let consumer = made.map_err(|error| unusable(&error))?;
+    stretch(&consumer, place, range, &mut |offset, _, value| take(offset, value))
+}
+
 /// Takes a record's offset, its timestamp and its value.
 type Take<'a> = dyn FnMut(i64, Option<i64>, &[u8]) + 'a;
 

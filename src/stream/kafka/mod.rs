@@ -22,7 +22,7 @@ mod watcher;
 
 pub(crate) use client::unusable;
 pub use client::{KafkaSettings, TopicNames};
-pub use find::{FoundEvent, Wanted, decisions_of, find_event};
+pub use find::{FoundEvent, Wanted, decisions_of, find_event, records};
 pub use history::{History, HistoryError, Past, Stretch};
 pub(crate) use leave::leave;
 pub use log::KafkaLog;

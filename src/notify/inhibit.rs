@@ -1,0 +1,133 @@
+//! What is muted because something worse explains it (N2). Pure.
+
+use super::lane::LaneKey;
+use super::routes::InhibitSettings;
+use crate::engine::{Decision, Subject};
+
+const LASTS_MS: i64 = 3_600_000;
+/// Sources at a time; beyond that the oldest mutes no more.
+const SOURCES_MAX: usize = 1_000;
+
+/// A decision that mutes others.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// Which of the settings.
+    which: usize,
+    pub(super) decision: String,
+    /// Of its line in what is remembered.
+    pub(super) ticket: u64,
+    equal: Vec<String>,
+    from: i64,
+    pub(super) until: i64,
+    /// What tells of it.
+    tellers: Vec<LaneKey>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inhibitions {
+    settings: Vec<InhibitSettings>,
+    sources: Vec<Source>,
+}
+
+impl Inhibitions {
+    pub(super) fn new(settings: &[InhibitSettings]) -> Inhibitions {
+        Inhibitions { settings: settings.to_vec(), sources: Vec::new() }
+    }
+
+    /// Takes a decision in that may be a source; true when it is one for some time.
+    pub(super) fn begin(&mut self, decision: &Decision, ticket: u64, at: i64, now: i64) -> bool {
+        let subject = Subject::of(decision);
+        let mut is_source = false;
+        for (which, one) in self.settings.iter().enumerate() {
+            let lasts = at.saturating_add(one.lasts.unwrap_or(LASTS_MS));
+            // A calendar window says itself when it is over.
+            let until = over_at(decision).map_or(lasts, |over| over.min(lasts));
+            if until <= now || !one.source.matches(&subject) {
+                continue;
+            }
+            let Some(equal) = values(&one.equal, &subject) else { continue };
+            let decision = decision.id.clone();
+            self.sources.push(Source {
+                which,
+                decision,
+                ticket,
+                equal,
+                from: at,
+                until,
+                tellers: Vec::new(),
+            });
+            is_source = true;
+        }
+        if self.sources.len() > SOURCES_MAX
+            && let Some(oldest) = self.sources.first_mut()
+        {
+            oldest.until = now;
+        }
+        is_source
+    }
+
+    /// The source that mutes a decision for longest; none mutes itself.
+    pub(super) fn muted(&self, decision: &Decision, at: i64) -> Option<&Source> {
+        let subject = Subject::of(decision);
+        let mutes = |source: &&Source| {
+            let Some(one) = self.settings.get(source.which) else { return false };
+            source.from <= at
+                && at < source.until
+                && source.decision != decision.id
+                && one.target.matches(&subject)
+                && !one.source.matches(&subject)
+                && values(&one.equal, &subject).as_ref() == Some(&source.equal)
+        };
+        self.sources.iter().filter(mutes).max_by_key(|source| source.until)
+    }
+
+    pub(super) fn is_in_force(&self, decision: &str, at: i64) -> bool {
+        self.sources.iter().any(|source| source.decision == decision && at < source.until)
+    }
+
+    /// It was resolved.
+    pub(super) fn end(&mut self, decision: &str, at: i64) -> bool {
+        let mut ended = false;
+        for source in self.sources.iter_mut().filter(|source| source.decision == decision) {
+            ended |= at < source.until;
+            source.until = source.until.min(at);
+        }
+        ended
+    }
+
+    /// Takes out those that are over.
+    pub(super) fn over(&mut self, now: i64) -> Vec<Source> {
+        self.sources.extract_if(.., |source| source.until <= now).collect()
+    }
+
+    /// Who tells of a source, and so of what it mutes.
+    pub(super) fn told_by(&mut self, decision: &str, key: &LaneKey) {
+        for source in self.sources.iter_mut().filter(|source| source.decision == decision) {
+            source.tellers.push(key.clone());
+        }
+    }
+
+    pub(super) fn tellers(&self, decision: &str) -> Vec<LaneKey> {
+        let source = self.sources.iter().find(|source| source.decision == decision);
+        source.map(|source| source.tellers.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn next_over_at(&self) -> Option<i64> {
+        self.sources.iter().map(|source| source.until).min()
+    }
+}
+
+/// When a decision no longer tells of anything that is: the end of its calendar window, or the
+/// instant at which its rolling window has emptied for sure.
+pub(super) fn over_at(decision: &Decision) -> Option<i64> {
+    let window = decision.window.as_ref()?;
+    let is_calendar = window.label.contains(' ');
+    let length = window.end.0.saturating_sub(window.start.0);
+    Some(if is_calendar { window.end.0 } else { window.end.0.saturating_add(length) })
+}
+
+/// `None` where one of them is missing.
+fn values(names: &[String], subject: &Subject<'_>) -> Option<Vec<String>> {
+    let values: Vec<String> = names.iter().map(|name| subject.value(name)).collect();
+    values.iter().all(|value| !value.is_empty()).then_some(values)
+}

@@ -1,0 +1,53 @@
+//! One turn of the notifier between what is read and what is sent. Pure: no Kafka, no clock.
+
+use super::notice::{LINES, Notice, Shares};
+use super::progress::{Place, Progress};
+use super::route::Router;
+use crate::engine::Decision;
+
+/// Takes in a record that was read; `None` where it is no decision.
+pub(super) fn read(
+    (router, progress): (&mut Router, &mut Progress),
+    place: Place,
+    decision: Option<&Decision>,
+    (now, written_at): (i64, i64),
+) {
+    let ticket = progress.ticket();
+    let shares = match (decision, progress.before(place)) {
+        (Some(decision), None) => router.offer(decision, ticket, now),
+        (Some(decision), Some(before)) => {
+            let told = |line: &str| before.told(line, place.offset);
+            router.offer_again(decision, ticket, (now, written_at), told)
+        }
+        (None, _) => Shares::default(),
+    };
+    progress.offer(place, ticket, shares);
+    settle(router, progress);
+}
+
+/// The notices whose time has come, with the places of what they tell.
+pub(super) fn due(router: &mut Router, progress: &mut Progress, now: i64) -> Vec<Notice> {
+    let mut notices = router.due(now);
+    settle(router, progress);
+    for notice in &mut notices {
+        let tickets = notice.tickets.iter().chain(&notice.also);
+        for place in tickets.filter_map(|ticket| progress.place(*ticket)) {
+            let range = notice.links.places.entry(place.partition);
+            let (first, last) = range.or_insert((place.offset, place.offset));
+            (*first, *last) = ((*first).min(place.offset), (*last).max(place.offset));
+        }
+        notice.also.clear();
+    }
+    notices
+}
+
+/// What nobody needs to hear of any more.
+pub(super) fn settle(router: &mut Router, progress: &mut Progress) {
+    for (ticket, receiver) in router.settled() {
+        debug_assert!(ticket % LINES != 0, "a notice is settled by its delivery");
+        progress.settle(ticket, &receiver);
+    }
+}
+
+#[cfg(test)]
+mod tests;

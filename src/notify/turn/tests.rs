@@ -1,0 +1,355 @@
+//! A simulation of the notifier from a seed: a log of decisions, receivers that fail, hang and
+//! fail after they have accepted, a virtual clock, and crashes between any two steps.
+//!
+//! What a crash leaves is what was committed, as its text. Checked at the end: every decision has
+//! reached each of its receivers, or is a dead letter of it; and none has reached one twice,
+//! unless the receiver failed after it had accepted, or the crash came before the commit that
+//! would have told of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+
+use super::{due, read, settle};
+use crate::engine::{Act, Change, Decision, Matcher};
+use crate::event::EventTime;
+use crate::notify::backlog::{Backlog, Next};
+use crate::notify::mutes::{Muted, Mutes};
+use crate::notify::notice::{LINES, Notice};
+use crate::notify::progress::{Place, Progress};
+use crate::notify::resume::{METADATA_MAX_BYTES, Resume};
+use crate::notify::route::Router;
+use crate::notify::settings::NotifySettings;
+
+const GIVE_UP_MS: i64 = 40 * 60_000;
+const STEP_MS: i64 = 500;
+const PARTITIONS: i32 = 3;
+/// All is quiet by then: silences, steps and the longest outage are over.
+const LONG_MS: i64 = 4 * 3_600_000;
+
+const SETTINGS: &str = r#"
+receivers:
+  mail: { slack: { url: "http://x" } }
+  boss: { slack: { url: "http://x" } }
+  chat: { slack: { url: "http://x" } }
+  hook: { webhook: { url: "http://x" } }
+routes:
+  - { match: { severity: [critical] }, to: [mail, hook], group_wait: 5s, escalate: [{ after: 3m, to: [boss] }] }
+  - { match: { rule: [cap] }, to: [chat, hook], group_wait: 2s, group_interval: 20s }
+  - { match: { rule: [night] }, to: [chat], quiet: { from: "00:00", to: "00:20" } }
+inhibit:
+  - { source: { rule: [campaign] }, target: { rule: [user] }, equal: [source], lasts: 5m }
+default: [mail]
+"#;
+
+/// What of a receiver survives a crash of the notifier: everything.
+#[derive(Debug, Default)]
+struct Receiver {
+    /// Decision and line → how often it came.
+    got: BTreeMap<(String, u64), u32>,
+    /// Came, and was answered with a failure or none at all.
+    unsure: BTreeSet<(String, u64)>,
+    down_until: i64,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    log: BTreeMap<i32, Vec<(i64, Decision)>>,
+    control: Vec<Vec<u8>>,
+    receivers: BTreeMap<String, Receiver>,
+    /// Partition → offset and metadata.
+    committed: BTreeMap<i32, (i64, String)>,
+    dead: BTreeSet<(String, String)>,
+    now: i64,
+    next_id: u32,
+}
+
+/// A notifier between two crashes.
+struct Life {
+    router: Router,
+    progress: Progress,
+    backlogs: BTreeMap<String, Backlog<i64>>,
+    next: BTreeMap<i32, usize>,
+    heard: usize,
+    /// By decision and line: told since the last commit.
+    fresh: BTreeSet<(String, String, u64)>,
+}
+
+impl World {
+    fn decide(&mut self, rng: &mut ChaCha8Rng) {
+        self.next_id += 1;
+        let rules = ["cap", "night", "campaign", "user", "odd"];
+        let rule = rules[rng.random_range(0..rules.len())];
+        let severity = ["info", "warning", "critical"][rng.random_range(0..3)];
+        let source = ["lottery", "quiz"][rng.random_range(0..2)];
+        let end = self.now + rng.random_range(1..LONG_MS);
+        let decision: Decision = serde_json::from_value(json!({
+            "id": self.next_id.to_string(), "ts": self.now, "rule": rule, "level": 0,
+            "severity": severity, "mode": "live", "key": {"source": source, "user": "u-1"},
+            "measure": "count", "summary": "s", "ruleset": "x", "alert": [],
+            "window": {"start": self.now - 1_000, "end": end, "label": "day 1970-01-01 UTC"},
+        }))
+        .unwrap();
+        let partition = rng.random_range(0..PARTITIONS);
+        self.log.entry(partition).or_default().push((self.now, decision));
+    }
+
+    fn say(&mut self, act: Act) {
+        let id = format!("c-{}", self.control.len());
+        let (actor, reason) = ("ann".to_owned(), "known".to_owned());
+        let change = Change { v: 1, id, ts: EventTime(self.now), actor, reason, act };
+        self.control.push(change.encode());
+    }
+
+    fn people(&mut self, rng: &mut ChaCha8Rng) {
+        if rng.random_range(0..200) == 0 {
+            let rule = ["cap", "odd"][rng.random_range(0..2)];
+            let matcher = Matcher { rule: vec![rule.into()], ..Matcher::default() };
+            let until = EventTime(self.now + rng.random_range(1_000..900_000));
+            self.say(Act::Silence { matcher, until });
+        }
+        for receiver in self.receivers.values_mut() {
+            if rng.random_range(0..400) == 0 {
+                receiver.down_until = self.now + rng.random_range(1_000..3_600_000);
+            }
+        }
+    }
+
+    fn born(&self, settings: &NotifySettings) -> Life {
+        let mut mutes = Mutes::new(settings.silence_max_ms());
+        for record in &self.control {
+            mutes.take(record);
+        }
+        let mut progress = Progress::default();
+        let mut next = BTreeMap::new();
+        let starts = (0..PARTITIONS).map(|partition| {
+            let (offset, text) = self.committed.get(&partition).cloned().unwrap_or_default();
+            next.insert(partition, usize::try_from(offset).unwrap());
+            (partition, Resume::decode(offset, &text))
+        });
+        progress.begin(starts.collect::<Vec<_>>());
+        let backlog = |name: &String| (name.clone(), Backlog::new(GIVE_UP_MS));
+        Life {
+            router: Router::with(settings, mutes),
+            progress,
+            backlogs: self.receivers.keys().map(backlog).collect(),
+            next,
+            heard: self.control.len(),
+            fresh: BTreeSet::new(),
+        }
+    }
+
+    /// The receiver's answer, or none; what it has taken it has.
+    fn takes(&mut self, life: &mut Life, notice: &Notice, ids: &Ids, rng: &mut ChaCha8Rng) -> bool {
+        let receiver = self.receivers.get_mut(&notice.receiver).unwrap();
+        if self.now < receiver.down_until {
+            return false;
+        }
+        let fails_after = rng.random_range(0..20) == 0;
+        for ticket in &notice.tickets {
+            let id = ids[&(ticket - ticket % LINES)].clone();
+            let line = ticket % LINES;
+            *receiver.got.entry((id.clone(), line)).or_default() += 1;
+            if fails_after {
+                receiver.unsure.insert((id, line));
+            } else {
+                life.fresh.insert((notice.receiver.clone(), id, line));
+            }
+        }
+        !fails_after
+    }
+}
+
+/// Ticket → decision.
+type Ids = BTreeMap<u64, String>;
+
+impl Life {
+    fn read(&mut self, world: &World, ids: &mut Ids, rng: &mut ChaCha8Rng) {
+        let partition = rng.random_range(0..PARTITIONS);
+        let at = self.next.entry(partition).or_default();
+        let Some((written_at, decision)) = world.log.get(&partition).and_then(|log| log.get(*at))
+        else {
+            return;
+        };
+        let place = Place { partition, offset: i64::try_from(*at).unwrap() };
+        let both = (&mut self.router, &mut self.progress);
+        read(both, place, Some(decision), (world.now, *written_at));
+        // The ticket that it was given: the next one is the one after.
+        ids.insert(self.progress.ticket() - LINES, decision.id.clone());
+        *at += 1;
+    }
+
+    fn hear(&mut self, world: &World) {
+        for record in world.control.iter().skip(self.heard) {
+            match self.router.mutes.take(record) {
+                Some(Muted::Silences) => self.router.silences_changed(world.now),
+                Some(Muted::Acknowledged(group, by)) => {
+                    self.router.acknowledged(&group, &by, world.now);
+                }
+                None => {}
+            }
+        }
+        self.heard = world.control.len();
+        settle(&mut self.router, &mut self.progress);
+    }
+
+    fn hand(&mut self, now: i64) {
+        for notice in due(&mut self.router, &mut self.progress, now) {
+            let backlog = self.backlogs.get_mut(&notice.receiver).unwrap();
+            if notice.receiver == "hook" {
+                backlog.push(notice, 1_000);
+            } else {
+                backlog.push_digest(notice, 1_000);
+            }
+        }
+    }
+
+    /// Some attempts of each receiver.
+    fn deliver(&mut self, world: &mut World, ids: &Ids, rng: &mut ChaCha8Rng) {
+        let names: Vec<String> = self.backlogs.keys().cloned().collect();
+        for name in names {
+            for _ in 0..rng.random_range(0..20) {
+                if !self.attempt(&name, world, ids, rng) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// False when there is nothing to try.
+    fn attempt(&mut self, name: &str, world: &mut World, ids: &Ids, rng: &mut ChaCha8Rng) -> bool {
+        let backlog = self.backlogs.get_mut(name).unwrap();
+        let mut dead = backlog.expired(world.now - GIVE_UP_MS);
+        let tried = match backlog.next(world.now) {
+            Next::Try(entry) => Some(entry),
+            Next::WaitUntil(_) | Next::Idle => None,
+        };
+        let has_tried = tried.is_some();
+        if let Some(mut entry) = tried {
+            entry.attempts += 1;
+            let again_at = world.now + entry.waits;
+            if world.takes(self, &entry.notice.clone(), ids, rng) {
+                self.backlogs.get_mut(name).unwrap().arrived();
+                for ticket in entry.notice.tickets {
+                    self.progress.settle(ticket, name);
+                }
+            } else if again_at >= entry.notice.offered_at + GIVE_UP_MS {
+                dead.push(entry);
+            } else {
+                entry.waits = (entry.waits * 2).min(30_000);
+                let backlog = self.backlogs.get_mut(name).unwrap();
+                if backlog.failing(&entry) {
+                    backlog.pause_until(world.now + 1_000);
+                }
+                backlog.put_back(entry, again_at);
+            }
+        }
+        for entry in dead {
+            for ticket in entry.notice.tickets {
+                world.dead.insert((name.to_owned(), ids[&(ticket - ticket % LINES)].clone()));
+                self.progress.settle(ticket, name);
+            }
+        }
+        has_tried
+    }
+
+    fn commit(&mut self, world: &mut World) {
+        for (partition, resume) in self.progress.resumes() {
+            let text = resume.encode(METADATA_MAX_BYTES);
+            world.committed.insert(partition, (resume.committed, text));
+        }
+        self.fresh.clear();
+    }
+}
+
+fn simulate(seed: u64) {
+    let settings: NotifySettings = serde_saphyr::from_str(SETTINGS).unwrap();
+    assert_eq!(settings.faults(), []);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut world = World::default();
+    for name in settings.receivers.keys() {
+        world.receivers.insert(name.clone(), Receiver::default());
+    }
+    let mut excused: BTreeSet<(String, String, u64)> = BTreeSet::new();
+    let mut life = world.born(&settings);
+    let mut ids = Ids::new();
+    let busy = 6_000;
+    let mut step = 0;
+    let mut quiet_since = None;
+    while quiet_since.is_none_or(|since| world.now < since + LONG_MS) {
+        step += 1;
+        world.now += rng.random_range(0..STEP_MS);
+        if step < busy {
+            if rng.random_range(0..4) == 0 {
+                world.decide(&mut rng);
+            }
+            world.people(&mut rng);
+        } else if quiet_since.is_none() {
+            quiet_since = Some(world.now);
+        } else {
+            world.now += 5_000;
+        }
+        match rng.random_range(0..100) {
+            0..40 => {
+                for _ in 0..rng.random_range(1..20) {
+                    life.read(&world, &mut ids, &mut rng);
+                }
+            }
+            40..55 => life.hand(world.now),
+            55..85 => life.deliver(&mut world, &ids, &mut rng),
+            85..90 => life.hear(&world),
+            90..99 => life.commit(&mut world),
+            _ if step < busy && rng.random_range(0..6) == 0 => {
+                // What was delivered and not yet committed may come again.
+                excused.extend(std::mem::take(&mut life.fresh));
+                ids.clear();
+                life = world.born(&settings);
+            }
+            _ => {}
+        }
+    }
+    check(seed, &world, &excused, &settings);
+    assert_eq!(life.progress.open() + life.progress.held(), 0, "seed {seed}: all is settled");
+}
+
+fn check(
+    seed: u64,
+    world: &World,
+    excused: &BTreeSet<(String, String, u64)>,
+    settings: &NotifySettings,
+) {
+    let groups = crate::notify::Groups::new(settings);
+    for (_, decision) in world.log.values().flatten() {
+        for told in groups.of_subject(&crate::engine::Subject::of(decision)) {
+            for name in &told.to {
+                let receiver = &world.receivers[name];
+                let came =
+                    (0..2).any(|line| receiver.got.contains_key(&(decision.id.clone(), line)));
+                let is_dead = world.dead.contains(&(name.clone(), decision.id.clone()));
+                assert!(came || is_dead, "seed {seed}: {name} never heard of {decision:?}");
+            }
+        }
+    }
+    for (name, receiver) in &world.receivers {
+        for ((id, line), times) in &receiver.got {
+            let is_excused = receiver.unsure.contains(&(id.clone(), *line))
+                || excused.contains(&(name.clone(), id.clone(), *line));
+            assert!(
+                *times == 1 || is_excused,
+                "seed {seed}: {name} heard {times} times of {id} on line {line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn through_crashes_and_outages_everything_is_told_and_nothing_twice() {
+    let first = std::env::var("TIDEGATE_SIM_FIRST").ok().and_then(|seed| seed.parse().ok());
+    let count = std::env::var("TIDEGATE_SIM_SEEDS").ok().and_then(|count| count.parse().ok());
+    let first: u64 = first.unwrap_or(1);
+    for seed in first..first + count.unwrap_or(4) {
+        simulate(seed);
+    }
+}

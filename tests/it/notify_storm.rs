@@ -1,0 +1,257 @@
+//! The notifier in trouble, with a real Kafka: killed at random with receivers that come and go,
+//! a storm of decisions, and silences that outlive the process.
+//!
+//! `TIDEGATE_NOTIFY_SECONDS=600` makes the first one long, `TIDEGATE_NOTIFY_STORM=100000` the
+//! second one large.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router as Http;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use tidegate::engine::{Act, Change, Matcher};
+use tidegate::event::EventTime;
+
+use crate::broker::{self, PATIENCE};
+use crate::notify::{Endpoint, decision};
+use crate::notify_run::{Stage, id, until};
+
+/// Commits go out every 0.2 s; a broker under load takes some time more.
+const UNCOMMITTED: Duration = Duration::from_millis(1_500);
+
+/// A webhook that remembers when what came, and how it answered.
+#[derive(Clone, Default)]
+struct Shaky {
+    seen: Arc<Mutex<Vec<(String, Instant, bool)>>>,
+    down: Arc<Mutex<bool>>,
+    random: Arc<Mutex<Option<ChaCha8Rng>>>,
+}
+
+impl Shaky {
+    async fn start(seed: u64) -> (Shaky, std::net::SocketAddr) {
+        let shaky = Shaky::default();
+        *shaky.random.lock().unwrap() = Some(ChaCha8Rng::seed_from_u64(seed));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Http::new().fallback(take).with_state(shaky.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        (shaky, address)
+    }
+}
+
+async fn take(State(shaky): State<Shaky>, headers: HeaderMap, _: Bytes) -> StatusCode {
+    if *shaky.down.lock().unwrap() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let id = headers["idempotency-key"].to_str().unwrap().to_owned();
+    // It has taken it, and says that it has failed.
+    let fails = shaky.random.lock().unwrap().as_mut().unwrap().random_range(0..25) == 0;
+    shaky.seen.lock().unwrap().push((id, Instant::now(), !fails));
+    if fails { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_with_receivers_that_come_and_go_it_tells_all_and_nothing_twice() {
+    let Some(broker) = broker::shared() else { return };
+    let seconds = std::env::var("TIDEGATE_NOTIFY_SECONDS").ok();
+    let seconds: u64 = seconds.and_then(|text| text.parse().ok()).unwrap_or(15);
+    let kills = if seconds < 60 { 2 } else { 5 };
+    let stage = Stage::new(broker, 3);
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    let (a, a_at) = Shaky::start(1).await;
+    let (b, b_at) = Shaky::start(2).await;
+    let notify = json!({
+        "receivers": { "a": { "webhook": { "url": format!("http://{a_at}/") } },
+                       "b": { "webhook": { "url": format!("http://{b_at}/") } } },
+        "default": ["a", "b"],
+    });
+    let began = Instant::now();
+    let whole = Duration::from_secs(seconds);
+    let life = whole / (kills + 1);
+    let mut child = stage.spawn(&notify);
+    let mut deaths: Vec<Instant> = Vec::new();
+    let mut born_at = Instant::now();
+    let mut decided = 0;
+    while began.elapsed() < whole {
+        stage.decide(decided..decided + 10);
+        decided += 10;
+        for shaky in [&a, &b] {
+            if random.random_range(0..20) == 0 {
+                let mut down = shaky.down.lock().unwrap();
+                *down = !*down;
+            }
+        }
+        if born_at.elapsed() > life && deaths.len() < kills as usize {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            deaths.push(Instant::now());
+            child = stage.spawn(&notify);
+            born_at = Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for shaky in [&a, &b] {
+        *shaky.down.lock().unwrap() = false;
+    }
+    // What has failed most waits 30 s for its next try.
+    let told = |shaky: &Shaky| {
+        let seen = shaky.seen.lock().unwrap();
+        let ids: BTreeSet<String> =
+            seen.iter().filter(|(.., ok)| *ok).map(|(id, ..)| id.clone()).collect();
+        ids.len()
+    };
+    let all = usize::try_from(decided).unwrap();
+    let end = Instant::now() + Duration::from_secs(90);
+    while (told(&a) < all || told(&b) < all) && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stage.until_all_is_committed().await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(deaths.len(), kills as usize);
+    for (name, shaky) in [("a", &a), ("b", &b)] {
+        assert_eq!(told(shaky), all, "{name} has not heard of all");
+        let again = again(name, shaky, &deaths);
+        broker::tell(&format!("{name}: {all} told, {again} again after {kills} kills"));
+    }
+}
+
+/// How many a receiver heard of again, each of which it must have heard of first so shortly before
+/// a kill that this was not committed, unless it had said that it failed.
+fn again(name: &str, shaky: &Shaky, deaths: &[Instant]) -> usize {
+    let mut came: BTreeMap<String, Vec<(Instant, bool)>> = BTreeMap::new();
+    for (id, at, ok) in shaky.seen.lock().unwrap().iter() {
+        came.entry(id.clone()).or_default().push((*at, *ok));
+    }
+    let mut again = 0;
+    for (id, times) in came {
+        for ((at, ok), _) in times.iter().zip(times.iter().skip(1)) {
+            if !ok {
+                continue;
+            }
+            let mut before = deaths.iter().filter(|death| at <= *death);
+            let excused = before.any(|death| death.duration_since(*at) <= UNCOMMITTED);
+            assert!(excused, "{name} heard twice of {id}");
+            again += 1;
+        }
+    }
+    again
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_is_few_notices_with_every_decision_behind_their_links() {
+    let Some(broker) = broker::shared() else { return };
+    let storm = std::env::var("TIDEGATE_NOTIFY_STORM").ok();
+    let storm: u32 = storm.and_then(|text| text.parse().ok()).unwrap_or(5_000);
+    let stage = Stage::new(broker, 3);
+    let (chat, at) = Endpoint::start(&[]).await;
+    let notify = json!({
+        "receivers": { "chat": { "slack": { "url": format!("http://{at}/") }, "rate": 2 } },
+        "routes": [{ "to": ["chat"], "group_wait": "1s", "group_interval": "3s" }],
+        "url": "https://risk.example", "open_max": 1_000_000,
+    });
+    let running = stage.start(&notify);
+    let began = Instant::now();
+    for from in (0..storm).step_by(1_000) {
+        stage.decide(from..(from + 1_000).min(storm));
+    }
+    until("something was told", || !chat.seen().is_empty()).await;
+    // Two a minute at the most, and the rest in one digest: 30 s later.
+    let end = began + PATIENCE + Duration::from_mins(2);
+    let told = || -> Vec<String> {
+        let text = |body: &[u8]| {
+            let body: Value = serde_json::from_slice(body).unwrap();
+            body["text"].as_str().unwrap().to_owned()
+        };
+        chat.seen().iter().map(|(_, _, body)| text(body)).collect()
+    };
+    let count = |texts: &[String]| -> usize {
+        let rest = |text: &String| {
+            let after = text.split("\nand ").nth(1).unwrap_or("0");
+            let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<usize>().unwrap_or(0)
+        };
+        texts.iter().map(|text| text.matches(", decision ").count() + rest(text)).sum()
+    };
+    while count(&told()) < storm as usize && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    stage.until_all_is_committed().await;
+    running.end().await;
+    let texts = told();
+    assert_eq!(count(&texts), storm as usize);
+    let minutes = began.elapsed().as_secs() / 60 + 1;
+    assert!(texts.len() as u64 <= 2 + 2 * minutes, "{} notices in {minutes} min", texts.len());
+    let mut ranges: Vec<(i32, i64, i64)> = Vec::new();
+    for text in &texts {
+        let link = text.split("https://risk.example/notices?at=").nth(1).unwrap();
+        for place in link.split(['&', '\n']).next().unwrap().split(',') {
+            let (partition, range) = place.split_once(':').unwrap();
+            let (first, last) = range.split_once('-').unwrap();
+            let number = |text: &str| text.parse().unwrap();
+            ranges.push((partition.parse().unwrap(), number(first), number(last)));
+        }
+    }
+    let all = broker.read_all(&stage.decisions).into_iter();
+    let behind: BTreeSet<(i32, i64)> = all
+        .map(|record| (record.partition, record.offset))
+        .filter(|(partition, offset)| {
+            ranges
+                .iter()
+                .any(|(own, first, last)| own == partition && (first..=last).contains(&offset))
+        })
+        .collect();
+    assert_eq!(behind.len(), storm as usize, "every decision is listed");
+    broker::tell(&format!("{storm} decisions, {} notices", texts.len()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silence_outlives_the_process_and_what_still_fires_is_told_when_it_ends() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage::new(broker, 1).with_control();
+    let (chat, at) = Endpoint::start(&[]).await;
+    let notify = json!({
+        "receivers": { "chat": { "slack": { "url": format!("http://{at}/") } } },
+        "routes": [{ "to": ["chat"], "group_wait": "100ms", "group_interval": "100ms" }],
+    });
+    let say = |id: &str, act: Act| {
+        let ts = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let ts = EventTime(ts.as_millis().try_into().unwrap());
+        let (actor, reason) = ("ann".to_owned(), "ticket 42".to_owned());
+        let change = Change { v: 1, id: id.to_owned(), ts, actor, reason, act };
+        let record = String::from_utf8(change.encode()).unwrap();
+        broker.produce(stage.control.as_ref().unwrap(), &[(change.key(), record)]);
+    };
+    let matcher = Matcher { rule: vec!["cap".to_owned()], ..Matcher::default() };
+    let until_ms = EventTime(4_000_000_000_000);
+    say("s", Act::Silence { matcher: matcher.clone(), until: until_ms });
+    let fires = |n: u32| {
+        let mut fires = decision(&id(n));
+        let window = json!({"start": 0, "end": 4_000_000_000_000_i64, "label": "day x UTC"});
+        fires.window = serde_json::from_value(window).unwrap();
+        (format!("u-{n}"), serde_json::to_string(&fires).unwrap())
+    };
+    let running = stage.start(&notify);
+    broker.produce(&stage.decisions, &[fires(1)]);
+    let held = "tidegate_notices_held";
+    until("it is held", || running.gauge(held) > 0.5).await;
+    running.end().await;
+    let running = stage.start(&notify);
+    broker.produce(&stage.decisions, &[fires(2)]);
+    until("both are held", || running.gauge(held) > 1.5).await;
+    assert_eq!(chat.seen().len(), 0);
+    say("e", Act::EndSilence { silence: "s".to_owned(), matcher, expired: false });
+    until("it is told", || !chat.seen().is_empty()).await;
+    stage.until_all_is_committed().await;
+    running.end().await;
+    let text = String::from_utf8(chat.seen()[0].2.clone()).unwrap();
+    assert!(text.contains("was silenced by ann until now"), "{text}");
+    assert!(text.contains(&id(1)) && text.contains(&id(2)), "{text}");
+    assert_eq!(chat.seen().len(), 1);
+}
