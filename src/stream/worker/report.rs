@@ -161,6 +161,8 @@ fn gauges(metrics: &Metrics, place: Place, view: &PartitionView) {
     metrics.rules_warming.with_label_values(&labels).set(size(rules));
     let share = view.warming.as_ref().map_or(1.0, |warming| f64::from(warming.percent) / 100.0);
     metrics.warming_ratio.with_label_values(&labels).set(share);
+    // There from the beginning on, at 0.
+    metrics.history_missing_seconds.with_label_values(&labels);
     if let Some(ms) = view.watermark {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; 2^53 ms lie far off")]
         metrics.watermark_seconds.with_label_values(&labels).set(ms as f64 / 1000.0);
