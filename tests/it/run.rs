@@ -188,6 +188,16 @@ pub(crate) fn assert_once(broker: &Broker, setup: &Setup, events: &[(String, Str
     let (decisions, commands) = backtest(setup, events);
     assert!(commands.len() > 100, "the rules fire");
     let written = broker.read_all(&setup.topic("commands"));
+    let texts: Vec<Value> =
+        written.iter().map(|record| serde_json::from_str(&record.value).unwrap()).collect();
+    let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
+    let differ = |some: &[Value], others: &[Value]| -> Vec<String> {
+        let others: BTreeSet<String> = others.iter().map(id).collect();
+        let more = some.iter().filter(|one| one["target"].get("user").is_some());
+        more.filter(|one| !others.contains(&id(one))).map(Value::to_string).collect()
+    };
+    let (more, fewer) = (differ(&texts, &commands), differ(&commands, &texts));
+    assert!(more.is_empty() && fewer.is_empty(), "commands: {more:#?} too many, {fewer:#?} missing");
     assert_eq!(ids(&written), of_users(&commands, "target"), "commands");
     let written = broker.read_all(&setup.topic("decisions"));
     let values: Vec<Value> =

@@ -19,6 +19,8 @@ fn a_second_site_goes_on_from_copies_and_every_effect_is_written_once() {
         .map(|n| event(n, &format!("u-{}", rng.random_range(0..3_000)), 31 * n % 200))
         .collect();
     let instance = Instance::start(setup.path());
+    // Before the topics are made, events of a user may land in another order.
+    wait("it is ready", || instance.is_ready());
     first.produce(&setup.topic("events"), &events[..20_000]);
     let written = || instance.metric("tidegate_snapshots_total", "\"written\"");
     wait("each partition has a snapshot", || setup.caught_up(&first) && written() >= 8);

@@ -296,7 +296,9 @@ impl Broker {
 
     /// Writes records of a key and a value, spread by key, and waits until all are written.
     pub(crate) fn produce<K: AsRef<str>, V: AsRef<str>>(&self, topic: &str, records: &[(K, V)]) {
-        let producer: BaseProducer = self.client().create().unwrap();
+        // In order also where some have to be sent again.
+        let producer: BaseProducer =
+            self.client().set("enable.idempotence", "true").create().unwrap();
         send(&producer, topic, records);
         producer.flush(PATIENCE).unwrap();
     }
