@@ -197,7 +197,10 @@ pub(crate) fn assert_once(broker: &Broker, setup: &Setup, events: &[(String, Str
         more.filter(|one| !others.contains(&id(one))).map(Value::to_string).collect()
     };
     let (more, fewer) = (differ(&texts, &commands), differ(&commands, &texts));
-    assert!(more.is_empty() && fewer.is_empty(), "commands: {more:#?} too many, {fewer:#?} missing");
+    assert!(
+        more.is_empty() && fewer.is_empty(),
+        "commands: {more:#?} too many, {fewer:#?} missing"
+    );
     assert_eq!(ids(&written), of_users(&commands, "target"), "commands");
     let written = broker.read_all(&setup.topic("decisions"));
     let values: Vec<Value> =
