@@ -173,3 +173,57 @@ fn assert_undone(broker: &Broker, setup: &Setup) {
     let commands = values(broker, &setup.topic("commands"));
     assert_eq!(commanded(&commands), accounts(broker, setup));
 }
+
+/// The rule is published when the log holds 100 events of each user, and every sum is beyond it.
+#[test]
+fn a_new_rule_counts_what_the_log_holds_and_fires_with_the_next_event() {
+    const USERS: u64 = 20;
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "warm", "");
+    let kept = "version: 1\nrules:\n  - { name: big, on: adjust, then: [review] }\n";
+    setup.write("rules/rules.yaml", kept);
+    let instance = Instance::start(setup.path());
+    wait("it is ready", || instance.is_ready());
+    let events = setup.topic("events");
+    // By event: its user, and all that this user was given up to it.
+    let mut sums: BTreeMap<String, (String, u64)> = BTreeMap::new();
+    let mut given: BTreeMap<String, u64> = BTreeMap::new();
+    let mut made = 0;
+    let mut produce = |count: u64, points: &dyn Fn(u64) -> u64| {
+        let some = (made..made + count).map(|n| {
+            let user = format!("u-{}", n % USERS);
+            let sum = given.entry(user.clone()).or_default();
+            *sum += points(n);
+            sums.insert(format!("e-{n}"), (user.clone(), *sum));
+            event(n, &user, points(n))
+        });
+        let some: Vec<(String, String)> = some.collect();
+        made += count;
+        broker.produce(&events, &some);
+        sums.clone()
+    };
+    produce(100 * USERS, &|n| 31 * n % 200);
+    wait("all is committed", || setup.caught_up(broker));
+    let sum =
+        "  - { name: sum, on: issue, per: user, measure: sum(points), window: year, above: 900 }\n";
+    setup.write("rules/rules.yaml", &format!("{kept}{sum}"));
+    let told = || -> BTreeMap<String, Value> {
+        let decisions = values(broker, &setup.topic("decisions")).into_iter();
+        let own = decisions.filter(|decision| decision["rule"] == "sum");
+        own.map(|decision| (text(&decision["key"]["user"]), decision)).collect()
+    };
+    let mut sums = BTreeMap::new();
+    wait("every user is told of", || {
+        sums = produce(USERS, &|_| 1);
+        told().len() == usize::try_from(USERS).unwrap()
+    });
+    wait("all is committed", || setup.caught_up(broker));
+    assert!(instance.stop().0.success());
+    for (user, decision) in told() {
+        let (of, sum) = &sums[&text(&decision["trigger"]["id"])];
+        assert_eq!((&user, decision["value"].as_u64()), (of, Some(*sum)), "{decision}");
+        assert!(*sum > 900);
+    }
+    let all = values(broker, &setup.topic("decisions"));
+    assert_eq!(all.iter().filter(|one| one["rule"] == "sum").count(), told().len());
+}
