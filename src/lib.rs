@@ -18,7 +18,9 @@
 //!
 //! Rule sets, list edits and interventions come through a log of their own, the control topic. A
 //! worker takes them in between two transactions and notes in the journal where it did, so that a
-//! replay takes each in at the same place.
+//! replay takes each in at the same place. Under a set that counts otherwise the state goes on with
+//! what it has in common with it, while another one is folded from the log, some records between
+//! each two polls; it takes over where it is in step, and the journal notes that place, too.
 //!
 //! A worker that starts takes the newest snapshot of each of its partitions, reads the log from
 //! there, or from its beginning, without output, up to what the group has committed, and goes on.
