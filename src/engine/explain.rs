@@ -82,6 +82,27 @@ pub struct RuleAnswer {
     pub budgets: Vec<BudgetAnswer>,
 }
 
+impl RuleAnswer {
+    /// A rule and key of which nothing is known.
+    fn bare(rule: &Rule, key: &str) -> RuleAnswer {
+        RuleAnswer {
+            rule: rule.name.clone(),
+            mode: rule.mode,
+            key: key_object(&rule.per, key),
+            counted: false,
+            verdict: String::new(),
+            measure: None,
+            value: None,
+            window: None,
+            levels: Vec::new(),
+            forecast: None,
+            baseline: None,
+            conditions: Vec::new(),
+            budgets: Vec::new(),
+        }
+    }
+}
+
 /// One level against the value. A match rule and a z-score have one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LevelAnswer {
@@ -238,19 +259,10 @@ impl State {
         let rule = plan.rule(at);
         let cell = self.cell(plan, at, key);
         let mut answer = RuleAnswer {
-            rule: rule.name.clone(),
-            mode: rule.mode,
-            key: key_object(&rule.per, key),
             counted: cell.is_some(),
-            verdict: String::new(),
-            measure: None,
-            value: None,
-            window: None,
-            levels: Vec::new(),
-            forecast: None,
-            baseline: None,
             conditions: of_rule(rule, judge),
             budgets: self.budgets(plan, rule),
+            ..RuleAnswer::bare(rule, key)
         };
         let now = judge.ts().or(self.watermark).unwrap_or(0);
         match &rule.check {

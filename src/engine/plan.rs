@@ -74,6 +74,15 @@ pub(crate) struct RuleInfo {
     pub(crate) resolves: bool,
 }
 
+impl RuleInfo {
+    /// Whether the counters of one rule can go on as those of the other.
+    fn counts_as(&self, other: &RuleInfo) -> bool {
+        self.fingerprint == other.fingerprint
+            && self.form == other.form
+            && self.close_after_ms == other.close_after_ms
+    }
+}
+
 /// Integers on the quiet side of every bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Calm {
@@ -199,11 +208,7 @@ impl Plan {
     /// True when a state made under `other` can go on under this plan: rules, keys and windows are
     /// the same, whatever has become of bounds, actions, texts and lists (R18).
     pub fn counts_as(&self, other: &Plan) -> bool {
-        let same = |(a, b): (&RuleInfo, &RuleInfo)| {
-            a.fingerprint == b.fingerprint
-                && a.form == b.form
-                && a.close_after_ms == b.close_after_ms
-        };
+        let same = |(a, b): (&RuleInfo, &RuleInfo)| a.counts_as(b);
         let off = |plan: &Plan| -> Vec<bool> {
             plan.rules.rules.iter().map(|rule| rule.mode == Mode::Off).collect()
         };

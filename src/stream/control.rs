@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Act, Change, Holds};
+use crate::engine::{Act, Change, Holds, Origin};
 use crate::stream::plans::{PlanCell, Sets};
 use crate::stream::{Failure, Produce, SideRecord, Sink};
 
@@ -139,7 +139,11 @@ pub(crate) fn begin(
     parts.map(|begun| applied.record(control, Vec::new(), Some(begun))).collect()
 }
 
-impl Applied<'_> {
+impl<'a> Applied<'a> {
+    pub(crate) fn at(origin: &'a Origin, offset: i64, partitions: u32) -> Applied<'a> {
+        Applied { topic: &origin.topic, partition: origin.partition, offset, partitions }
+    }
+
     /// What the journal says of changes.
     pub(crate) fn entry(
         &self,

@@ -344,13 +344,7 @@ impl Part {
         self.step_over(changes, (&bench.control_topic, partitions));
         self.controlled = last.at + 1;
         self.changes_open += changes.len();
-        let origin = self.state.origin();
-        let applied = Applied {
-            topic: &origin.topic,
-            partition: origin.partition,
-            offset: self.next,
-            partitions,
-        };
+        let applied = Applied::at(self.state.origin(), self.next, partitions);
         bench.outbox.extend(journal(&applied, changes));
         let newest = newest(changes);
         if let Some(other) = newest.filter(|newest| self.reign.ends_by(*newest, sets)) {
@@ -388,13 +382,7 @@ impl Part {
         if self.reign.is_written || !self.restored {
             return;
         }
-        let origin = self.state.origin();
-        let applied = Applied {
-            topic: &origin.topic,
-            partition: origin.partition,
-            offset: self.emit_from,
-            partitions: bench.partitions,
-        };
+        let applied = Applied::at(self.state.origin(), self.emit_from, bench.partitions);
         let own = (self.reign.at, self.reign.set.as_str());
         bench.outbox.extend(begin(&applied, (self.controlled, own), (None, &[])));
         self.reign.is_written = true;

@@ -66,7 +66,12 @@ impl Reign {
 
     /// Under which the state for the newest set is made.
     pub(crate) fn successor(&self) -> Reign {
-        Reign::new(self.newest.clone(), &self.set, self.at).behind(&self.newest.news_to(&self.plan))
+        Reign::new(self.newest.clone(), &self.set, self.at).behind(&self.news())
+    }
+
+    /// Rules of the newest set of which the state knows nothing, by name.
+    pub(crate) fn news(&self) -> Vec<String> {
+        self.newest.news_to(&self.plan)
     }
 
     /// Rules that are judged from where this state takes over on.

@@ -2,7 +2,7 @@
 
 use crate::engine::explain::{Question, RuleAnswer, key_of};
 use crate::engine::partial::owner_of;
-use crate::engine::space::{hash_of, key_object};
+use crate::engine::space::hash_of;
 use crate::engine::{Plan, Seat};
 use crate::event::Event;
 
@@ -29,21 +29,10 @@ impl Plan {
                 Seat::Partials(own) => owner_of(hash_of(&key), partitions) == own,
             };
             owns.then(|| RuleAnswer {
-                rule: rule.name.clone(),
-                mode: rule.mode,
-                key: key_object(&rule.per, &key),
-                counted: false,
                 verdict: format!(
                     "does not act yet: it is new, and made ready from the log, {percent} % done"
                 ),
-                measure: None,
-                value: None,
-                window: None,
-                levels: Vec::new(),
-                forecast: None,
-                baseline: None,
-                conditions: Vec::new(),
-                budgets: Vec::new(),
+                ..RuleAnswer::bare(rule, &key)
             })
         });
         answers.collect()

@@ -92,9 +92,7 @@ impl Plan {
                 continue;
             }
             match &mut rule.check {
-                Check::Match { .. } => {
-                    plan.routes.close(at);
-                }
+                Check::Match { .. } => plan.routes.close(at),
                 Check::Threshold { levels, .. } | Check::Ratio { levels, .. }
                     if levels.side == Side::Above =>
                 {
@@ -112,10 +110,5 @@ impl Plan {
 /// Whether the counters of a rule of one plan can go on as those of a rule of another; both are on.
 fn is_alike((a, at): (&Plan, usize), (b, other): (&Plan, usize)) -> bool {
     let is_on = |plan: &Plan, at: usize| plan.rule(at).mode != Mode::Off;
-    let (own, info) = (&a.info[at], &b.info[other]);
-    is_on(a, at)
-        && is_on(b, other)
-        && own.fingerprint == info.fingerprint
-        && own.form == info.form
-        && own.close_after_ms == info.close_after_ms
+    is_on(a, at) && is_on(b, other) && a.info[at].counts_as(&b.info[other])
 }

@@ -34,13 +34,7 @@ impl Part {
     pub(crate) fn take_over(&mut self, other: &Part, bench: &mut Workbench) {
         self.catch_up(bench);
         let holds = other.state.holds();
-        let origin = self.state.origin();
-        let applied = Applied {
-            topic: &origin.topic,
-            partition: origin.partition,
-            offset: self.next,
-            partitions: bench.partitions,
-        };
+        let applied = Applied::at(self.state.origin(), self.next, bench.partitions);
         let set = (self.reign.begun_at, self.reign.begun_as.as_str());
         let armed = (Some(holds.clone()), self.reign.armed());
         bench.outbox.extend(begin(&applied, (other.controlled, set), armed));
