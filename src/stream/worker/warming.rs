@@ -52,7 +52,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             Err(Failure::Retriable(reason)) => {
                 tracing::warn!(slot = %self.settings.slot, reason,
                     "the log cannot be read for new rules yet, trying again");
-                self.stop_warming();
+                // The state itself was taken out to be gone on with.
+                self.log.rest();
                 self.warm_not_before_us = now_us + RETRY_US;
                 Ok(())
             }
@@ -72,7 +73,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if !part.reign.is_warming {
             return None;
         }
-        let rules = part.reign.newest.news_to(&part.reign.plan);
+        let rules = part.reign.news();
         let own = self.warming.as_ref().filter(|own| own.part.place == part.place);
         let percent = own.map_or(0, |own| {
             let whole = (part.next - own.from).max(1);
@@ -120,11 +121,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return Ok(());
         }
         own.part.hear(part.news());
-        let mut steps = 0;
-        while own.part.next < part.next && steps < STEPS && self.clock.now_us() - now_us < SLICE_US
-        {
-            steps += 1;
-            if !own.read(&mut self.log, part.next, now_us)? {
+        for _ in 0..STEPS {
+            let is_over = self.clock.now_us() - now_us >= SLICE_US;
+            if own.part.next >= part.next
+                || is_over
+                || !own.read(&mut self.log, part.next, now_us)?
+            {
                 break;
             }
         }
@@ -142,10 +144,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let began_us = self.clock.now_us();
         let is_committed = self.flush()?;
         let Some(part) = self.parts.get(&place) else { return Ok(()) };
-        let mut steps = 0;
-        while own.part.next < part.next && steps < STEPS && self.clock.now_us() - began_us < HOLD_US
-        {
-            steps += 1;
+        for _ in 0..STEPS {
+            if own.part.next >= part.next || self.clock.now_us() - began_us >= HOLD_US {
+                break;
+            }
             own.read(&mut self.log, part.next, began_us)?;
         }
         if !is_committed || !part.is_even() || !own.part.is_in_step_with(part) {
@@ -170,9 +172,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         self.tell_plans();
         Ok(())
     }
-}
 
-impl<L: Log, C: Clock> Worker<L, C> {
     /// Where the log had lost its beginning, new rules may have missed some of what they look back
     /// on.
     fn say_what_is_missing(&self, own: &Warming) {
