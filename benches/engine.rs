@@ -9,7 +9,7 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::backtest::Backtest;
 use tidegate::engine::Plan;
-use tidegate::event::Decoder;
+use tidegate::event::{Decoder, Layouts};
 
 use events::{Events, Fold, Shape, five, shipped};
 
@@ -58,6 +58,14 @@ fn decode(c: &mut Criterion<CpuTime>) {
     group.bench_function("generated", |bench| {
         let decodes = |line: &&str| decoder.decode(line.as_bytes(), 65_536).is_ok();
         bench.iter(|| lines.lines().filter(decodes).count());
+    });
+    group.bench_function("generated, alike", |bench| {
+        let mut layouts = Layouts::default();
+        bench.iter(|| {
+            let decodes =
+                |line: &&str| decoder.decode_alike(&mut layouts, line.as_bytes(), 65_536).is_ok();
+            lines.lines().filter(decodes).count()
+        });
     });
     group.finish();
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tidegate::event::Decoder;
+use tidegate::event::{Decoder, Layouts};
 use tidegate::stream::Polled;
 use tidegate::stream::kafka::Reader;
 
@@ -100,7 +100,7 @@ pub(crate) fn consume(arguments: &Arguments) -> Pass {
     let mut reader =
         Reader::open(&arguments.address, &BTreeMap::new(), &arguments.topic, &starts).unwrap();
     let total: u64 = arguments.ends.iter().sum::<i64>().cast_unsigned();
-    let decoder = Decoder::default();
+    let (decoder, mut layouts) = (Decoder::default(), Layouts::default());
     let (mut records, mut understood) = (0u64, 0u64);
     let mut began: Option<Instant> = None;
     while records < total {
@@ -109,7 +109,8 @@ pub(crate) fn consume(arguments: &Arguments) -> Pass {
                 let Polled::Record(record) = one else { continue };
                 records += 1;
                 let value = record.value.unwrap_or_default();
-                understood += u64::from(understands(arguments.kind, &decoder, value));
+                understood +=
+                    u64::from(understands(arguments.kind, (&decoder, &mut layouts), value));
             }
         });
         if let Err(error) = polled {
@@ -125,14 +126,14 @@ pub(crate) fn consume(arguments: &Arguments) -> Pass {
     Pass { peak_bytes: memory_bytes("self").peak, ..per_event(total, took, cpu) }
 }
 
-fn understands(kind: Kind, decoder: &Decoder, value: &[u8]) -> bool {
+fn understands(kind: Kind, (decoder, layouts): (&Decoder, &mut Layouts), value: &[u8]) -> bool {
     match kind {
         Kind::Bare => !black_box(value).is_empty(),
         Kind::Parse => {
             let event = sonic_rs::from_slice::<Wire<'_>>(value);
             black_box(&event).as_ref().is_ok_and(Wire::is_whole)
         }
-        Kind::Decode => black_box(decoder.decode(value, MAX_BYTES)).is_ok(),
+        Kind::Decode => black_box(decoder.decode_alike(layouts, value, MAX_BYTES)).is_ok(),
     }
 }
 

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate::control::read_rules;
 use tidegate::engine::{Input, LOOK_AHEAD, Lists, Origin, Output, Plan, Settings, State, step};
-use tidegate::event::{Decoder, Event};
+use tidegate::event::{Decoder, Event, Layouts};
 use tidegate::rule::{Source, load};
 
 /// How often each user acts.
@@ -123,6 +123,7 @@ pub(crate) struct Fold {
     pub(crate) out: Output,
     pub(crate) shared_out: Output,
     decoder: Decoder,
+    layouts: Layouts,
     offset: i64,
     records: i64,
 }
@@ -136,6 +137,7 @@ impl Fold {
             out: Output::default(),
             shared_out: Output::default(),
             decoder: Decoder::default(),
+            layouts: Layouts::default(),
             offset: 0,
             records: 0,
         }
@@ -147,7 +149,9 @@ impl Fold {
         let mut lines = lines.lines();
         loop {
             let some = lines.by_ref().take(LOOK_AHEAD);
-            let decode = |line: &'a str| self.decoder.decode(line.as_bytes(), 65_536).unwrap();
+            let (decoder, layouts) = (&self.decoder, &mut self.layouts);
+            let decode =
+                |line: &'a str| decoder.decode_alike(layouts, line.as_bytes(), 65_536).unwrap();
             let decoded: Vec<Event<'a>> = some.map(decode).collect();
             if decoded.is_empty() {
                 return effects;

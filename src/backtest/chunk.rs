@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use memchr::memchr;
 
 use crate::backtest::tally::hash_of_user;
-use crate::event::{Decoder, Event, EventTime, Kind, Reason};
+use crate::event::{Decoder, Event, EventTime, Kind, Layouts, Reason};
 
 /// Bytes of a piece: what comes of it stays in the cache of a core.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
@@ -146,6 +146,7 @@ impl Decoding {
 
     fn lines<'a>(&self, mut text: &'a [u8]) -> Rows<'a> {
         let mut rows = Vec::with_capacity(text.len() / 128);
+        let mut layouts = Layouts::default();
         let mut number = 0;
         while !text.is_empty() {
             let end = memchr(b'\n', text).unwrap_or(text.len());
@@ -153,7 +154,7 @@ impl Decoding {
             text = rest.get(1..).unwrap_or_default();
             let line = line.trim_ascii();
             if !line.is_empty() {
-                rows.push(self.row(number, line, None));
+                rows.push(self.row(&mut layouts, number, line, None));
             }
             number += 1;
         }
@@ -162,17 +163,24 @@ impl Decoding {
 
     fn records<'a>(&self, text: &'a [u8], records: &[RecordAt]) -> Rows<'a> {
         let mut begin = 0;
+        let mut layouts = Layouts::default();
         let row = |(number, record): (u32, &RecordAt)| {
             let value = text.get(begin..record.end).unwrap_or_default();
             begin = record.end;
-            self.row(number, value, record.timestamp_ms.map(EventTime))
+            self.row(&mut layouts, number, value, record.timestamp_ms.map(EventTime))
         };
         let rows: Vec<Row<'a>> = (0..).zip(records).map(row).collect();
         Rows { numbers: u32::try_from(rows.len()).unwrap_or(u32::MAX), rows }
     }
 
-    fn row<'a>(&self, number: u32, value: &'a [u8], record_ts: Option<EventTime>) -> Row<'a> {
-        let event = self.decoder.decode(value, self.max_bytes);
+    fn row<'a>(
+        &self,
+        layouts: &mut Layouts,
+        number: u32,
+        value: &'a [u8],
+        record_ts: Option<EventTime>,
+    ) -> Row<'a> {
+        let event = self.decoder.decode_alike(layouts, value, self.max_bytes);
         let issued = event.as_ref().ok().filter(|event| event.kind == Kind::Issue);
         let issued_to = issued.map(|event| hash_of_user(&event.user));
         Row { number, event, record_ts, issued_to }

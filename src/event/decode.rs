@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
+use crate::event::layout::Layouts;
 use crate::event::scan::{NotJson, Scanner, word};
 use crate::event::span::{Sort, Span};
 use crate::event::{AttrValue, Attrs, Event, EventTime, Kind, Reason, Reverses};
@@ -52,19 +53,19 @@ pub struct Decoder {
 
 /// The members of a record that matter, as they stand; `null` where there is none.
 #[derive(Debug)]
-struct Members<'a> {
-    scanner: Scanner<'a>,
-    values: [Span; 10],
+pub(super) struct Members<'a> {
+    pub(super) scanner: Scanner<'a>,
+    pub(super) values: [Span; 10],
     /// `reverses.*` by mapping: id, ts, kind, partial.
     reverses: [Option<Span>; 4],
     /// The members of `attrs`, if that is an object.
-    attrs: SmallVec<[(Span, Span); 4]>,
+    pub(super) attrs: SmallVec<[(Span, Span); 4]>,
     /// `attrs.NAME` by mapping.
     mapped: Vec<(String, Span)>,
 }
 
 /// Where [`FIELDS`] names `attrs`.
-const ATTRS: usize = 8;
+pub(super) const ATTRS: usize = 8;
 
 impl Decoder {
     /// `fields` maps our names to JSON pointers, `kinds` the pipeline's words to ours (E3).
@@ -104,18 +105,34 @@ impl Decoder {
 
     /// The event of a record value, or why the record goes to quarantine (E4).
     pub fn decode<'a>(&self, payload: &'a [u8], max_bytes: usize) -> Result<Event<'a>, Reason> {
-        if payload.len() > max_bytes {
-            return Err(Reason::TooLarge);
+        let scanner = scanner_of(payload, max_bytes)?;
+        self.in_full(scanner).map(|(event, _)| event)
+    }
+
+    /// As [`decode`](Self::decode), and faster for a record that is laid out like one before.
+    pub fn decode_alike<'a>(
+        &self,
+        layouts: &mut Layouts,
+        payload: &'a [u8],
+        max_bytes: usize,
+    ) -> Result<Event<'a>, Reason> {
+        let scanner = scanner_of(payload, max_bytes)?;
+        if self.fields.is_empty() {
+            let mut members = Members::new(scanner);
+            if layouts.read(&mut members) {
+                return self.event(members);
+            }
         }
-        let text = std::str::from_utf8(payload).map_err(|_| Reason::NotJson)?;
-        let scanner = Scanner::new(text).map_err(|NotJson| Reason::TooLarge)?;
-        let mut members = Members {
-            scanner,
-            values: [Span::NULL; 10],
-            reverses: [None; 4],
-            attrs: SmallVec::new(),
-            mapped: Vec::new(),
-        };
+        let (event, record) = self.in_full(scanner)?;
+        if self.fields.is_empty() {
+            layouts.learn(scanner, record);
+        }
+        Ok(event)
+    }
+
+    /// The event of a record, and where the record stands.
+    fn in_full<'a>(&self, scanner: Scanner<'a>) -> Result<(Event<'a>, Span), Reason> {
+        let mut members = Members::new(scanner);
         let Members { values, attrs, .. } = &mut members;
         let member = |name, at| {
             let place = place_of(name);
@@ -134,7 +151,7 @@ impl Decoder {
         if !self.fields.is_empty() {
             self.map(record, &mut members)?;
         }
-        self.event(members)
+        Ok((self.event(members)?, record))
     }
 
     /// Puts what `input.fields` points at in the place of what stands under our names.
@@ -171,7 +188,7 @@ impl Decoder {
         let user = required(scanner, user, ID_BYTES_MAX, "user")?;
         let kind = self.kind(scanner, kind).ok_or(Reason::Bad("kind"))?;
         let reverses = match kind {
-            Kind::Reverse => self.reverses(scanner, reverses, members.reverses)?,
+            Kind::Reverse => self.reverses(scanner, reverses, members.reverses)?.map(Box::new),
             _ => None,
         };
         let adjusts = kind == Kind::Adjust
@@ -251,9 +268,30 @@ impl Decoder {
     }
 }
 
+impl<'a> Members<'a> {
+    pub(super) fn new(scanner: Scanner<'a>) -> Members<'a> {
+        Members {
+            scanner,
+            values: [Span::NULL; 10],
+            reverses: [None; 4],
+            attrs: SmallVec::new(),
+            mapped: Vec::new(),
+        }
+    }
+}
+
+#[inline]
+fn scanner_of(payload: &[u8], max_bytes: usize) -> Result<Scanner<'_>, Reason> {
+    if payload.len() > max_bytes {
+        return Err(Reason::TooLarge);
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| Reason::NotJson)?;
+    Scanner::new(text).map_err(|NotJson| Reason::TooLarge)
+}
+
 /// Where [`FIELDS`] names a field that stands at the top of a record.
 #[inline]
-fn place_of(name: u64) -> Option<usize> {
+pub(super) fn place_of(name: u64) -> Option<usize> {
     const NAMES: [u64; 10] = {
         let mut names = [0; 10];
         let mut at = 0;
@@ -391,12 +429,30 @@ fn attribute(scanner: Scanner<'_>, value: Span) -> Result<AttrValue<'_>, Reason>
 
 #[inline]
 fn integer(text: &str) -> Option<i64> {
-    // Eighteen digits cannot overflow, so that no step needs a check.
-    if text.len() > 18 || text.starts_with('-') {
+    let bytes = text.as_bytes();
+    let (first, rest) = match bytes.split_first_chunk() {
+        Some((first, rest)) => (eight_digits(u64::from_le_bytes(*first)), rest),
+        None => (0, bytes),
+    };
+    // Sixteen digits cannot overflow, so that no step needs a check.
+    if rest.len() > 8 || text.starts_with('-') {
         return text.parse().ok();
     }
-    let digit = |sum: i64, byte: u8| sum.wrapping_mul(10).wrapping_add(i64::from(byte & 15));
-    Some(text.bytes().fold(0, digit))
+    let mut last = [0; 8];
+    last.iter_mut().rev().zip(rest.iter().rev()).for_each(|(to, from)| *to = *from);
+    Some(first * TENS[rest.len()] + eight_digits(u64::from_le_bytes(last)))
+}
+
+const TENS: [i64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number that eight digits write, of which the first is lowest; zero bytes count as zeros.
+/// Neighbours are joined, then pairs, then fours.
+#[inline]
+fn eight_digits(digits: u64) -> i64 {
+    let ones = digits & 0x0f0f_0f0f_0f0f_0f0f;
+    let twos = ones.wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let fours = twos.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
+    (fours.wrapping_mul(10_000 << 32 | 1) >> 32).cast_signed()
 }
 
 fn number<'a>(text: &str) -> Option<AttrValue<'a>> {

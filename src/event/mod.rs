@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod layout;
 mod scan;
 mod span;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 pub use decode::{Decoder, MappingError};
+pub use layout::Layouts;
 
 /// Event time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
@@ -104,8 +106,8 @@ pub struct Event<'a> {
     pub source: Option<Cow<'a, str>>,
     pub device: Option<Cow<'a, str>>,
     pub ip: Option<Cow<'a, str>>,
-    /// Present on `reverse` only.
-    pub reverses: Option<Reverses<'a>>,
+    /// Present on `reverse` only; in a box, so that the many others are smaller.
+    pub reverses: Option<Box<Reverses<'a>>>,
     /// In the record's order, names unique; `null` and empty strings are left out.
     pub attrs: Attrs<'a>,
 }

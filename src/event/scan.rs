@@ -100,6 +100,17 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         }
     }
 
+    /// Bytes of the text.
+    pub(super) fn size(self) -> u32 {
+        u32::try_from(self.text.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the text ends there.
+    #[inline]
+    pub(super) fn is_end(self, at: u32) -> bool {
+        at as usize == self.text.len()
+    }
+
     #[inline]
     fn peek(self, at: u32) -> u8 {
         // JSON has no place for a zero byte, so it may stand for the end.
@@ -330,7 +341,7 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
 
     /// The eight bytes from `at` on, the first of them lowest; zeros where the text has ended.
     #[inline]
-    fn chunk(self, at: u32) -> u64 {
+    pub(super) fn chunk(self, at: u32) -> u64 {
         match self.text.as_bytes().get(at as usize..).and_then(|rest| rest.first_chunk()) {
             Some(chunk) => u64::from_le_bytes(*chunk),
             None => self.tail(at as usize),

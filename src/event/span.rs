@@ -62,7 +62,7 @@ impl Span {
         self.begin() == self.last()
     }
 
-    /// Where the value begins, its opening bracket included.
+    /// Where the value begins; of a string, behind its quote.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "masked")]
     pub(crate) fn begin(self) -> u32 {
@@ -73,6 +73,12 @@ impl Span {
     #[expect(clippy::cast_possible_truncation, reason = "masked")]
     pub(super) fn last(self) -> u32 {
         self.0.get() as u32 & PLACE_MAX
+    }
+
+    /// Where the value begins, its opening quote or bracket included.
+    #[inline]
+    pub(super) fn start(self) -> u32 {
+        self.begin() - u32::from(self.is_text())
     }
 
     /// Where the text goes on after the value.

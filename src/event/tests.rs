@@ -231,7 +231,7 @@ fn event() -> impl Strategy<Value = Event<'static>> {
     )
         .prop_map(
             |((id, ts, user, kind, size, minus), (source, device, ip, original), attrs)| {
-                let reverses = original.filter(|_| kind == Kind::Reverse);
+                let reverses = original.filter(|_| kind == Kind::Reverse).map(Box::new);
                 let signed = kind == Kind::Adjust
                     || reverses.as_ref().is_some_and(|reverses| reverses.kind == Kind::Adjust);
                 let points = if signed && minus { -size } else { size };

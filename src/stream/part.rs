@@ -7,7 +7,7 @@ use crate::engine::{
     ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Seat, State,
     step,
 };
-use crate::event::{Decoder, Event, EventTime, Reason};
+use crate::event::{Decoder, Event, EventTime, Layouts, Reason};
 use crate::snapshot::{Landmark, Manifest, Subject};
 use crate::stream::control::{Applied, Begun, Journaled, Placed, begin, journal, newest};
 use crate::stream::emit::{Note, partial, quarantined, record};
@@ -21,6 +21,7 @@ mod successor;
 #[derive(Debug)]
 pub(crate) struct Workbench {
     pub(crate) decoder: Decoder,
+    pub(crate) layouts: Layouts,
     pub(crate) max_bytes: usize,
     /// The control topic, and how many partitions the events topic has.
     pub(crate) control_topic: Arc<str>,
@@ -191,12 +192,13 @@ impl Part {
     }
 
     /// The event of a record that is new to this partition.
-    fn decode<'a>(&self, polled: &Polled<'a>, bench: &Workbench) -> Decoded<'a> {
+    fn decode<'a>(&self, polled: &Polled<'a>, bench: &mut Workbench) -> Decoded<'a> {
         match polled {
             Polled::Record(record)
                 if self.place.source == Source::Events && record.offset >= self.next =>
             {
-                Some(bench.decoder.decode(record.value.unwrap_or_default(), bench.max_bytes))
+                let payload = record.value.unwrap_or_default();
+                Some(bench.decoder.decode_alike(&mut bench.layouts, payload, bench.max_bytes))
             }
             _ => None,
         }

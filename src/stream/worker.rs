@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use crate::event::Decoder;
+use crate::event::{Decoder, Layouts};
 use crate::metrics::Metrics;
 use crate::stream::clock::micros;
 use crate::stream::control::Desk;
@@ -442,6 +442,7 @@ impl Workbench {
     fn new(decoder: Decoder, settings: &WorkerSettings) -> Workbench {
         Workbench {
             decoder,
+            layouts: Layouts::default(),
             max_bytes: settings.max_bytes,
             control_topic: settings.control_topic.clone(),
             partitions: settings.partitions,
@@ -459,6 +460,7 @@ impl Workbench {
         let (decoder, control_topic) = (self.decoder.clone(), self.control_topic.clone());
         Workbench {
             decoder,
+            layouts: Layouts::default(),
             control_topic,
             outbox,
             notes,

@@ -57,11 +57,13 @@ impl Row {
             source: self.source.map(|source| format!("s{source}").into()),
             device: self.device.map(|device| format!("d{device}").into()),
             ip: None,
-            reverses: self.reverses.map(|original| Reverses {
-                id: "original".into(),
-                ts: original.ts.map(EventTime),
-                kind: original.kind,
-                partial: original.partial,
+            reverses: self.reverses.map(|original| {
+                Box::new(Reverses {
+                    id: "original".into(),
+                    ts: original.ts.map(EventTime),
+                    kind: original.kind,
+                    partial: original.partial,
+                })
             }),
             attrs: SmallVec::new(),
         }
