@@ -83,6 +83,11 @@ impl PeriodCell {
     pub(crate) fn end(&self) -> i64 {
         self.start + i64::from(self.seconds) * 1000
     }
+
+    /// Whether this instant lies in it.
+    pub(crate) fn holds(&self, ts: i64) -> bool {
+        self.start <= ts && ts < self.end()
+    }
 }
 
 /// A measure over one fixed window.

@@ -78,6 +78,12 @@ impl Exact {
         None
     }
 
+    /// Whether there is room for so many more, and even if all are new there are at most so many.
+    pub(crate) fn takes(&self, more: usize, most: i64) -> bool {
+        let all = self.0.len() + more;
+        all <= EXACT_MAX && i64::try_from(all).is_ok_and(|all| all <= most)
+    }
+
     pub(crate) fn count(&self, after: i64, up_to: i64) -> u64 {
         let within = |(_, ts): &&(u64, i64)| after < *ts && *ts <= up_to;
         self.0.iter().filter(within).count() as u64

@@ -139,6 +139,9 @@ impl Keyed {
         at: &At<'_>,
         ctx: &mut Ctx<'_>,
     ) {
+        if self.quietly(rule, key, what, ctx) {
+            return;
+        }
         self.keep(rule, key, ctx.plan);
         if what.reversal && self.cells.find(rule, key, ctx.plan).is_none() {
             return;

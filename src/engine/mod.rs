@@ -38,6 +38,7 @@ mod peaks;
 pub(crate) mod plan;
 pub(crate) mod posts;
 pub(crate) mod published;
+mod quiet;
 pub(crate) mod rolling;
 pub(crate) mod routes;
 mod sample;

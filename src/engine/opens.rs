@@ -42,6 +42,10 @@ pub(crate) struct Opens {
 }
 
 impl Opens {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(crate) fn get(&self, rule: usize, key: u32) -> Option<&Open> {
         self.all.get(&(rule, key))
     }

@@ -68,6 +68,8 @@ pub(crate) struct RuleInfo {
     pub(crate) step_ms: i64,
     /// Values at which no level of a threshold on an integer breaches.
     pub(crate) calm: Option<Calm>,
+    /// How most contributions are counted.
+    pub(crate) quiet: Option<Quiet>,
     /// What comes in each minute is kept, for forecasts.
     pub(crate) has_flow: bool,
     /// The end of what it says is told.
@@ -114,6 +116,17 @@ impl Calm {
             Side::Below => bounds?.into_iter().max().map(Calm::From),
         }
     }
+}
+
+/// A threshold that most contributions leave far from its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quiet {
+    /// The greatest value at which no level breaches.
+    pub(crate) most: i64,
+    /// Of a rolling window.
+    pub(crate) window_ms: i64,
+    /// What counts is the number of events, not of points.
+    pub(crate) counts: bool,
 }
 
 /// Where a key form reads its key.
@@ -273,13 +286,15 @@ impl Plan {
             Window::Duration(window_ms) => step_ms(shared, window_ms),
             Window::Calendar(_) => 1,
         };
+        let calm = Calm::of(&rule.check);
         self.info.push(RuleInfo {
             space,
             column,
             shared,
             window,
             step_ms,
-            calm: Calm::of(&rule.check),
+            calm,
+            quiet: Quiet::of(&rule.check, form(rule), calm, has_flow(rule)),
             has_flow: has_flow(rule),
             resolves: resolves(View::of(&rule.check).levels, rule.mode),
             fingerprint: fingerprint(rule, &self.rules.lists),

@@ -100,6 +100,25 @@ impl Rolling {
         i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
     }
 
+    /// The sum of what is later than `since`, if nothing is later than `t`.
+    pub(crate) fn would_sum(&self, since: i64, t: i64) -> Option<i64> {
+        let entries = self.entries();
+        if entries.last().is_some_and(|entry| entry.ts > t) {
+            return None;
+        }
+        let gone = entries.iter().take_while(|entry| entry.ts <= since);
+        let sum = match self {
+            Rolling::Few(entries) => {
+                let left = entries.iter().filter(|entry| entry.ts > since);
+                return left.map(|entry| entry.value).try_fold(0, i64::checked_add);
+            }
+            Rolling::Many(many) => {
+                many.total - gone.map(|entry| i128::from(entry.value)).sum::<i128>()
+            }
+        };
+        i64::try_from(sum).ok()
+    }
+
     pub(crate) fn max(&self, t: i64, window_ms: i64) -> Option<i64> {
         let max = self.within(t, window_ms).iter().map(|entry| entry.value).max();
         max.filter(|max| *max != NO_MAX)

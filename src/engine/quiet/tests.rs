@@ -1,0 +1,126 @@
+//! The shortest way through against the whole one: the same effects, counts and state.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::engine::{Input, Lists, Origin, Output, Plan, Settings, State, step};
+use crate::event::{Decoder, EventTime};
+use crate::rule::{Source, load};
+
+const RULES: &str = "
+version: 1
+timezone: Asia/Shanghai
+rules:
+  - { name: day, on: issue, measure: sum(points), window: day, above: 60, clear: 20,
+      then: [{ freeze: { for: window } }, alert] }
+  - { name: often, on: [issue, redeem], measure: count, window: 10m, above: 6, clear: 3, then: [alert] }
+  - { name: much, on: [redeem, adjust], measure: sum(points), window: 1h,
+      levels: [{ above: 30 }, { above: 90, severity: critical }], cooldown: 30m }
+  - { name: devices, on: issue, measure: distinct(device), window: 1h, above: 2, clear: 1 }
+  - { name: users, on: issue, per: device, measure: distinct(user), window: 1h, above: 2 }
+  - { name: source, on: issue, per: source, measure: sum(points), window: day, above: 300 }
+";
+
+fn plan(max_keys: Option<usize>, quiet: bool) -> Plan {
+    let set = load(&[Source { path: "a.yaml".to_owned(), text: RULES.to_owned() }]).unwrap();
+    let settings = Settings { max_keys, max_ahead_ms: None, ..Settings::default() };
+    let mut plan = Plan::new(Arc::new(set), Lists::default(), settings);
+    assert!(plan.info.iter().filter(|info| info.quiet.is_some()).count() >= 4);
+    if !quiet {
+        plan.info.iter_mut().for_each(|info| info.quiet = None);
+    }
+    plan
+}
+
+/// A partition of events and the owner of all shared keys.
+struct Pair {
+    plan: Plan,
+    states: [State; 2],
+    outs: [Output; 2],
+    records: i64,
+}
+
+impl Pair {
+    fn new(plan: Plan) -> Pair {
+        let origin = |topic: &str| Origin { topic: topic.into(), partition: 0 };
+        let states = ["points.events", "tidegate.partials"].map(|topic| State::new(origin(topic)));
+        Pair { plan, states, outs: Default::default(), records: 0 }
+    }
+
+    fn feed(&mut self, text: &str, offset: i64) {
+        let event = Decoder::default().decode(text.as_bytes(), 65_536).unwrap();
+        let input = Input::Event { event: &event, offset, record_ts: None };
+        step(&mut self.states[0], &self.plan, input, &mut self.outs[0]);
+        if offset % 5 == 0 {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let (from, watermark) = (self.states[0].origin().clone(), self.states[0].watermark());
+        for (_, payload) in self.outs[0].partials.drain(&from, watermark, 1, false, false) {
+            let input =
+                Input::Partials { payload: &payload, offset: self.records, record_ts: None };
+            step(&mut self.states[1], &self.plan, input, &mut self.outs[1]);
+            self.records += 1;
+        }
+    }
+
+    /// All that can be told of it.
+    fn said(&mut self) -> String {
+        self.flush();
+        let of = |at: usize| {
+            let (state, out) = (&self.states[at], &self.outs[at]);
+            let all = (&out.effects, &out.counts, state.canonical(&self.plan, out));
+            format!("{all:?}")
+        };
+        format!("{}\n{}", of(0), of(1))
+    }
+}
+
+type Row = ((u8, u8, i64), (u8, u8, Option<u16>));
+
+fn row() -> impl Strategy<Value = Row> {
+    let gap = prop_oneof![4 => 0..20_000_i64, 2 => -400_000..400_000_i64, 1 => 0..9_000_000_i64];
+    let reversed = prop_oneof![6 => Just(None), 1 => any::<u16>().prop_map(Some)];
+    ((0..5_u8, 0..4_u8, gap), (0..30_u8, 0..3_u8, reversed))
+}
+
+fn text(at: usize, ((user, kind, _), (points, device, reversed)): Row, ts: i64) -> String {
+    let (kind, more) = match (kind, reversed) {
+        (_, Some(original)) => (
+            "reverse",
+            format!(r#","reverses":{{"id":"e{original}","kind":"issue","ts":{}}}"#, ts - 60_000),
+        ),
+        (0 | 1, None) => ("issue", String::new()),
+        (2, None) => ("redeem", String::new()),
+        (_, None) => ("adjust", String::new()),
+    };
+    format!(
+        r#"{{"id":"e{at}","ts":{ts},"user":"u{user}","kind":"{kind}","points":{points},
+            "source":"s{}","device":"d{device}"{more}}}"#,
+        user % 2
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn the_short_way_comes_to_what_the_whole_one_comes_to(
+        rows in proptest::collection::vec(row(), 1..120),
+        max_keys in proptest::option::of(3..9_usize),
+    ) {
+        let mut pairs = [true, false].map(|quiet| Pair::new(plan(max_keys, quiet)));
+        let mut ts = 1_763_740_800_000;
+        for (at, row) in rows.into_iter().enumerate() {
+            ts += row.0.2;
+            let ts = ts.clamp(EventTime::MIN.0, EventTime::MAX.0);
+            let text = text(at, row, ts);
+            pairs.iter_mut().for_each(|pair| pair.feed(&text, i64::try_from(at).unwrap()));
+        }
+        let [short, whole] = &mut pairs;
+        prop_assert_eq!(short.said(), whole.said());
+    }
+}
