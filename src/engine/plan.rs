@@ -264,16 +264,20 @@ impl Plan {
         self.by_fingerprint.get(at).filter(|(known, _)| *known == fingerprint).map(|(_, at)| *at)
     }
 
+    /// The key form that a rule counts by, noted where it is new.
+    fn space_of(&mut self, rule: &Rule) -> usize {
+        if let Some(space) = self.spaces.iter().position(|spec| *spec == rule.per) {
+            return space;
+        }
+        self.spaces.push(rule.per.clone());
+        self.widths.push(0);
+        self.key_forms.push(KeyForm::of(&rule.per));
+        self.composes |= KeyForm::of(&rule.per) == KeyForm::Composite;
+        self.spaces.len() - 1
+    }
+
     fn add(&mut self, at: usize, rule: &Rule) {
-        let space = if let Some(space) = self.spaces.iter().position(|spec| *spec == rule.per) {
-            space
-        } else {
-            self.spaces.push(rule.per.clone());
-            self.widths.push(0);
-            self.key_forms.push(KeyForm::of(&rule.per));
-            self.composes |= KeyForm::of(&rule.per) == KeyForm::Composite;
-            self.spaces.len() - 1
-        };
+        let space = self.space_of(rule);
         let column = self.widths[space];
         self.widths[space] += 1;
         let close_after_ms = match &rule.check {

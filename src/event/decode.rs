@@ -120,7 +120,7 @@ impl Decoder {
         if self.fields.is_empty() {
             let mut members = Members::new(scanner);
             if layouts.read(&mut members) {
-                return self.event(members);
+                return self.event(&members);
             }
         }
         let (event, record) = self.in_full(scanner)?;
@@ -151,7 +151,7 @@ impl Decoder {
         if !self.fields.is_empty() {
             self.map(record, &mut members)?;
         }
-        Ok((self.event(members)?, record))
+        Ok((self.event(&members)?, record))
     }
 
     /// Puts what `input.fields` points at in the place of what stands under our names.
@@ -180,7 +180,7 @@ impl Decoder {
     }
 
     #[inline]
-    fn event<'a>(&self, members: Members<'a>) -> Result<Event<'a>, Reason> {
+    fn event<'a>(&self, members: &Members<'a>) -> Result<Event<'a>, Reason> {
         let scanner = members.scanner;
         let [id, ts, user, kind, points, source, device, ip, _, reverses] = members.values;
         let id = required(scanner, id, ID_BYTES_MAX, "id")?;
@@ -195,11 +195,11 @@ impl Decoder {
             || reverses.as_ref().is_some_and(|reverses| reverses.kind == Kind::Adjust);
         let least = if adjusts { -POINTS_MAX } else { 0 };
         let points = match points.sort() {
-            Sort::Integer => integer(scanner.slice(points)),
+            Sort::Integer => integer(scanner, points),
             _ => None,
         };
         let points = points.filter(|points| (least..=POINTS_MAX).contains(points));
-        Ok(Event {
+        let mut event = Event {
             id,
             ts,
             user,
@@ -209,8 +209,10 @@ impl Decoder {
             device: optional(scanner, device, "device")?,
             ip: optional(scanner, ip, "ip")?,
             reverses,
-            attrs: attributes(members)?,
-        })
+            attrs: Attrs::new(),
+        };
+        attributes(members, &mut event.attrs)?;
+        Ok(event)
     }
 
     #[inline]
@@ -341,7 +343,7 @@ fn optional<'a>(
 #[inline]
 fn time(scanner: Scanner<'_>, value: Span) -> Option<EventTime> {
     let ms = match value.sort() {
-        Sort::Integer => integer(scanner.slice(value))?,
+        Sort::Integer => integer(scanner, value)?,
         Sort::Text | Sort::Escaped => rfc_3339(&scanner.string(value))?,
         _ => return None,
     };
@@ -382,13 +384,12 @@ fn rfc_3339(text: &str) -> Option<i64> {
 }
 
 #[inline]
-fn attributes<'a>(members: Members<'a>) -> Result<Attrs<'a>, Reason> {
+fn attributes<'a>(members: &Members<'a>, attrs: &mut Attrs<'a>) -> Result<(), Reason> {
     const BAD: Reason = Reason::Bad("attrs");
     let Members { scanner, values, attrs: own, mapped, .. } = members;
-    if present(values[ATTRS]) && values[ATTRS].sort() != Sort::Object {
+    if values[ATTRS].sort() != Sort::Object && present(values[ATTRS]) {
         return Err(BAD);
     }
-    let mut attrs = Attrs::new();
     let mut count = 0;
     let mut take = |name: Cow<'a, str>, value| {
         count += 1;
@@ -396,21 +397,20 @@ fn attributes<'a>(members: Members<'a>) -> Result<Attrs<'a>, Reason> {
             return Err(BAD);
         }
         if present(value) {
-            attrs.push((name, attribute(scanner, value)?));
+            attrs.push((name, attribute(*scanner, value)?));
         }
         Ok(())
     };
-    let is_mapped = |name: &str| mapped.iter().any(|(known, _)| known == name);
-    for (name, value) in &mapped {
+    for (name, value) in mapped {
         take(Cow::Owned(name.clone()), *value)?;
     }
     for (name, value) in own {
-        let name = scanner.string(name);
-        if !is_mapped(&name) {
-            take(name, value)?;
+        let name = scanner.string(*name);
+        if !mapped.iter().any(|(known, _)| *known == name) {
+            take(name, *value)?;
         }
     }
-    Ok(attrs)
+    Ok(())
 }
 
 #[inline]
@@ -428,22 +428,23 @@ fn attribute(scanner: Scanner<'_>, value: Span) -> Result<AttrValue<'_>, Reason>
 }
 
 #[inline]
-fn integer(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
-    let (first, rest) = match bytes.split_first_chunk() {
-        Some((first, rest)) => (eight_digits(u64::from_le_bytes(*first)), rest),
-        None => (0, bytes),
-    };
+fn integer(scanner: Scanner<'_>, value: Span) -> Option<i64> {
+    let size = value.last() - value.begin();
+    let text = scanner.slice(value);
     // Sixteen digits cannot overflow, so that no step needs a check.
-    if rest.len() > 8 || text.starts_with('-') {
+    if size > 16 || text.starts_with('-') {
         return text.parse().ok();
     }
-    let mut last = [0; 8];
-    last.iter_mut().rev().zip(rest.iter().rev()).for_each(|(to, from)| *to = *from);
-    Some(first * TENS[rest.len()] + eight_digits(u64::from_le_bytes(last)))
+    let first = scanner.chunk(value.begin());
+    Some(match text.as_bytes().last_chunk() {
+        // All but the last eight, and these.
+        Some(last) => {
+            let high = if size > 8 { eight_digits(first << (8 * (16 - size))) } else { 0 };
+            high * 100_000_000 + eight_digits(u64::from_le_bytes(*last))
+        }
+        None => eight_digits(first << (8 * (8 - size))),
+    })
 }
-
-const TENS: [i64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// The number that eight digits write, of which the first is lowest; zero bytes count as zeros.
 /// Neighbours are joined, then pairs, then fours.

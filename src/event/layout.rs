@@ -52,10 +52,10 @@ struct Way {
     next: u32,
 }
 
-/// Bytes as numbers of eight, zeros behind the last.
+/// Bytes as numbers of eight, each with a mask of those that count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Between {
-    words: SmallVec<[u64; 3]>,
+    words: SmallVec<[(u64, u64); 2]>,
     size: u32,
 }
 
@@ -136,10 +136,12 @@ impl Layouts {
     }
 }
 
-/// Where each value begins, ends, and what it is; `None` for a layout that is not worth a path, or
-/// would not be safe as one.
-fn path_of(scanner: Scanner<'_>, record: Span) -> Result<Option<Vec<(u32, u32, Then)>>, NotJson> {
-    let mut path = Vec::new();
+/// Where each value begins, where it ends, and what it is.
+type Path = Vec<(u32, u32, Then)>;
+
+/// `None` for a layout that is not worth a path, or would not be safe as one.
+fn path_of(scanner: Scanner<'_>, record: Span) -> Result<Option<Path>, NotJson> {
+    let mut path = Path::new();
     let mut fits = true;
     let mut member = |name: Span, value: Span| {
         let place = place_of(scanner.word(name));
@@ -185,26 +187,22 @@ impl Way {
 
 impl Between {
     fn new(scanner: Scanner<'_>, from: u32, to: u32) -> Between {
-        let words = (from..to).step_by(8).map(|at| scanner.chunk(at) & low_bytes(to - at));
-        Between { words: words.collect(), size: to - from }
+        let word = |at: u32| {
+            let mask = low_bytes(to - at);
+            (scanner.chunk(at) & mask, mask)
+        };
+        Between { words: (from..to).step_by(8).map(word).collect(), size: to - from }
     }
 
     /// Whether the text has these bytes there.
     #[inline]
     fn stands(&self, scanner: Scanner<'_>, from: u32) -> bool {
-        let mut at = from;
-        let mut left = self.size;
-        self.words.iter().all(|word| {
-            let same = (scanner.chunk(at) ^ word) & low_bytes(left) == 0;
-            at += 8;
-            left = left.saturating_sub(8);
-            same
-        })
+        let places = (from..).step_by(8);
+        self.words.iter().zip(places).all(|((word, mask), at)| scanner.chunk(at) & mask == *word)
     }
 }
 
 /// The bits of so many first bytes.
-#[inline]
 fn low_bytes(size: u32) -> u64 {
     if size < 8 { !(u64::MAX << (8 * size)) } else { u64::MAX }
 }

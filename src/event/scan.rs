@@ -328,15 +328,18 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
 
     /// The next byte that a string cannot hold as it is.
     #[inline]
-    fn plain(self, mut at: u32) -> u32 {
-        loop {
-            // Past the end there are zeros, which end any string.
-            let special = special(self.chunk(at));
+    fn plain(self, from: u32) -> u32 {
+        let rest = self.text.as_bytes().get(from as usize..).unwrap_or_default();
+        let mut at = from;
+        for chunk in rest.as_chunks().0 {
+            let special = special(u64::from_le_bytes(*chunk));
             if special != 0 {
                 return at + special.trailing_zeros() / 8;
             }
             at += 8;
         }
+        // Past the end there are zeros, which end any string.
+        at + special(self.tail(at as usize)).trailing_zeros() / 8
     }
 
     /// The eight bytes from `at` on, the first of them lowest; zeros where the text has ended.

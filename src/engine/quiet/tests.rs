@@ -118,7 +118,10 @@ proptest! {
             ts += row.0.2;
             let ts = ts.clamp(EventTime::MIN.0, EventTime::MAX.0);
             let text = text(at, row, ts);
-            pairs.iter_mut().for_each(|pair| pair.feed(&text, i64::try_from(at).unwrap()));
+            let offset = i64::try_from(at).unwrap();
+            for pair in &mut pairs {
+                pair.feed(&text, offset);
+            }
         }
         let [short, whole] = &mut pairs;
         prop_assert_eq!(short.said(), whole.said());

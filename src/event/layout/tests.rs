@@ -1,5 +1,7 @@
 //! Reading by layouts against reading in full.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::{Layouts, MISSES_MAX, STEPS_MAX};
@@ -73,8 +75,8 @@ fn what_is_no_json_has_no_layout() {
     ] {
         let text = known.replace(from, to);
         assert!(!has_path(&layouts, &text), "{text}");
-        assert_eq!(alike(&mut layouts, &text), r#"Err(NotJson)"#, "{text}");
-        assert_eq!(in_full(&text), r#"Err(NotJson)"#, "{text}");
+        assert_eq!(alike(&mut layouts, &text), "Err(NotJson)", "{text}");
+        assert_eq!(in_full(&text), "Err(NotJson)", "{text}");
     }
     // No object of attributes has no layout, so that one which is an object is not taken for it.
     for attrs in ["null", "7", "[]"] {
@@ -142,12 +144,12 @@ proptest! {
             let (comma, end) = [(",", "}"), (" ,", "}"), (",", " }"), (",", "} ")][space as usize];
             let mut text = ONE.trim_end_matches('}').replace(',', comma);
             for (name, value) in members {
-                text.push_str(&format!("{comma}\"{}\":{value}", NAMES[name]));
+                write!(text, "{comma}\"{}\":{value}", NAMES[name]).unwrap();
             }
             if !attrs.is_empty() {
                 let attr = |(name, value): &(usize, String)| format!("\"a{name}\":{value}");
                 let attrs: Vec<String> = attrs.iter().map(attr).collect();
-                text.push_str(&format!("{comma}\"attrs\":{{{}}}", attrs.join(comma)));
+                write!(text, "{comma}\"attrs\":{{{}}}", attrs.join(comma)).unwrap();
             }
             text.push_str(end);
             for _ in 0..2 {
