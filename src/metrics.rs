@@ -11,6 +11,11 @@ const LATENCY_BUCKETS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0,
     60.0,
 ];
+/// Tens of milliseconds to hours: what reports late counts, too.
+const DETECTION_BUCKETS: [f64; 16] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0,
+    86_400.0,
+];
 const RESTORE_BUCKETS: [f64; 9] = [0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
 
 /// Handles of everything the detector exports; cheap to clone.
@@ -24,6 +29,7 @@ pub struct Metrics {
     pub decisions: IntCounterVec,
     pub commands: IntCounterVec,
     pub event_to_command_seconds: Histogram,
+    pub detection_seconds: Histogram,
     pub consumer_lag: IntGaugeVec,
     pub transaction_seconds: Histogram,
     pub transactions: IntCounterVec,
@@ -56,6 +62,10 @@ pub struct Metrics {
     pub values_dropped: IntCounter,
     pub keys_given_up: IntCounterVec,
     pub worker_restarts: IntCounter,
+    pub canaries: IntCounterVec,
+    pub canary_seconds: Histogram,
+    pub canary_timestamp_seconds: Gauge,
+    pub watch_alerts: IntGaugeVec,
     pub ready: IntGauge,
     pub start_time_seconds: Gauge,
 }
@@ -156,6 +166,12 @@ impl Metrics {
                 "event_to_command_seconds",
                 "From the timestamp of the record that tipped a rule to the commit of its command.",
                 &LATENCY_BUCKETS,
+            )?,
+            detection_seconds: maker.histogram(
+                "detection_seconds",
+                "From the event time of a decision to its commit: what the pipeline takes to \
+                 report an event, and what it takes to judge it.",
+                &DETECTION_BUCKETS,
             )?,
             consumer_lag: maker.gauges(
                 "consumer_lag",
@@ -298,6 +314,26 @@ impl Metrics {
                 "worker_restarts_total",
                 "Workers rebuilt after a failure that their client could not recover from.",
             )?,
+            canaries: maker.counters(
+                "canaries_total",
+                "Canaries of this instance: sent, returned as a decision, lost.",
+                &["outcome"],
+            )?,
+            canary_seconds: maker.histogram(
+                "canary_seconds",
+                "From sending a canary to reading the committed decision that answers it.",
+                &DETECTION_BUCKETS,
+            )?,
+            canary_timestamp_seconds: maker.add(Gauge::with_opts(opts(
+                "canary_timestamp_seconds",
+                "When canaries came through in all partitions of this instance last, seconds since \
+                 the epoch; 0 where none has.",
+            )))?,
+            watch_alerts: maker.gauges(
+                "watch_alerts",
+                "1 while the instance says of itself that this is wrong.",
+                &["alert"],
+            )?,
             ready: maker.gauge("ready", "1 when /readyz says yes.")?,
             start_time_seconds: maker.add(Gauge::with_opts(opts(
                 "start_time_seconds",
@@ -307,6 +343,9 @@ impl Metrics {
         // A series that is born at 1 has no increase; these are watched by alerts.
         for outcome in ["committed", "aborted"] {
             metrics.transactions.with_label_values(&[outcome]);
+        }
+        for outcome in ["sent", "returned", "lost"] {
+            metrics.canaries.with_label_values(&[outcome]);
         }
         for outcome in ["evicted", "refused"] {
             metrics.keys_given_up.with_label_values(&[outcome]);

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use memchr::memchr;
 
 use crate::backtest::tally::hash_of_user;
-use crate::event::{Decoder, Event, EventTime, Kind, Layouts, Reason};
+use crate::event::{Canary, Decoder, Event, EventTime, Kind, Layouts, Reason};
 
 /// Bytes of a piece: what comes of it stays in the cache of a core.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
@@ -154,7 +154,7 @@ impl Decoding {
             text = rest.get(1..).unwrap_or_default();
             let line = line.trim_ascii();
             if !line.is_empty() {
-                rows.push(self.row(&mut layouts, number, line, None));
+                rows.extend(self.row(&mut layouts, number, line, None));
             }
             number += 1;
         }
@@ -169,20 +169,24 @@ impl Decoding {
             begin = record.end;
             self.row(&mut layouts, number, value, record.timestamp_ms.map(EventTime))
         };
-        let rows: Vec<Row<'a>> = (0..).zip(records).map(row).collect();
-        Rows { numbers: u32::try_from(rows.len()).unwrap_or(u32::MAX), rows }
+        let rows: Vec<Row<'a>> = (0..).zip(records).filter_map(row).collect();
+        Rows { rows, numbers: u32::try_from(records.len()).unwrap_or(u32::MAX) }
     }
 
+    /// `None` for a canary, which is no event: as if it were not there.
     fn row<'a>(
         &self,
         layouts: &mut Layouts,
         number: u32,
         value: &'a [u8],
         record_ts: Option<EventTime>,
-    ) -> Row<'a> {
+    ) -> Option<Row<'a>> {
         let event = self.decoder.decode_alike(layouts, value, self.max_bytes);
+        if event.is_err() && Canary::read(value).is_some() {
+            return None;
+        }
         let issued = event.as_ref().ok().filter(|event| event.kind == Kind::Issue);
         let issued_to = issued.map(|event| hash_of_user(&event.user));
-        Row { number, event, record_ts, issued_to }
+        Some(Row { number, event, record_ts, issued_to })
     }
 }

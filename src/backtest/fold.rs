@@ -9,7 +9,7 @@ use crate::backtest::halves::{Own, Shared, Step};
 use crate::backtest::results::Results;
 use crate::backtest::summary::Summary;
 use crate::engine::{Effect, Outcome, Plan, Standing, State};
-use crate::event::Decoder;
+use crate::event::{Canary, Decoder};
 use crate::rule::{Mode, Rule, RuleSet};
 
 mod why;
@@ -58,7 +58,8 @@ impl Backtest {
         self
     }
 
-    /// Folds one line in, in the thread of the caller; a blank one only counts as a line.
+    /// Folds one line in, in the thread of the caller; a blank one, and a canary, only count as a
+    /// line.
     /// [`crate::backtest::run`] does the same in several.
     pub fn feed(&mut self, line: &[u8]) {
         let number = self.line;
@@ -67,6 +68,9 @@ impl Backtest {
             return;
         }
         let decoded = self.decoding.decoder.decode(line, self.decoding.max_bytes);
+        if decoded.is_err() && Canary::read(line).is_some() {
+            return;
+        }
         let decoded = decoded.as_ref();
         let outcome = self.own.step(Step { decoded, number, record_ts: None, tag: 0 });
         if let (Outcome::Accepted, Ok(event)) = (outcome, decoded) {

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::event::EventTime;
+use crate::engine::Origin;
+use crate::event::{Canary, EventTime};
 use crate::rule::{Scope, Severity};
+
+/// The rule of answers to canaries.
+pub const CANARY: &str = "tidegate.canary";
 
 /// One firing of one rule, or an audit record (D). Field order is the wire order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +86,27 @@ impl Decision {
             summary: format!("changed rules are faulty, {ruleset} stays in force: {first}{more}"),
             ..Decision::about(rule, rule, ruleset, ts)
         }
+    }
+
+    /// Says that a canary has come through. The same canary gives the same id, wherever it is.
+    pub(crate) fn canary(canary: &Canary, origin: &Origin, offset: i64, ruleset: &str) -> Decision {
+        let (topic, partition) = (origin.topic.to_string(), origin.partition);
+        Decision {
+            id: crate::engine::act::hex(&format!("{CANARY}\u{1f}{}", canary.id)),
+            severity: Severity::Info,
+            alert: None,
+            trigger: Some(Trigger { id: canary.id.clone(), topic, partition, offset }),
+            summary: format!("a canary of instance {} has come through", canary.instance),
+            ..Decision::of_instance(CANARY, &canary.instance, ruleset, canary.ts)
+        }
+    }
+
+    /// A critical decision of the rule `tidegate.*` about an instance; id and summary are still
+    /// empty.
+    pub fn of_instance(rule: &str, instance: &str, ruleset: &str, ts: EventTime) -> Decision {
+        let mut key = Map::new();
+        key.insert("instance".to_owned(), instance.into());
+        Decision { key, ..Decision::about(rule, rule, ruleset, ts) }
     }
 
     /// A critical decision of the rule `tidegate.*` about a rule; id and summary are still empty.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::{Account, Change, ChangePlace, Command, Decision};
-use crate::event::{Event, EventTime, Reason};
+use crate::event::{Canary, Event, EventTime, Reason};
 
 /// The shell's fixed settings of the fold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum Input<'a, 'e> {
     },
     /// A record that could not be decoded: counted, changes no state.
     Rejected { reason: Reason },
+    /// An instance's question whether records come through: answered, changes no state.
+    Canary { canary: &'a Canary, offset: i64 },
     /// One record of the partials topic, in the codec of `engine::partial`, at its offset there.
     /// `record_ts` is its timestamp, milliseconds; `None` where there is none (backtests).
     Partials { payload: &'a [u8], offset: i64, record_ts: Option<i64> },
@@ -63,6 +65,8 @@ pub enum Outcome {
     /// Also to be copied to quarantine with reason `late`.
     Late,
     Quarantined(Reason),
+    /// No event at all.
+    Canary,
 }
 
 /// An output of the fold, in order.
@@ -71,6 +75,8 @@ pub enum Effect {
     Decision(Box<Decision>),
     /// What a decision told is over: a decision of the rule `tidegate.resolved`, for notices.
     Resolved(Box<Decision>),
+    /// The answer to a canary: a decision of the rule `tidegate.canary`, which counts nowhere.
+    Canary(Box<Decision>),
     Command(Box<Command>),
     /// The new value of an account record; key by [`crate::engine::account_key`].
     Account(Box<Account>),
@@ -85,6 +91,8 @@ pub struct Counts {
     pub late: u64,
     /// Including those too far ahead.
     pub quarantined: u64,
+    /// Records that ask whether they come through.
+    pub canaries: u64,
     /// Firings held back by a cooldown (R9).
     pub suppressed: u64,
     /// Freezes whose `until` did not lie after the watermark (R16).

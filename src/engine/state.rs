@@ -16,7 +16,7 @@ use crate::engine::seen::{Seen, user_of};
 use crate::engine::snapshot::Point;
 use crate::engine::space::field_of;
 use crate::engine::turn::{Composed, Keys, Known, Turn, compose};
-use crate::engine::{Counts, Effect, Input, Origin, Outcome};
+use crate::engine::{Counts, Decision, Effect, Input, Origin, Outcome};
 use crate::event::{Event, EventTime, Kind, Reason};
 
 /// Everything remembered of one partition of the input topic, or of the partials topic:
@@ -148,12 +148,21 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
                 Outcome::Duplicate => out.counts.duplicate += 1,
                 Outcome::Late => out.counts.late += 1,
                 Outcome::Quarantined(_) => out.counts.quarantined += 1,
+                Outcome::Canary => out.counts.canaries += 1,
             }
         }
         Input::Rejected { reason } => {
             out.counts.consumed += 1;
             out.counts.quarantined += 1;
             out.outcome = Outcome::Quarantined(reason);
+        }
+        Input::Canary { canary, offset } => {
+            out.counts.consumed += 1;
+            out.counts.canaries += 1;
+            out.outcome = Outcome::Canary;
+            let ruleset = &plan.rules.version;
+            let answer = Decision::canary(canary, &state.origin, offset, ruleset);
+            out.effects.push(Effect::Canary(Box::new(answer)));
         }
         Input::Partials { payload, offset, record_ts } => {
             state.partials(plan, payload, offset, record_ts, out);

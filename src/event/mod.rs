@@ -4,6 +4,7 @@
 //! Decoding borrows from the record; a string is copied only where it carries a JSON escape.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod canary;
 mod decode;
 mod encode;
 mod layout;
@@ -18,6 +19,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+pub use canary::Canary;
 pub use decode::{Decoder, MappingError};
 pub use layout::Layouts;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::scan::Scanner;
-use super::{AttrValue, Decoder, Event, EventTime, Kind, Reason, Reverses};
+use super::{AttrValue, Canary, Decoder, Event, EventTime, Kind, Reason, Reverses};
 
 const GOOD: &str = r#"{"id":"a","ts":1763769600000,"user":"u","kind":"issue","points":5"#;
 
@@ -304,5 +304,37 @@ proptest! {
         }
         agrees(&bytes)?;
         drop(Decoder::default().decode(&bytes, 65_536));
+    }
+}
+
+#[test]
+fn a_canary_is_no_event_and_nothing_else_is_a_canary() {
+    let canary = Canary::new("host-a-7", "host-a", EventTime(1_763_769_600_000));
+    let value = canary.encode();
+    assert_eq!(Canary::read(&value), Some(canary.clone()));
+    // By its header or its value, others can tell.
+    let written =
+        r#"{"tidegate":"canary","v":1,"id":"host-a-7","instance":"host-a","ts":1763769600000}"#;
+    assert_eq!(String::from_utf8_lossy(&value), written);
+    // Whatever an event is mapped to, it is none.
+    let pointer = |at: &str| Some(at.to_owned());
+    let fields = [("id", "/id"), ("ts", "/ts"), ("user", "/instance"), ("kind", "/tidegate")];
+    let fields = fields.map(|(name, at)| (name.to_owned(), pointer(at).unwrap()));
+    let kinds = BTreeMap::from([("EARN".to_owned(), "issue".to_owned())]);
+    for decoder in [Decoder::default(), Decoder::new(&fields.into(), &kinds).unwrap()] {
+        assert!(decoder.decode(&value, 65_536).is_err());
+    }
+    let other = |from: &str, to: &str| written.replace(from, to);
+    for text in [
+        other("\"v\":1", "\"v\":2"),
+        other("host-a-7", ""),
+        other("\"instance\":\"host-a\",", ""),
+        other("1763769600000", "5"),
+        other("}", ",\"more\":1}"),
+        other("canary", "bird"),
+        other("{", "{ "),
+        format!("{GOOD}}}"),
+    ] {
+        assert_eq!(Canary::read(text.as_bytes()), None, "{text}");
     }
 }

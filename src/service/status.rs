@@ -114,6 +114,9 @@ pub struct Totals {
     pub duplicate: u64,
     pub late: u64,
     pub quarantined: u64,
+    /// Records of the events topic that were canaries.
+    #[serde(skip_serializing_if = "is_none")]
+    pub canary: u64,
     pub decisions: u64,
     pub commands: u64,
 }
@@ -127,10 +130,16 @@ impl Totals {
             duplicate: outcome("duplicate"),
             late: outcome("late"),
             quarantined: outcome("quarantined"),
+            canary: outcome("canary"),
             decisions: sum(&metrics.decisions, None),
             commands: sum(&metrics.commands, None),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How many levels a rule has.

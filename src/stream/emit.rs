@@ -1,7 +1,7 @@
 //! From effects of the engine to records of the output topics (contract D).
 
 use crate::engine::{Effect, account_key, command_key};
-use crate::event::Reason;
+use crate::event::{Canary, Reason};
 use crate::stream::{Place, Produce, Record, Sink};
 
 /// What is counted once a record is committed.
@@ -36,6 +36,12 @@ pub(crate) fn record(effect: &Effect) -> (Produce, Option<Note>) {
         Effect::Resolved(decision) => {
             let value = serde_json::to_vec(decision);
             (produce(Sink::Decisions, account_key(&decision.key), value), None)
+        }
+        Effect::Canary(decision) => {
+            let value = serde_json::to_vec(decision);
+            let header = (Canary::HEADER.to_owned(), Some(Canary::HEADER_VALUE.to_vec()));
+            let produce = produce(Sink::Decisions, account_key(&decision.key), value);
+            (Produce { headers: vec![header], ..produce }, None)
         }
         Effect::Command(command) => {
             let value = serde_json::to_vec(command);

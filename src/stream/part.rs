@@ -7,7 +7,7 @@ use crate::engine::{
     ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Seat, State,
     step,
 };
-use crate::event::{Decoder, Event, EventTime, Layouts, Reason};
+use crate::event::{Canary, Decoder, Event, EventTime, Layouts, Reason};
 use crate::snapshot::{Landmark, Manifest, Subject};
 use crate::stream::control::{Applied, Begun, Journaled, Placed, begin, journal, newest};
 use crate::stream::emit::{Note, partial, quarantined, record};
@@ -31,6 +31,8 @@ pub(crate) struct Workbench {
     pub(crate) notes: Vec<Note>,
     /// Record timestamps, in ms, of what tipped the commands that wait.
     pub(crate) tipped: Vec<i64>,
+    /// Event times, in ms, of the decisions that wait.
+    pub(crate) decided: Vec<i64>,
     /// Milliseconds since the epoch, about now.
     pub(crate) wall_ms: i64,
     pub(crate) key_mismatches: u64,
@@ -45,6 +47,14 @@ fn event<'a, 'e>(
     match (polled, decoded) {
         (Polled::Record(record), Some(Ok(event))) => Some((record.offset, event)),
         _ => None,
+    }
+}
+
+/// The canary that a record is. What is an event is not looked at.
+fn canary(record: &Record<'_>, decoded: Option<&Result<Event<'_>, Reason>>) -> Option<Canary> {
+    match decoded {
+        Some(Ok(_)) => None,
+        _ => Canary::read(record.value?),
     }
 }
 
@@ -223,7 +233,16 @@ impl Part {
             self.finish_restore();
         }
         let before = self.output.effects.len();
-        let rejected = if let Some(decoded) = decoded {
+        let rejected = if let Some(canary) = canary(record, decoded) {
+            let input = Input::Canary { canary: &canary, offset: record.offset };
+            step(&mut self.state, &self.reign.plan, input, &mut self.output);
+            self.next = record.offset + 1;
+            if !live {
+                self.output.effects.truncate(before);
+            }
+            // Nobody has done anything: an idle partition stays idle.
+            return;
+        } else if let Some(decoded) = decoded {
             self.event(record, decoded, bench, live)
         } else {
             let payload = record.value.unwrap_or_default();
@@ -249,6 +268,10 @@ impl Part {
         if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
             bench.tipped.push(record.timestamp_ms.unwrap_or(bench.wall_ms));
         }
+        bench.decided.extend(new.iter().filter_map(|effect| match effect {
+            Effect::Decision(decision) => Some(decision.ts.0),
+            _ => None,
+        }));
     }
 
     /// Steps over one record of the events topic; the reason when it belongs in quarantine.
@@ -277,7 +300,7 @@ impl Part {
             }
         }
         match self.output.outcome {
-            Outcome::Accepted | Outcome::Duplicate => None,
+            Outcome::Accepted | Outcome::Duplicate | Outcome::Canary => None,
             Outcome::Late => Some(Reason::Late),
             Outcome::Quarantined(reason) => Some(reason),
         }

@@ -449,6 +449,7 @@ impl Workbench {
             outbox: Vec::new(),
             notes: Vec::new(),
             tipped: Vec::new(),
+            decided: Vec::new(),
             wall_ms: 0,
             key_mismatches: 0,
         }
@@ -465,6 +466,7 @@ impl Workbench {
             outbox,
             notes,
             tipped,
+            decided: Vec::new(),
             wall_ms: 0,
             key_mismatches: 0,
             ..*self
@@ -476,6 +478,7 @@ impl Workbench {
         self.outbox.clear();
         self.notes.clear();
         self.tipped.clear();
+        self.decided.clear();
         self.key_mismatches = 0;
     }
 }

@@ -122,7 +122,7 @@ impl Golden {
             Effect::Command(command) => ("command", serde_json::to_value(command)),
             Effect::Account(account) => ("account", serde_json::to_value(account)),
             // What is over is told to people, and is no firing.
-            Effect::Resolved(_) => return,
+            Effect::Resolved(_) | Effect::Canary(_) => return,
         };
         let value = value.unwrap();
         self.digest.update(format!("{line} {kind} {value}\n").as_bytes());

@@ -114,7 +114,7 @@ fn backtest(rules: &str, events: &[(String, String)]) -> (Vec<String>, Vec<Strin
                 decisions.push(decision.id.clone());
             }
             Effect::Command(command) => commands.push(command.id.clone()),
-            Effect::Account(_) => {}
+            Effect::Account(_) | Effect::Canary(_) => {}
         }
         Ok(())
     };

@@ -58,7 +58,9 @@ fn fold(plan: &Plan) -> Backtest {
 
 fn written(effect: &Effect) -> String {
     match effect {
-        Effect::Decision(one) | Effect::Resolved(one) => serde_json::to_string(one).unwrap(),
+        Effect::Decision(one) | Effect::Resolved(one) | Effect::Canary(one) => {
+            serde_json::to_string(one).unwrap()
+        }
         Effect::Command(one) => serde_json::to_string(one).unwrap(),
         Effect::Account(one) => serde_json::to_string(one).unwrap(),
     }

@@ -91,13 +91,13 @@ impl Backtest {
         })?;
         let outcome = self.own.out.outcome;
         let unseen = match outcome {
-            Outcome::Accepted => None,
+            Outcome::Accepted | Outcome::Canary => None,
             Outcome::Duplicate => Some("the event is a duplicate and counts nowhere"),
             Outcome::Late => Some("the event is late and counts in no window"),
             Outcome::Quarantined(_) => Some("the event is quarantined and counts nowhere"),
         };
         let outcome = match outcome {
-            Outcome::Accepted => "accepted".to_owned(),
+            Outcome::Accepted | Outcome::Canary => "accepted".to_owned(),
             Outcome::Duplicate => "duplicate".to_owned(),
             Outcome::Late => "late".to_owned(),
             Outcome::Quarantined(reason) => reason.to_string(),

@@ -34,12 +34,19 @@ impl<L: Log, C: Clock> Worker<L, C> {
             let waited = wall_us.saturating_sub(tipped_ms.saturating_mul(1000));
             metrics.event_to_command_seconds.observe(seconds(waited.max(0)));
         }
+        for decided_ms in &self.bench.decided {
+            let waited = wall_us.saturating_sub(decided_ms.saturating_mul(1000));
+            metrics.detection_seconds.observe(seconds(waited.max(0)));
+        }
         for note in &self.bench.notes {
             count(metrics, note);
         }
         metrics.key_mismatch.inc_by(std::mem::take(&mut self.bench.key_mismatches));
         for output in &self.bench.outbox {
-            if let (Sink::Decisions, Some(value)) = (output.sink, &output.value) {
+            // A canary has a header.
+            if let (Sink::Decisions, Some(value), []) =
+                (output.sink, &output.value, output.headers.as_slice())
+            {
                 self.recent.push(value.clone());
             }
         }
@@ -224,6 +231,11 @@ fn add(metrics: &Metrics, place: Place, before: &Counts, now: &Counts) {
         ];
         for (outcome, more) in outcomes {
             metrics.events.with_label_values(&[&partition, outcome]).inc_by(more);
+        }
+        // Only where there are any.
+        if now.canaries > before.canaries {
+            let canaries = metrics.events.with_label_values(&[&partition, "canary"]);
+            canaries.inc_by(now.canaries - before.canaries);
         }
     }
     metrics.suppressed.inc_by(now.suppressed - before.suppressed);

@@ -7,7 +7,7 @@ use tidegate::engine::{
     Act, Change, ChangePlace, Effect, Holds, Input, Origin, Outcome, Output, Plan, Seat, State,
     account_key, command_key, step,
 };
-use tidegate::event::{Decoder, EventTime, Reason};
+use tidegate::event::{Canary, Decoder, EventTime, Reason};
 use tidegate::metrics::Metrics;
 use tidegate::stream::{Place, Produce, Sink, Source};
 
@@ -46,7 +46,9 @@ impl Expected {
     fn take(&mut self, output: &mut Output) {
         for effect in output.effects.drain(..) {
             match effect {
-                Effect::Decision(decision) | Effect::Resolved(decision) => {
+                Effect::Decision(decision)
+                | Effect::Resolved(decision)
+                | Effect::Canary(decision) => {
                     self.decisions.push(decision.id);
                 }
                 Effect::Command(command) => {
@@ -213,6 +215,10 @@ impl Fold<'_> {
         let (state, output, plan) = (&mut self.state, &mut self.output, &self.plan);
         let value = entry.value.as_deref().unwrap();
         let record_ts = Some(entry.timestamp_ms);
+        if let Some(canary) = Canary::read(value) {
+            step(state, plan, Input::Canary { canary: &canary, offset }, output);
+            return None;
+        }
         if self.place.source == Source::Partials {
             let input = Input::Partials { payload: value, offset, record_ts };
             step(state, plan, input, output);
@@ -229,7 +235,7 @@ impl Fold<'_> {
         let reason = match output.outcome {
             Outcome::Late => Reason::Late,
             Outcome::Quarantined(reason) => reason,
-            Outcome::Accepted | Outcome::Duplicate => return None,
+            Outcome::Accepted | Outcome::Duplicate | Outcome::Canary => return None,
         };
         let whole = value.len() <= SIZE_MAX;
         Some((self.place.partition, offset, reason.to_string(), whole))
@@ -379,6 +385,12 @@ pub(super) fn everything(
     expected.begun - broker.inputs.len()
 }
 
+/// How many canaries have come through.
+pub(super) fn canaries(broker: &Broker) -> u64 {
+    let decisions = broker.outputs.get(&Sink::Decisions).into_iter().flatten().map(json);
+    decisions.filter(|decision| decision["rule"] == "tidegate.canary").map(|_| 1).sum()
+}
+
 /// Each decision that folds come to is written once, and no other.
 fn decisions(seed: u64, written: &[Produce], expected: Vec<String>) {
     let written: Vec<Value> = written.iter().map(json).collect();
@@ -467,13 +479,14 @@ fn total(seed: u64, decisions: &[Produce], broker: &Broker, accepted: u64) {
     assert!(highest <= accepted, "seed {seed}: the total reached {highest} of {accepted}");
 }
 
-/// E7 at the end: what was consumed is accepted, a duplicate, late or quarantined.
+/// E7 at the end: what was consumed is accepted, a duplicate, late or quarantined, or a canary.
 fn conservation(seed: u64, metrics: &Metrics) {
     for partition in 0..super::PARTITIONS {
         let partition = partition.to_string();
         let consumed = metrics.records_consumed.with_label_values(&[&partition]).get();
         let outcome = |name: &str| metrics.events.with_label_values(&[&*partition, name]).get();
-        let sum: u64 = ["accepted", "duplicate", "late", "quarantined"].map(outcome).iter().sum();
+        let all = ["accepted", "duplicate", "late", "quarantined", "canary"];
+        let sum: u64 = all.map(outcome).iter().sum();
         assert_eq!(consumed, sum, "seed {seed}: partition {partition}");
     }
 }

@@ -1,6 +1,6 @@
 //! The real worker over a broker in memory, from one seed: crashes at any call, aborts, fenced
 //! and paused workers, rebalances, slow commits, duplicates, disorder, broken records, changes by
-//! people, rule sets that keep the counters or do not, and a control topic that is compacted and
+//! people, canaries, rule sets that keep the counters or do not, and a control topic that is compacted and
 //! away at times, clocks that are set. Checkers that know only the logs compare what was written with what had to be.
 //!
 //! More seeds: `TIDEGATE_SIM_SEEDS=2000`, from `TIDEGATE_SIM_FIRST=5000` on. One seed again:
@@ -24,7 +24,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use tidegate::engine::{Act, Change, Lists, NamedText, Plan, PublishedRules, Seat, Settings};
-use tidegate::event::Decoder;
+use tidegate::event::{Canary, Decoder, EventTime};
 use tidegate::metrics::Metrics;
 use tidegate::rule::{Source as Text, load, parse_list};
 use tidegate::snapshot::{Keeper, Shelf};
@@ -222,6 +222,9 @@ impl World {
         let now_ms = self.clock.0.get() / 1000;
         for _ in 0..self.random(6) {
             self.made += 1;
+            if self.made.is_multiple_of(15) {
+                self.sing(now_ms);
+            }
             let user = format!("u{}", self.random(7));
             let back = [0, 0, 0, 300, 2_000, 7_000][self.random(6) as usize];
             let kind = ["issue", "issue", "issue", "redeem", "expire"][self.random(5) as usize];
@@ -250,6 +253,21 @@ impl World {
             }
             broker.append(place, entry);
         }
+    }
+
+    /// A canary, among the events or among the partial aggregates; some say what is none.
+    fn sing(&self, now_ms: i64) {
+        let number = self.made / 15;
+        let mut value = Canary::new(format!("c{number}"), "host-a", EventTime(now_ms)).encode();
+        if number.is_multiple_of(7) {
+            value.truncate(30);
+        }
+        let source = if number.is_multiple_of(2) { Source::Partials } else { Source::Events };
+        let source = if number.is_multiple_of(7) { Source::Events } else { source };
+        let partition = i32::try_from(number / 2).unwrap() % PARTITIONS;
+        let headers = vec![("trace".to_owned(), Some(b"t".to_vec()))];
+        let entry = Entry { timestamp_ms: now_ms, key: None, value: Some(value), headers };
+        self.broker.borrow_mut().append(Place { source, partition }, entry);
     }
 
     /// A change by people, or something that is none.
@@ -430,6 +448,7 @@ struct Happened {
     changes: usize,
     /// States that began anew under another rule set.
     begun: usize,
+    canaries: u64,
     /// States that began with a snapshot.
     restored: u64,
 }
@@ -455,6 +474,7 @@ fn simulate(seed: u64) -> Happened {
         rebalances: broker.rebalances,
         changes: broker.control.len(),
         begun,
+        canaries: check::canaries(&broker),
         restored: world.metrics.snapshots.with_label_values(&["restored"]).get(),
     }
 }
@@ -465,6 +485,7 @@ impl Happened {
         self.rebalances += other.rebalances;
         self.changes += other.changes;
         self.begun += other.begun;
+        self.canaries += other.canaries;
         self.restored += other.restored;
     }
 }
@@ -519,14 +540,15 @@ fn every_effect_is_written_exactly_once_whatever_fails() {
         }
     });
     let all = all.into_inner().unwrap();
-    let Happened { crashes, rebalances, changes, begun, restored } = all;
+    let Happened { crashes, rebalances, changes, begun, canaries, restored } = all;
     println!(
         "{seeds} seeds, {crashes} crashes, {rebalances} rebalances, {changes} changes, {begun} \
-         states anew, {restored} from snapshots"
+         states anew, {canaries} canaries, {restored} from snapshots"
     );
     let at_least = usize::try_from(seeds).unwrap();
     assert!(crashes > seeds && rebalances > seeds, "the faults do not happen");
     assert!(changes > 10 * at_least, "nobody changes anything");
     assert!(begun > 5 * at_least, "no rule set counts otherwise");
     assert!(restored > 5 * seeds, "no snapshot is used");
+    assert!(canaries > 5 * seeds, "no canary comes through");
 }
