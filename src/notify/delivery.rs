@@ -290,7 +290,11 @@ impl Worker {
         let Entry { notice, attempts, .. } = entry;
         match &outcome {
             Outcome::Delivered => {
-                let ms = self.clock.now_ms().saturating_sub(notice.offered_at).max(0);
+                let since = match notice.decided_at {
+                    0 => notice.offered_at,
+                    decided_at => decided_at,
+                };
+                let ms = self.clock.now_ms().saturating_sub(since).max(0);
                 let ms = u32::try_from(ms).unwrap_or(u32::MAX);
                 self.metrics.delivered_after(&self.name, f64::from(ms) / 1000.0);
                 self.metrics.count(&self.name, "delivered");

@@ -48,6 +48,8 @@ pub(super) struct Item {
     pub(super) ticket: u64,
     pub(super) decision: String,
     pub(super) at: i64,
+    /// When it was committed.
+    pub(super) decided_at: i64,
     /// When it no longer matters; never, where nobody can say.
     pub(super) over_at: Option<i64>,
 }
@@ -116,6 +118,10 @@ impl Lane {
             // Its time to be delivered in begins now.
             _ => now,
         };
+        let decided_at = match (key.step, &key.mute) {
+            (0, Mute::None) => items.iter().map(|item| item.decided_at).min().unwrap_or(now),
+            _ => now,
+        };
         let mut groups = std::mem::take(&mut self.muted_groups);
         groups.insert(self.id.clone());
         let notice = Notice {
@@ -125,6 +131,7 @@ impl Lane {
             tickets: items.iter().map(|item| item.ticket).collect(),
             decisions,
             offered_at,
+            decided_at,
             also: Vec::new(),
             remarks: Vec::new(),
             links: Links { groups, ..Links::default() },
@@ -133,11 +140,11 @@ impl Lane {
     }
 }
 
-pub(super) fn item(decision: &Decision, ticket: u64, at: i64) -> Item {
+pub(super) fn item(decision: &Decision, ticket: u64, (at, decided_at): (i64, i64)) -> Item {
     // What matches an event is no state: it is over as it comes.
     let over_at = decision.resolved.as_ref().map_or_else(
         || over_at(decision).or_else(|| decision.measure.is_none().then_some(at)),
         |_| Some(at),
     );
-    Item { ticket, decision: decision.id.clone(), at, over_at }
+    Item { ticket, decision: decision.id.clone(), at, decided_at, over_at }
 }

@@ -27,7 +27,7 @@ impl NotifyMetrics {
         let seconds = HistogramVec::new(
             HistogramOpts::new(
                 "tidegate_notification_seconds",
-                "From the first decision of a notice reaching the notifier to its delivery.",
+                "From the commit of a notice's first decision to a receiver taking it.",
             )
             .buckets(vec![0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0]),
             &["receiver"],

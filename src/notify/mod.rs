@@ -18,6 +18,7 @@ mod mask;
 mod metrics;
 mod mutes;
 mod notice;
+mod offer;
 mod progress;
 mod quiet;
 mod rate;

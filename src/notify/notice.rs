@@ -43,6 +43,8 @@ pub struct Notice {
     pub also: Vec<u64>,
     /// When the first of its decisions was offered, in milliseconds since the epoch.
     pub offered_at: i64,
+    /// When the first of them was decided, or what held it ended; 0 where there is none of them.
+    pub decided_at: i64,
     /// What there is to say beside the decisions, a line each.
     pub remarks: Vec<String>,
     /// Where all of it is listed, and can be acknowledged.
@@ -116,6 +118,7 @@ impl Notice {
         }
         self.tickets.extend(other.tickets);
         self.offered_at = self.offered_at.min(other.offered_at);
+        self.decided_at = self.decided_at.min(other.decided_at);
         for remark in other.remarks {
             if self.remarks.len() < REMARKS_MAX && !self.remarks.contains(&remark) {
                 self.remarks.push(remark);

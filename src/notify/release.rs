@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use super::lane::{Lane, LaneKey, Mute};
 use super::notice::Notice;
-use super::route::{Offer, Router, TOLD_MAX, WOKEN_MAX};
+use super::offer::Offer;
+use super::route::{Router, TOLD_MAX, WOKEN_MAX};
 use crate::engine::{Decision, Subject};
 use crate::rule::{Severity, write_duration};
 

@@ -13,6 +13,7 @@ use super::inhibit::Inhibitions;
 use super::lane::{Item, Lane, LaneKey, Mute, item};
 use super::mutes::{Acknowledged, Mutes};
 use super::notice::{HELD, Notice, SOURCE, STEPS_MAX, Shares, line};
+use super::offer::Offer;
 use super::settings::NotifySettings;
 use super::signing::Signer;
 use super::tree::{Route, Tree};
@@ -47,23 +48,6 @@ pub struct Router {
     pub(super) told_order: VecDeque<(String, String)>,
 }
 
-pub(super) struct Offer<'a> {
-    pub(super) decision: &'a Decision,
-    subject: Subject<'a>,
-    ticket: u64,
-    pub(super) now: i64,
-    /// When the record was written, where it is read again.
-    written_at: Option<i64>,
-    told: &'a dyn Fn(&str) -> bool,
-}
-
-impl Offer<'_> {
-    /// Since when it waits.
-    fn at(&self) -> i64 {
-        self.written_at.map_or(self.now, |at| at.min(self.now))
-    }
-}
-
 impl Router {
     pub fn new(settings: &NotifySettings) -> Router {
         let mutes = Mutes::new(settings.silence_max_ms());
@@ -90,28 +74,6 @@ impl Router {
             told: BTreeMap::new(),
             told_order: VecDeque::new(),
         }
-    }
-
-    /// Takes a decision in. The shares are empty for what does not notify (shadow, no `alert`)
-    /// and for what has no receiver.
-    pub fn offer(&mut self, decision: &Decision, ticket: u64, now_ms: i64) -> Shares {
-        let subject = Subject::of(decision);
-        let told = &|_: &str| false;
-        self.take(&Offer { decision, subject, ticket, now: now_ms, written_at: None, told })
-    }
-
-    /// Takes in a decision that was read before a restart and was written at `written_at`, `told`
-    /// being which of its lines are behind us.
-    pub fn offer_again(
-        &mut self,
-        decision: &Decision,
-        ticket: u64,
-        (now_ms, written_at): (i64, i64),
-        told: impl Fn(&str) -> bool,
-    ) -> Shares {
-        let subject = Subject::of(decision);
-        let written_at = Some(written_at);
-        self.take(&Offer { decision, subject, ticket, now: now_ms, written_at, told: &told })
     }
 
     /// The notices whose time has come.
@@ -191,7 +153,7 @@ impl Router {
         }
     }
 
-    fn take(&mut self, offer: &Offer<'_>) -> Shares {
+    pub(super) fn take(&mut self, offer: &Offer<'_>) -> Shares {
         let mut shares = Shares::default();
         let decision = offer.decision;
         let Some(alert) = &decision.alert else { return shares };
@@ -280,6 +242,7 @@ impl Router {
             decisions: vec![offer.decision.clone()],
             tickets: vec![offer.ticket],
             offered_at: offer.now,
+            decided_at: offer.decided_at,
             ..Notice::default()
         });
     }
@@ -384,7 +347,8 @@ impl Router {
     }
 
     fn put(&mut self, offer: &Offer<'_>, key: LaneKey, due_at: i64) {
-        let item = item(offer.decision, offer.ticket + key.kind(), offer.at());
+        let times = (offer.at(), offer.decided_at);
+        let item = item(offer.decision, offer.ticket + key.kind(), times);
         if key.kind() != 0 {
             self.index.entry(item.decision.clone()).or_default().push(key.clone());
         }

@@ -14,7 +14,7 @@ pub(super) fn read(
 ) {
     let ticket = progress.ticket();
     let shares = match (decision, progress.before(place)) {
-        (Some(decision), None) => router.offer(decision, ticket, now),
+        (Some(decision), None) => router.offer_written(decision, ticket, (now, written_at)),
         (Some(decision), Some(before)) => {
             let told = |line: &str| before.told(line, place.offset);
             router.offer_again(decision, ticket, (now, written_at), told)

@@ -485,3 +485,24 @@ fn after_a_restart_what_is_acknowledged_goes_no_step_further() {
     let new = router.offer_again(&decision(2, "cap", "critical"), 128, (1_000, 850), told);
     assert_eq!(new.waiting, ["^1 mail"]);
 }
+
+#[test]
+fn a_delay_counts_from_the_commit_of_the_first_decision_or_from_the_end_of_what_held_it() {
+    let mut router = router();
+    router.offer_written(&decision(1, "cap", "critical"), 1, (5_000, 2_000));
+    router.offer_written(&decision(2, "cap", "critical"), 2, (6_000, 5_500));
+    let decided = |notices: Vec<Notice>| -> Vec<(String, i64)> {
+        notices.into_iter().map(|one| (one.receiver, one.decided_at)).collect()
+    };
+    let hooks = [("hook".to_owned(), 2_000), ("hook".to_owned(), 5_500)];
+    assert_eq!(decided(router.due(6_000)), hooks);
+    assert_eq!(decided(router.due(15_000)), [("mail".to_owned(), 2_000)]);
+    silence(&mut router, "s", 20_000, "odd", 90_000);
+    router.offer_written(&decision(3, "odd", "warning"), 3, (30_000, 30_000));
+    assert_eq!(decided(router.due(89_000)), []);
+    let mut held = decision(4, "odd", "warning");
+    held.measure = Some("count".to_owned());
+    router.offer_written(&held, 4, (60_000, 60_000));
+    let late = decided(router.due(95_000));
+    assert_eq!(late, [("chat".to_owned(), 95_000)]);
+}
