@@ -43,6 +43,7 @@
 //!   `tests/it/sim`. Questions about a state reach its worker through [`stream::Asks`].
 //! - [`notify`]: a consumer of its own from decisions to receivers.
 //! - [`http`]: health, metrics, the status page.
+//! - [`watch`]: whether the instance itself works: canaries, and what it says of itself.
 //! - [`service`]: a running instance, wired from these rooms.
 //! - [`backtest`]: the fold over events of the past, in threads; differences between rule sets;
 //!   reports; the tests that stand beside rules.
@@ -56,7 +57,8 @@
 //!   sockets and no hash map whose order could reach an output.
 //! - `event` knows no other room, and `rule` does not know `engine`.
 //! - No error leaves [`engine::step`]: bad input is counted and named by [`engine::Outcome`].
-//! - Outside the engine nothing chooses an id, a threshold or a text of a decision.
+//! - Outside the engine nothing chooses an id, a threshold or a text of a decision; those that an
+//!   instance makes about itself ([`watch`]) aside.
 //! - Nothing that depends on when a flush happened enters a state.
 //! - A snapshot is the state at one offset, and a state made from it equals one that was not.
 //! - Nothing leaves a worker outside a transaction, and no state outlives the loss of its partition.
@@ -115,3 +117,4 @@ pub mod notify;
 pub mod service;
 pub mod snapshot;
 pub mod stream;
+pub mod watch;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::sections::{Config, HttpConfig};
+use super::sections::{Config, HttpConfig, WatchConfig};
 
 /// The longest name of a topic that Kafka takes.
 const TOPIC_BYTES_MAX: usize = 249;
@@ -66,6 +66,7 @@ pub(super) fn faults(config: &Config, connects: bool) -> Vec<Fault> {
     need(is_name(&kafka.group, 200), "kafka.group", names);
     need(is_name(&kafka.instance, 200), "kafka.instance", names);
     pages(&config.http, &mut need);
+    watching(&config.watch, &mut need);
     need(
         config.notify.url.as_deref().is_none_or(is_web_address),
         "notify.url",
@@ -99,6 +100,23 @@ fn pages(http: &HttpConfig, need: &mut dyn FnMut(bool, &str, &str)) {
         http.advertise.as_deref().is_none_or(is_web_address),
         "http.advertise",
         "must be an http or https URL without user, query and fragment, such as `http://10.0.0.3:8080`",
+    );
+}
+
+/// What an instance looks at in itself.
+fn watching(watch: &WatchConfig, need: &mut dyn FnMut(bool, &str, &str)) {
+    let second = Duration::from_secs(1);
+    need(watch.canary_interval >= second, "watch.canary_interval", "must be at least 1s");
+    need(
+        watch.canary_lost_after >= watch.canary_interval + second,
+        "watch.canary_lost_after",
+        "must be at least a second more than watch.canary_interval",
+    );
+    need(watch.lag >= 1, "watch.lag", "must be at least 1");
+    need(
+        watch.quarantine > 0.0 && watch.quarantine <= 1.0,
+        "watch.quarantine",
+        "must be more than 0 and at most 1: a share of the records, such as 0.01",
     );
 }
 

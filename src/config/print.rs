@@ -53,7 +53,8 @@ const SECRET_WORDS: [&str; 7] =
     ["password", "passphrase", "secret", "token", "key", "credential", "oauthbearer.config"];
 
 /// Settings of notices that are milliseconds, with what holds when they are absent.
-const NOTICE_SPANS: [(&str, Option<&str>); 8] = [
+const NOTICE_SPANS: [(&str, Option<&str>); 9] = [
+    ("every", Some("1m")),
     ("silence_max", Some("30d")),
     ("give_up", Some("1d")),
     ("group_wait", Some("10s")),
@@ -143,6 +144,9 @@ fn is_secret(path: &[&str]) -> bool {
 fn spell_notify(config: &mut Value) {
     let Some(notify) = config.get_mut("notify") else { return };
     spell(notify, &["give_up", "silence_max"]);
+    if let Some(heartbeat) = notify.get_mut("heartbeat") {
+        spell(heartbeat, &["every"]);
+    }
     let routes = notify.get_mut("routes").and_then(Value::as_array_mut);
     for route in routes.into_iter().flatten() {
         spell_route(route, true);

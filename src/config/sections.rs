@@ -30,6 +30,7 @@ pub struct Config {
     pub state: StateConfig,
     pub http: HttpConfig,
     pub notify: NotifySettings,
+    pub watch: WatchConfig,
     pub privacy: PrivacyConfig,
     #[serde(skip)]
     pub(super) shown: Shown,
@@ -46,8 +47,21 @@ impl Default for Config {
             state: StateConfig::default(),
             http: HttpConfig::default(),
             notify: NotifySettings::default(),
+            watch: WatchConfig::default(),
             privacy: PrivacyConfig::default(),
             shown: Shown::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The way of canaries: `auto` has become one of the others.
+    pub fn canary_path(&self) -> CanaryPath {
+        let is_told = !self.notify.receivers.is_empty() || self.notify.heartbeat.is_some();
+        match self.watch.canary {
+            CanaryPath::Auto if is_told => CanaryPath::Partials,
+            CanaryPath::Auto => CanaryPath::Off,
+            path => path,
         }
     }
 }
@@ -76,6 +90,7 @@ silent!(
     EngineConfig,
     StateConfig,
     HttpConfig,
+    WatchConfig,
     PrivacyConfig
 );
 
@@ -291,6 +306,58 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
         let such = "an address and port, such as `127.0.0.1:8080`";
         D::Error::custom(format!("`{text}` is not {such}"))
     })
+}
+
+/// Which way canaries take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CanaryPath {
+    /// By the topic of partial aggregates where `notify` names receivers, and none otherwise.
+    #[default]
+    Auto,
+    /// By the topic of events: the whole way, and others who read that topic see them.
+    Events,
+    /// By the topic of partial aggregates, which is our own.
+    Partials,
+    Off,
+}
+
+/// What an instance looks at to tell whether it works, and from where on it says so.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WatchConfig {
+    pub canary: CanaryPath,
+    #[serde(with = "span")]
+    pub canary_interval: Duration,
+    /// For how long none comes through before that is told.
+    #[serde(with = "span")]
+    pub canary_lost_after: Duration,
+    /// Whether the instance tells by the routes of `notify` what is wrong with it.
+    pub notices: bool,
+    /// Records not read, for how long.
+    pub lag: i64,
+    #[serde(with = "span")]
+    pub lag_for: Duration,
+    /// For how long a restore does not go on.
+    #[serde(with = "span")]
+    pub restore_stalled: Duration,
+    /// Share of the records of five minutes that goes to quarantine, 0 to 1.
+    pub quarantine: f64,
+}
+
+impl Default for WatchConfig {
+    fn default() -> Self {
+        WatchConfig {
+            canary: CanaryPath::default(),
+            canary_interval: Duration::from_secs(30),
+            canary_lost_after: Duration::from_mins(2),
+            notices: true,
+            lag: 10_000,
+            lag_for: Duration::from_mins(5),
+            restore_stalled: Duration::from_mins(5),
+            quarantine: 0.01,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize, Serialize)]

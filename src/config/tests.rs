@@ -539,3 +539,50 @@ fn the_reference_names_every_key() {
         keys().into_iter().filter(|key| !reference.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "docs/configuration.md does not tell of {missing:#?}");
 }
+
+#[test]
+fn canaries_go_out_where_somebody_is_told_unless_one_says_otherwise() {
+    use super::CanaryPath::{Events, Off, Partials};
+    let broker = "kafka: { brokers: x }\n";
+    let hook = "receivers: { hook: { webhook: { url: 'http://h' } } }";
+    for (text, expected) in [
+        (String::new(), Off),
+        (format!("notify: {{ {hook} }}"), Partials),
+        ("notify: { heartbeat: { url: 'http://h/x' } }".to_owned(), Partials),
+        (format!("watch: {{ canary: off }}\nnotify: {{ {hook} }}"), Off),
+        ("watch: { canary: events }".to_owned(), Events),
+    ] {
+        let config = load(&format!("{broker}{text}"), &[]).unwrap();
+        assert_eq!(config.canary_path(), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_watches_the_watcher_is_checked_and_its_address_is_a_secret() {
+    let text = "
+kafka: { brokers: x }
+watch: { canary_interval: 10s, canary_lost_after: 10s, lag: 0, quarantine: 1.5 }
+notify: { heartbeat: { every: 20s } }
+";
+    let found = faults(text, &[]).join("\n");
+    for part in [
+        "watch.canary_lost_after: must be at least a second more than watch.canary_interval",
+        "watch.lag: must be at least 1",
+        "watch.quarantine: must be more than 0 and at most 1",
+        "heartbeat tells nobody: give `url` or `to`",
+    ] {
+        assert!(found.contains(part), "{part} is not in\n{found}");
+    }
+    let found = faults("kafka: { brokers: x }\nwatch: { canary: birds }", &[]);
+    let expected =
+        "tidegate.yaml:2: watch.canary: `birds` is not one of `auto`, `events`, `partials`, `off`";
+    assert_eq!(found, [expected]);
+    let text = "
+kafka: { brokers: x }
+notify: { heartbeat: { url: 'https://hc.example/ping/5b0c', every: 20s } }
+";
+    let printed = load(text, &[]).unwrap().print();
+    assert!(!printed.contains("5b0c"), "{printed}");
+    assert!(printed.contains("every: 20s") && printed.contains("method: GET"), "{printed}");
+    assert!(printed.contains("canary_interval: 30s"), "{printed}");
+}

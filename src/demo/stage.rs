@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::Config;
+use crate::config::{CanaryPath, Config};
 use crate::engine::Matcher;
 use crate::notify::{
     EmailSettings, NotifySettings, ReceiverSettings, RouteSettings, Secret, SmsSettings, TlsMode,
@@ -122,6 +122,9 @@ impl Receivers {
         config.state.snapshots = "off".into();
         config.http.listen = listen;
         config.notify = self.settings();
+        // A demo is over before there would be anything to say; its lag is its own doing.
+        config.watch.canary = CanaryPath::Off;
+        config.watch.notices = false;
         config
     }
 }

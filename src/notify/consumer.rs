@@ -32,6 +32,7 @@ use super::desk::{Desk, ended};
 use super::group::{self, Event, Member};
 use super::letters::{Letter, Letters};
 use super::mutes::Mutes;
+use super::own::Own;
 use super::progress::{Place, Progress};
 use super::resume::{METADATA_MAX_BYTES, Resume};
 use super::route::Router;
@@ -59,7 +60,7 @@ const START_AGAIN_MS: i64 = 5_000;
 ///
 /// # Errors
 /// When the settings cannot be used.
-pub async fn run(settings: NotifyRun, stop: watch::Receiver<bool>) -> Result<(), NotifyError> {
+pub async fn run(mut settings: NotifyRun, stop: watch::Receiver<bool>) -> Result<(), NotifyError> {
     if let Some(fault) = settings.notify.faults().into_iter().next() {
         return Err(fault.into());
     }
@@ -72,12 +73,14 @@ pub async fn run(settings: NotifyRun, stop: watch::Receiver<bool>) -> Result<(),
     drop(Delivery::start(&settings.notify, settings.reveal, retry, &settings.metrics)?);
     let letters =
         Letters::start(&settings.brokers, &settings.properties, &settings.dead_topic, &runtime)?;
-    let NotifyRun { brokers, properties, notify, .. } = &settings;
-    let mutes = Mutes::new(notify.silence_max_ms());
+    let mutes = Mutes::new(settings.notify.silence_max_ms());
+    let own = Own::open(&mut settings, retry, &mutes)?;
+    let NotifyRun { brokers, properties, .. } = &settings;
     let open = |topic: &String| Bulletin::open(brokers, properties, topic, mutes);
     let bulletin = settings.control_topic.as_ref().map(open).transpose()?;
     let notifier = Notifier {
         settings,
+        own,
         retry,
         stop,
         runtime,
@@ -110,6 +113,7 @@ struct Notifier {
     /// Partitions that were taken away, with what may have been committed last.
     parked: BTreeMap<i32, (Resume, Vec<Commit>)>,
     bulletin: Option<Bulletin>,
+    own: Option<Own>,
     overdue_at: i64,
     unreadable: Trouble,
     trouble: Trouble,
@@ -154,6 +158,9 @@ impl Notifier {
                 std::thread::sleep(POLL);
             }
         }
+        if let Some(own) = self.own.take() {
+            self.runtime.block_on(own.halt(CLOSE));
+        }
         Ok(())
     }
 
@@ -184,6 +191,9 @@ impl Notifier {
             }
             duty.changed = true;
         }
+        if let Some(own) = &mut self.own {
+            own.turn(now, duty.desk.is_some(), &mut self.letters);
+        }
         self.breathe(member, duty)?;
         if now >= duty.commit_at {
             duty.commit_at = now + COMMIT_EVERY_MS;
@@ -196,6 +206,9 @@ impl Notifier {
     fn hear(&mut self, duty: &mut Duty, now: i64) {
         let Some(bulletin) = &mut self.bulletin else { return };
         let news = bulletin.serve();
+        if let Some(own) = self.own.as_mut().filter(|_| !news.is_empty()) {
+            own.hear(&news, &bulletin.mutes, now);
+        }
         let Some(desk) = &mut duty.desk else { return };
         if !news.is_empty() {
             desk.hear(&news, &bulletin.mutes, now);
@@ -224,6 +237,9 @@ impl Notifier {
         {
             let news = bulletin.catch_up(record.offset);
             desk.hear(&news, &bulletin.mutes, now);
+            if let Some(own) = &mut self.own {
+                own.hear(&news, &bulletin.mutes, now);
+            }
         }
         let decision = match decision {
             Ok(decision) => Some(decision),

@@ -46,6 +46,12 @@ impl Inhibitions {
                 continue;
             }
             let Some(equal) = values(&one.equal, &subject) else { continue };
+            let same = |known: &&mut Source| known.which == which && known.decision == decision.id;
+            if let Some(known) = self.sources.iter_mut().find(same) {
+                // Told again, since it still stands.
+                known.until = known.until.max(until);
+                continue;
+            }
             let decision = decision.id.clone();
             self.sources.push(Source {
                 which,

@@ -13,6 +13,7 @@ pub struct NotifyMetrics {
     held: IntGauge,
     paused: IntGauge,
     unreadable: IntCounter,
+    heartbeats: IntCounterVec,
 }
 
 impl NotifyMetrics {
@@ -48,13 +49,21 @@ impl NotifyMetrics {
             "tidegate_notices_unreadable_total",
             "Records in the topic of decisions that are no decisions; they are skipped.",
         )?;
+        let heartbeats = IntCounterVec::new(
+            Opts::new(
+                "tidegate_heartbeats_total",
+                "Heartbeats: sent and taken, failed, withheld since something does not work.",
+            ),
+            &["to", "outcome"],
+        )?;
+        registry.register(Box::new(heartbeats.clone()))?;
         registry.register(Box::new(notifications.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(open.clone()))?;
         registry.register(Box::new(held.clone()))?;
         registry.register(Box::new(paused.clone()))?;
         registry.register(Box::new(unreadable.clone()))?;
-        Ok(NotifyMetrics { notifications, seconds, open, held, paused, unreadable })
+        Ok(NotifyMetrics { notifications, seconds, open, held, paused, unreadable, heartbeats })
     }
 
     pub fn count(&self, receiver: &str, outcome: &str) {
@@ -63,6 +72,15 @@ impl NotifyMetrics {
 
     pub fn delivered_after(&self, receiver: &str, seconds: f64) {
         self.seconds.with_label_values(&[receiver]).observe(seconds);
+    }
+
+    pub(crate) fn heartbeats(&self, to: &str, outcome: &str, by: u64) {
+        self.heartbeats.with_label_values(&[to, outcome]).inc_by(by);
+    }
+
+    /// Heartbeats so far, for tests.
+    pub fn heartbeats_value(&self, to: &str, outcome: &str) -> u64 {
+        self.heartbeats.with_label_values(&[to, outcome]).get()
     }
 
     /// The count so far, for status pages and tests.

@@ -11,6 +11,7 @@ mod consumer;
 mod delivery;
 mod desk;
 mod group;
+mod heart;
 mod inhibit;
 mod lane;
 mod letters;
@@ -19,6 +20,7 @@ mod metrics;
 mod mutes;
 mod notice;
 mod offer;
+mod own;
 mod progress;
 mod quiet;
 mod rate;
@@ -40,10 +42,12 @@ mod way;
 
 pub use consumer::run;
 pub use delivery::{Delivery, Outcome, Report, Retry};
+pub use heart::{BeatMethod, HeartbeatSettings};
 pub use mask::{mask, masked, masked_key};
 pub use metrics::NotifyMetrics;
 pub use mutes::{Acknowledged, Mutes, Silence};
 pub use notice::{Links, Notice, Shares};
+pub use own::{Alive, OwnRun};
 pub use receivers::{
     AlertmanagerSettings, EmailSettings, Language, Method, OutboxSettings, Provider,
     ReceiverSettings, RobotSettings, Secret, SlackSettings, SmsSettings, TlsMode, Via,

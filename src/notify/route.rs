@@ -32,6 +32,8 @@ pub struct Router {
     pub(super) known: BTreeSet<String>,
     pub(super) default: Vec<String>,
     pub(super) machines: BTreeSet<String>,
+    /// Programs that are told again as long as it stands.
+    forgetful: BTreeSet<String>,
     pub(super) base: Option<Arc<str>>,
     pub(super) signer: Option<Signer>,
     pub(super) mutes: Mutes,
@@ -61,6 +63,7 @@ impl Router {
             known: settings.receivers.keys().cloned().collect(),
             default: settings.default.clone(),
             machines: settings.machines().into_iter().map(str::to_owned).collect(),
+            forgetful: BTreeSet::new(),
             base: settings.url.as_deref().map(|url| Arc::from(url.trim_end_matches('/'))),
             signer: Signer::of(settings),
             mutes,
@@ -74,6 +77,12 @@ impl Router {
             told: BTreeMap::new(),
             told_order: VecDeque::new(),
         }
+    }
+
+    /// For what an instance says of itself, which comes again as long as it stands.
+    pub(super) fn of_instance(settings: &NotifySettings, mutes: Mutes) -> Router {
+        let forgetful = settings.forgetful().into_iter().map(str::to_owned).collect();
+        Router { forgetful, ..Router::with(settings, mutes) }
     }
 
     /// The notices whose time has come.
@@ -231,7 +240,8 @@ impl Router {
     fn program(&mut self, offer: &Offer<'_>, key: LaneKey, shares: &mut Shares) {
         let LaneKey { receiver, .. } = key;
         let repeat = self.tree.route(key.route).map_or(0, |route| route.repeat_interval);
-        if (offer.told)(&receiver) || !self.first_telling(&receiver, repeat, offer) {
+        let again = self.forgetful.contains(&receiver);
+        if (offer.told)(&receiver) || !(self.first_telling(&receiver, repeat, offer) || again) {
             shares.told.push(receiver);
             return;
         }

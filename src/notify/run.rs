@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use rdkafka::error::KafkaError;
 
 use super::metrics::NotifyMetrics;
+use super::own::OwnRun;
 use super::settings::{NotifySettings, SettingsError};
 use crate::engine::Change;
 
@@ -31,6 +32,8 @@ pub struct NotifyRun {
     /// `privacy.reveal`: masks nothing for anybody.
     pub reveal: bool,
     pub metrics: NotifyMetrics,
+    /// What the instance has to say of itself; nothing without it.
+    pub own: Option<OwnRun>,
     /// Whether a stop leaves the group; read when it stops.
     pub leaving: Arc<AtomicBool>,
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::heart::HeartbeatSettings;
 use super::receivers::{Language, ReceiverSettings, Secret};
 use super::routes::{self, InhibitSettings, RouteSettings};
 use crate::rule::parse_duration;
@@ -22,6 +23,8 @@ pub struct NotifySettings {
     pub routes: Vec<RouteSettings>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inhibit: Vec<InhibitSettings>,
+    /// Who is told, again and again, that all is well.
+    pub heartbeat: Option<HeartbeatSettings>,
     /// Receivers of what no route matches.
     pub default: Vec<String>,
     /// Milliseconds after which an undelivered notice is a dead letter; 24 h if absent.
@@ -88,6 +91,7 @@ impl NotifySettings {
             let place = "`default`".to_owned();
             faults.push(SettingsError::Unknown { place, name: name.clone() });
         }
+        faults.extend(self.heartbeat.iter().flat_map(|heartbeat| heartbeat.faults(self)));
         faults
     }
 
@@ -99,6 +103,13 @@ impl NotifySettings {
     /// The longest that a silence lasts, milliseconds.
     pub fn silence_max_ms(&self) -> i64 {
         self.silence_max.unwrap_or(30 * 86_400_000)
+    }
+
+    /// Receivers that forget what they are not told again.
+    pub(super) fn forgetful(&self) -> BTreeSet<&str> {
+        let forgetful =
+            self.receivers.iter().filter(|(_, receiver)| receiver.alertmanager.is_some());
+        forgetful.map(|(name, _)| name.as_str()).collect()
     }
 
     /// Receivers that are programs: they get every decision by itself and at once.

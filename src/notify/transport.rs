@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::heart::Beat;
 use super::mask::masked;
 use super::notice::Notice;
 use super::receivers::ReceiverSettings;
@@ -107,6 +108,11 @@ impl Transport {
     /// One attempt; a further one goes on behind what is `done`.
     pub async fn send(&self, notice: &Notice, done: &mut Done) -> Result<(), SendError> {
         self.way.send(&self.texts, &self.seen(notice), done).await
+    }
+
+    /// That all is well, where a program listens.
+    pub(super) async fn beat(&self, beat: &Beat) -> Result<(), SendError> {
+        self.way.beat(beat).await
     }
 
     /// What would be sent, part by part: a name and the text.

@@ -8,6 +8,7 @@ mod notices;
 mod publisher;
 mod retention;
 mod rules;
+mod sentry;
 mod settings;
 mod status;
 mod why;
@@ -30,7 +31,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::http::{self, Admission, App, Readiness};
 use crate::metrics::Metrics;
-use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun, Secret};
+use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun, OwnRun, Secret};
 use crate::snapshot::{Objects, Shelf};
 use crate::stream::kafka::{KafkaSettings, TopicError, prepare, publish};
 use crate::stream::{
@@ -41,6 +42,7 @@ use self::announce::Announcer;
 use self::notices::Notices;
 use self::publisher::{Publisher, settle};
 use self::rules::Found;
+use self::sentry::Sentry;
 use self::status::Status;
 use self::why::Whys;
 
@@ -117,6 +119,7 @@ pub struct Service {
 struct Work {
     fleet: Fleet,
     announcer: Announcer,
+    sentry: Sentry,
     publisher: Publisher,
     notifier: JoinHandle<Result<(), NotifyError>>,
 }
@@ -206,15 +209,17 @@ impl Service {
         let fleet = Fleet::start(&runner, &self.plans, &self.metrics).map_err(start)?;
         self.status.set_fleet(&fleet);
         self.whys.set_fleet(partitions, fleet.asks());
-        let notifier = notify::run(
-            notifier(&self.config, &self.notify_metrics, &self.leaving),
-            self.stop.subscribe(),
-        );
+        let looks = (&fleet, &self.status);
+        let (sentry, reports) =
+            Sentry::start(&self.config, &kafka, looks, &self.metrics).map_err(start)?;
+        let mut settings = notifier(&self.config, &self.notify_metrics, &self.leaving);
+        settings.own = Some(OwnRun { news: reports.news, alive: reports.alive });
+        let notifier = notify::run(settings, self.stop.subscribe());
         let announcer = Announcer::new(&kafka).map_err(start)?;
         let publisher = Publisher::new(kafka, self.config.kafka.instance.clone());
         let notifier = tokio::spawn(notifier);
         tokio::spawn(retention::compare(kafka_settings(&self.config), self.config.rules.clone()));
-        self.work = Some(Work { fleet, announcer, publisher, notifier });
+        self.work = Some(Work { fleet, announcer, sentry, publisher, notifier });
         Ok(())
     }
 
@@ -233,11 +238,21 @@ impl Service {
         // The gauge must be right although nobody asks for /readyz.
         self.status.readiness();
         // Before it has begun nothing is published; what the files say by then is.
-        let Some(work) = &self.work else { return Ok(()) };
-        match self.rules.reload(forced, &self.plans.get(), &self.metrics) {
+        let Some(work) = &mut self.work else { return Ok(()) };
+        let in_force = self.plans.get();
+        match self.rules.reload(forced, &in_force, &self.metrics) {
             Found::Nothing => {}
             Found::Another => work.publisher.publish(self.rules.published().clone()),
-            Found::Faults(decision) => work.announcer.tell(&decision),
+            Found::Faults(mut decision) => {
+                work.sentry.faulty_rules(&decision.summary);
+                if work.sentry.tells() {
+                    decision.alert = None;
+                }
+                work.announcer.tell(&decision);
+            }
+        }
+        for decision in work.sentry.look(&self.status, &in_force, &self.metrics) {
+            work.announcer.tell(&decision);
         }
         Ok(())
     }
@@ -384,6 +399,7 @@ fn notifier(config: &Config, metrics: &NotifyMetrics, leaving: &Arc<AtomicBool>)
         notify: notify_settings(config),
         reveal: config.privacy.reveal,
         metrics: metrics.clone(),
+        own: None,
         leaving: leaving.clone(),
     }
 }

@@ -49,4 +49,5 @@ mod snapshot;
 mod texts;
 mod tidy;
 mod twins;
+mod watch;
 mod why;

@@ -70,6 +70,7 @@ impl Stage<'_> {
             notify: serde_json::from_value(notify.clone()).unwrap(),
             reveal: false,
             metrics: metrics.clone(),
+            own: None,
             leaving: Arc::default(),
         };
         Running { stop, task: tokio::spawn(run(settings, stopped)), metrics, registry }
@@ -278,6 +279,7 @@ async fn the_process_of_its_own() {
         notify,
         reveal: false,
         metrics: NotifyMetrics::new(&prometheus::Registry::new()).unwrap(),
+        own: None,
         leaving: Arc::default(),
     };
     // Ends with the process that started it, should that not kill it.

@@ -394,7 +394,7 @@ async fn a_form_of_templates_is_percent_encoded() {
     assert_eq!(form[0].1, "1&to=2");
 }
 
-mod alertmanager {
+pub(crate) mod alertmanager {
     use std::net::TcpListener;
     use std::path::Path;
     use std::process::{Command, Stdio};
@@ -404,15 +404,15 @@ mod alertmanager {
     use crate::notify::Server;
 
     /// A real one; ends with this.
-    struct Alertmanager {
+    pub(crate) struct Alertmanager {
         _server: Server,
-        url: String,
+        pub(crate) url: String,
     }
 
     const CONFIG: &str = "route: { receiver: none, group_wait: 1s }\nreceivers: [{ name: none }]\n";
 
     /// `None`, and a loud word, where there is none.
-    fn there_is_one() -> Option<()> {
+    pub(crate) fn there_is_one() -> Option<()> {
         if Command::new("prometheus-alertmanager").arg("--version").output().is_err() {
             let ci = std::env::var("CI").as_deref() == Ok("true");
             assert!(!ci, "in CI there must be prometheus-alertmanager");
@@ -423,7 +423,7 @@ mod alertmanager {
     }
 
     impl Alertmanager {
-        async fn start(folder: &Path, port: u16) -> Alertmanager {
+        pub(crate) async fn start(folder: &Path, port: u16) -> Alertmanager {
             std::fs::write(folder.join("alertmanager.yml"), CONFIG).unwrap();
             let mut command = Command::new("prometheus-alertmanager");
             command.args(["--config.file=alertmanager.yml", "--storage.path=data"]);
@@ -451,13 +451,13 @@ mod alertmanager {
             panic!("{what}: never");
         }
 
-        async fn alerts(&self) -> Vec<Value> {
+        pub(crate) async fn alerts(&self) -> Vec<Value> {
             let answer = reqwest::get(format!("{}/api/v2/alerts", self.url)).await.unwrap();
             serde_json::from_str(&answer.text().await.unwrap()).unwrap()
         }
     }
 
-    fn port() -> u16 {
+    pub(crate) fn port() -> u16 {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
 

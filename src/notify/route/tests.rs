@@ -487,6 +487,46 @@ fn after_a_restart_what_is_acknowledged_goes_no_step_further() {
 }
 
 #[test]
+fn what_an_instance_says_of_itself_comes_again_as_it_stands() {
+    let settings: crate::notify::NotifySettings = serde_saphyr::from_str(
+        r#"
+receivers:
+  mail: { slack: { url: "http://x" } }
+  hook: { webhook: { url: "http://x" } }
+  am: { alertmanager: { url: "http://x" } }
+routes:
+  - { match: { scope: [instance] }, to: [mail, hook, am], group_wait: 1s, group_interval: 1s, repeat_interval: 1h }
+inhibit:
+  - { source: { rule: [tidegate.lag] }, target: { rule: [cap] }, equal: [], lasts: 2h }
+"#,
+    )
+    .unwrap();
+    let mut router = Router::of_instance(&settings, crate::notify::mutes::Mutes::new(HOUR));
+    let mut lag = decision(1, "tidegate.lag", "warning");
+    lag.key = serde_json::from_value(json!({ "instance": "host-a" })).unwrap();
+    let mut heard: std::collections::BTreeMap<String, Vec<i64>> = std::collections::BTreeMap::new();
+    for at in (0..=HOUR + 60_000).step_by(30_000) {
+        router.offer(&lag, u64::try_from(at + 64).unwrap(), at);
+        for notice in router.due(at) {
+            heard.entry(notice.receiver).or_default().push(at);
+        }
+        router.settled();
+    }
+    assert_eq!(heard["hook"], [0, HOUR]);
+    assert_eq!(heard["mail"], [30_000, HOUR + 30_000]);
+    // It forgets what it is not told.
+    assert_eq!(heard["am"].len(), 123);
+    // However often it is said, it explains others once.
+    assert_eq!(router.inhibitions.next_over_at(), Some(HOUR + 60_000 + 2 * HOUR));
+    router.offer(&over(2, &lag), 64, HOUR + 90_000);
+    assert_eq!(router.inhibitions.next_over_at(), Some(HOUR + 90_000));
+    let told: Vec<String> = router.due(HOUR + 90_000).into_iter().map(|one| one.receiver).collect();
+    assert_eq!(told, ["am", "hook"]);
+    let told: Vec<String> = router.due(HOUR + 91_000).into_iter().map(|one| one.receiver).collect();
+    assert_eq!(told, ["mail"]);
+}
+
+#[test]
 fn a_delay_counts_from_the_commit_of_the_first_decision_or_from_the_end_of_what_held_it() {
     let mut router = router();
     router.offer_written(&decision(1, "cap", "critical"), 1, (5_000, 2_000));

@@ -188,6 +188,11 @@ fn row(decision: &Decision, words: &Words, t: &Map<String, Value>, base_url: Opt
 /// `sum(points) 5,120 > 5,000` and the like; a rule without a measure says so, and what has no
 /// rule of the user's own is told by its summary.
 fn headline(decision: &Decision, words: &Words, zone: &TimeZone) -> String {
+    if decision.key.contains_key("instance") {
+        // About an instance, which stands before it.
+        let said = decision.summary.split_once(": ").map(|(_, said)| said);
+        return tame(said.unwrap_or(&decision.summary));
+    }
     let (Some(measure), Some(value)) = (&decision.measure, &decision.value) else {
         if decision.rule.starts_with("tidegate.") {
             return tame(&decision.summary);

@@ -151,3 +151,29 @@ fn faults_of_templates_are_told_with_their_place_and_a_hint() {
     let error = Texts::new(&nowhere, &ReceiverSettings::default()).unwrap_err().to_string();
     assert!(error.starts_with("cannot read /nowhere/at/all: "), "{error}");
 }
+
+#[test]
+fn what_is_wrong_with_an_instance_is_told_in_a_sentence() {
+    let limits = crate::watch::Limits {
+        lost_after_ms: 120_000,
+        lag: 1,
+        lag_for_ms: 1,
+        stalled_ms: 1,
+        quarantine: 1.0,
+    };
+    let mut watch = crate::watch::Watch::new("host-a", limits);
+    let lost = crate::watch::Facts { silent_ms: Some(130_000), ..Default::default() };
+    let crate::watch::News::Began(decision) = watch.look(&lost, 0, 1_763_779_200_000).remove(0)
+    else {
+        unreachable!("it begins")
+    };
+    let texts = Texts::new(&settings(Language::En, None), &ReceiverSettings::default()).unwrap();
+    let seen = crate::notify::masked(&decision);
+    let notice = Notice { rule: decision.rule.clone(), decisions: vec![seen], ..Notice::default() };
+    let sms = texts.sms(&notice).unwrap();
+    let told = "instance host-a, no canary has come through for 2m10s";
+    assert!(sms.ends_with(&told.replace(',', "")), "{sms}");
+    let mail = texts.mail(&notice).unwrap().text;
+    assert!(mail.starts_with(&format!("{told}\nDetection does not work")), "{mail}");
+    assert!(mail.contains("docs/operations.md#canary-lost"), "{mail}");
+}

@@ -98,6 +98,7 @@ impl Words {
             (Language::Zh, "source") => "来源",
             (Language::Zh, "rule") => "规则",
             (Language::Zh, "list") => "名单",
+            (Language::Zh, "instance") => "实例",
             _ => field.strip_prefix("attrs.").unwrap_or(field),
         }
     }

@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use url::Url;
 
 use crate::engine::Decision;
+use crate::notify::heart::Beat;
 use crate::notify::notice::Notice;
 use crate::notify::receivers::AlertmanagerSettings;
 use crate::notify::text::{TextError, Texts};
@@ -118,6 +119,30 @@ impl Alertmanager {
             .abort_handle()
         });
         Ok(())
+    }
+
+    /// An alert that always fires; whoever watches there misses it when it has ended.
+    pub(super) async fn beat(&self, beat: &Beat) -> Result<(), SendError> {
+        let mut labels = self.labels.clone();
+        for (name, value) in [
+            ("alertname", "TidegateHeartbeat"),
+            ("severity", "none"),
+            ("instance", &beat.instance),
+            ("group", &beat.group),
+        ] {
+            labels.insert(name.to_owned(), value.to_owned());
+        }
+        let summary = format!("tidegate at {} works", beat.instance);
+        let (starts_at, ends_at) = beat.span();
+        let alert = Alert {
+            labels,
+            annotations: BTreeMap::from([("summary".to_owned(), summary)]),
+            starts_at,
+            ends_at,
+            generator_url: None,
+            resolves: None,
+        };
+        self.far.post(&[alert]).await
     }
 
     fn alerts(&self, texts: &Texts, notice: &Notice) -> Result<Vec<Alert>, TextError> {

@@ -7,6 +7,7 @@ mod email;
 mod feishu;
 mod http_template;
 mod outbox;
+mod ping;
 mod robot;
 mod sign;
 mod slack;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub(super) use ping::Ping;
 pub use sign::signature;
 
 use self::alertmanager::Alertmanager;
@@ -31,6 +33,7 @@ use self::slack::Slack;
 use self::twilio::Twilio;
 use self::webhook::Webhook;
 use self::wecom::Wecom;
+use super::heart::Beat;
 use super::notice::Notice;
 use super::receivers::{Provider, Via};
 use super::text::{Encoding, TextError, Texts, segments};
@@ -105,6 +108,15 @@ impl Way {
             Way::Wecom(robot) => robot.send(texts, notice).await,
             Way::Alertmanager(far) => far.send(texts, notice).await,
             Way::Outbox(outbox) => outbox.send(texts, notice).await,
+        }
+    }
+
+    /// That all is well, for programs.
+    pub(super) async fn beat(&self, beat: &Beat) -> Result<(), SendError> {
+        match self {
+            Way::Webhook(hook) => hook.beat(beat).await,
+            Way::Alertmanager(far) => far.beat(beat).await,
+            _ => Err(SendError::lasting("it takes no heartbeats")),
         }
     }
 

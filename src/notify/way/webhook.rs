@@ -4,9 +4,11 @@
 
 use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
+use serde::Serialize;
 use url::Url;
 
 use super::sign::signature;
+use crate::notify::heart::Beat;
 use crate::notify::notice::Notice;
 use crate::notify::receivers::{Secret, WebhookSettings};
 use crate::notify::transport::{Done, SendError, reply};
@@ -26,21 +28,28 @@ impl Webhook {
 
     pub(super) async fn send(&self, notice: &Notice, done: &mut Done) -> Result<(), SendError> {
         while let Some(decision) = notice.decisions.get(done.parts()) {
-            let body = serde_json::to_vec(decision)
-                .map_err(|error| SendError::lasting(error.to_string()))?;
-            let mut request = self
-                .http
-                .post(self.url.clone())
-                .header(CONTENT_TYPE, "application/json")
-                .header("Idempotency-Key", &decision.id);
-            if let Some(secret) = &self.secret {
-                let signed = signature(secret.expose().as_bytes(), &body);
-                request = request.header("Tidegate-Signature", signed);
-            }
-            done.part(
-                reply(request.body(body).send().await).await.and_then(|reply| reply.verdict()),
-            )?;
+            done.part(self.post(decision, &decision.id).await)?;
         }
         done.end()
+    }
+
+    /// That all is well.
+    pub(super) async fn beat(&self, beat: &Beat) -> Result<(), SendError> {
+        self.post(beat, &format!("heartbeat-{}-{}", beat.instance, beat.ts)).await
+    }
+
+    async fn post(&self, body: &impl Serialize, key: &str) -> Result<(), SendError> {
+        let body =
+            serde_json::to_vec(body).map_err(|error| SendError::lasting(error.to_string()))?;
+        let mut request = self
+            .http
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("Idempotency-Key", key);
+        if let Some(secret) = &self.secret {
+            let signed = signature(secret.expose().as_bytes(), &body);
+            request = request.header("Tidegate-Signature", signed);
+        }
+        reply(request.body(body).send().await).await?.verdict()
     }
 }

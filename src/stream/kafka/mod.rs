@@ -1,6 +1,7 @@
 //! Kafka behind the narrow [`crate::stream::Log`]: consumer, transactional producer, topics; plain
 //! readers beside it, and a stand-in for the broker for demonstrations.
 
+mod canary;
 mod client;
 mod complaints;
 mod earlier;
@@ -20,6 +21,7 @@ mod topics;
 mod verdict;
 mod watcher;
 
+pub use canary::CanaryLine;
 pub(crate) use client::unusable;
 pub use client::{KafkaSettings, TopicNames};
 pub use find::{FoundEvent, Wanted, decisions_of, find_event, records};

@@ -1,0 +1,325 @@
+//! Watches the instance itself: sends canaries, looks at what there is to see once a second, and
+//! hands what it has to say to the notifier, which needs no broker for that.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::config::{CanaryPath, Config};
+use crate::engine::{Decision, Plan};
+use crate::event::{Canary, EventTime};
+use crate::metrics::Metrics;
+use crate::notify::Alive;
+use crate::service::{Status, Totals};
+use crate::stream::kafka::{CanaryLine, KafkaSettings};
+use crate::stream::{Clock, Fleet, Phase, Source, SystemClock, WorkerView, lock};
+use crate::watch::{Canaries, Facts, Limits, News, Pulse, Watch};
+
+/// How long it is waited for canaries to come back before the clock is looked at.
+const STEP: Duration = Duration::from_millis(100);
+/// What is wrong with rule files has a decision of its own (R17).
+const RULES: &str = "tidegate.rules";
+/// Pause where no canary can be sent.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The watch over a running instance.
+pub(super) struct Sentry {
+    watch: Watch,
+    /// Where canaries are sent.
+    pulse: Option<Arc<Pulse>>,
+    /// Where there are receivers to tell.
+    news: Option<UnboundedSender<Decision>>,
+    events: String,
+    faulty_rules: Option<String>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What the notifier needs of it.
+pub(super) struct Reports {
+    pub(super) news: UnboundedReceiver<Decision>,
+    pub(super) alive: Alive,
+}
+
+impl Sentry {
+    /// Starts to send canaries.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(
+        config: &Config,
+        kafka: &KafkaSettings,
+        (fleet, status): (&Fleet, &Arc<Status>),
+        metrics: &Metrics,
+    ) -> std::io::Result<(Sentry, Reports)> {
+        let stop: Arc<AtomicBool> = Arc::default();
+        let settings = &config.watch;
+        let lost_after_ms = millis(settings.canary_lost_after);
+        let pulse = match config.canary_path() {
+            CanaryPath::Off | CanaryPath::Auto => None,
+            path => {
+                let pulse = Arc::new(Pulse::new(now_ms()));
+                let post = Post {
+                    kafka: kafka.clone(),
+                    instance: config.kafka.instance.clone(),
+                    by: if path == CanaryPath::Events { Source::Events } else { Source::Partials },
+                    canaries: Canaries::new(
+                        format!("{}-{:08x}", config.kafka.instance, rand::random::<u32>()),
+                        millis(settings.canary_interval),
+                        lost_after_ms,
+                    ),
+                    views: fleet.view_handles(),
+                    pulse: pulse.clone(),
+                    metrics: metrics.clone(),
+                    stop: stop.clone(),
+                };
+                std::thread::Builder::new().name("canaries".into()).spawn(move || post.serve())?;
+                Some(pulse)
+            }
+        };
+        let (news, heard) = unbounded_channel();
+        let limits = Limits {
+            lost_after_ms,
+            lag: settings.lag,
+            lag_for_ms: millis(settings.lag_for),
+            stalled_ms: millis(settings.restore_stalled),
+            quarantine: settings.quarantine,
+        };
+        for name in Watch::NAMES {
+            metrics.watch_alerts.with_label_values(&[name]).set(0);
+        }
+        let tells = settings.notices && !config.notify.receivers.is_empty();
+        let alive = alive(pulse.clone(), status.clone(), lost_after_ms);
+        let sentry = Sentry {
+            watch: Watch::new(&config.kafka.instance, limits),
+            pulse,
+            news: tells.then_some(news),
+            events: config.topics.events.clone(),
+            faulty_rules: None,
+            stop,
+        };
+        Ok((sentry, Reports { news: heard, alive }))
+    }
+
+    /// Whether it tells people by itself what is wrong with the rules.
+    pub(super) fn tells(&self) -> bool {
+        self.news.is_some()
+    }
+
+    pub(super) fn faulty_rules(&mut self, summary: &str) {
+        self.faulty_rules = Some(summary.to_owned());
+    }
+
+    /// One look; what has begun or is over, for the topic of decisions, where it is told. What is
+    /// wrong with the rules stands there already.
+    pub(super) fn look(
+        &mut self,
+        status: &Status,
+        in_force: &Plan,
+        metrics: &Metrics,
+    ) -> Vec<Decision> {
+        if metrics.rules_reload_success.get() == 1 {
+            self.faulty_rules = None;
+        }
+        let (readiness, views) = (status.readiness(), status.views());
+        let now_ms = now_ms();
+        let totals = Totals::of(metrics);
+        let own = views.iter().flat_map(|view| &view.partitions);
+        let facts = Facts {
+            silent_ms: self.pulse.as_ref().map(|pulse| pulse.silent_ms(now_ms)),
+            not_ready: (!readiness.ready).then_some(readiness.reason.as_str()),
+            lag: own.filter(|own| own.topic == self.events).filter_map(|own| own.lag).sum(),
+            consumed: totals.consumed,
+            quarantined: totals.quarantined.saturating_add(totals.late),
+            restoring: restoring(&views),
+            faulty_rules: self.faulty_rules.as_deref(),
+            unreadable: metrics.control_unreadable.get(),
+            control: views.iter().find_map(|view| view.control.as_deref()),
+            ruleset: &in_force.rule_set().version,
+        };
+        let news = self.watch.look(&facts, now_ms, SystemClock.wall_us() / 1000);
+        if !news.is_empty() {
+            let standing: Vec<&str> = self.watch.standing().collect();
+            for name in Watch::NAMES {
+                let stands = i64::from(standing.contains(&name));
+                metrics.watch_alerts.with_label_values(&[name]).set(stands);
+            }
+        }
+        let mut written = Vec::new();
+        for one in news {
+            let (decision, is_change) = match one {
+                News::Stands(decision) => (decision, false),
+                News::Began(decision) => {
+                    tracing::error!(rule = decision.rule, "{}", decision.summary);
+                    (decision, true)
+                }
+                News::Over(decision) => {
+                    tracing::info!("{}", decision.summary);
+                    (decision, true)
+                }
+            };
+            if let Some(news) = &self.news {
+                if is_change && rule_of(&decision) != RULES {
+                    written.push(Decision { alert: None, ..decision.clone() });
+                }
+                // Refused only where the notifier has ended, and with it the process.
+                news.send(decision).unwrap_or_default();
+            }
+        }
+        written
+    }
+}
+
+impl Drop for Sentry {
+    /// The thread is not waited for: it may be waiting for a broker.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
+/// The rule that a decision is about.
+fn rule_of(decision: &Decision) -> &str {
+    decision.resolved.as_ref().map_or(&decision.rule, |resolved| &resolved.rule)
+}
+
+/// Something that changes as long as a restore goes on.
+fn restoring(views: &[WorkerView]) -> Option<u64> {
+    let at_work: Vec<&WorkerView> =
+        views.iter().filter(|view| view.state == Phase::Restoring).collect();
+    let partitions = at_work.iter().flat_map(|view| &view.partitions);
+    let applied: u64 = partitions.map(|own| u64::try_from(own.next).unwrap_or(0) + 1).sum();
+    (!at_work.is_empty()).then_some(applied)
+}
+
+/// Whether everything works, as far as can be known; and why not.
+fn alive(pulse: Option<Arc<Pulse>>, status: Arc<Status>, lost_after_ms: i64) -> Alive {
+    Arc::new(move || match &pulse {
+        Some(pulse) if pulse.is_alive(now_ms(), lost_after_ms) => Ok(()),
+        Some(_) => Err("no canary comes through".to_owned()),
+        None => {
+            let readiness = status.readiness();
+            if readiness.ready { Ok(()) } else { Err(readiness.reason) }
+        }
+    })
+}
+
+/// The thread that sends canaries.
+struct Post {
+    kafka: KafkaSettings,
+    instance: String,
+    by: Source,
+    canaries: Canaries,
+    views: Vec<Arc<Mutex<WorkerView>>>,
+    pulse: Arc<Pulse>,
+    metrics: Metrics,
+    stop: Arc<AtomicBool>,
+}
+
+impl Post {
+    fn serve(mut self) {
+        let mut line = None;
+        while !self.stop.load(Ordering::Acquire) {
+            let open = match line.take() {
+                Some(open) => Ok(open),
+                None => CanaryLine::open(&self.kafka, &self.instance, self.by),
+            };
+            let pause = match open.and_then(|mut open| self.turn(&mut open).map(|()| open)) {
+                Ok(open) => {
+                    line = Some(open);
+                    if self.canaries.waits() { Duration::ZERO } else { STEP }
+                }
+                Err(reason) => {
+                    tracing::debug!(reason, "canaries cannot be sent");
+                    PAUSE
+                }
+            };
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Sends a round that is due, and hears what has come back.
+    fn turn(&mut self, line: &mut CanaryLine) -> Result<(), String> {
+        if self.canaries.is_due(now_ms()) {
+            match self.owned() {
+                // Not all workers work: nothing that comes back would prove anything.
+                None => {}
+                Some(own) if own.is_empty() => {
+                    self.canaries.skip(now_ms());
+                    self.through(now_ms());
+                }
+                Some(own) => self.send(line, &own)?,
+            }
+        }
+        if !self.canaries.waits() {
+            line.rest();
+            return Ok(());
+        }
+        // After an error of the reader, from the end on; what was missed is given up.
+        line.listen()?;
+        for id in line.hear(STEP) {
+            let Some(back) = self.canaries.hear(&id, now_ms()) else { continue };
+            #[expect(clippy::cast_precision_loss, reason = "seconds are floats in metrics")]
+            self.metrics.canary_seconds.observe(back.took_ms as f64 / 1000.0);
+            self.count("returned", 1);
+            if back.is_whole {
+                self.through(now_ms());
+            }
+        }
+        let lost = self.canaries.give_up(now_ms());
+        if lost.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(partitions = ?lost, "canaries were sent to these partitions and did not come through");
+        self.count("lost", u64::try_from(lost.len()).unwrap_or(u64::MAX));
+        // The topic of decisions may have other partitions than at the start.
+        Err("canaries are lost".to_owned())
+    }
+
+    fn send(&mut self, line: &mut CanaryLine, own: &[i32]) -> Result<(), String> {
+        line.listen()?;
+        let ids = self.canaries.begin(own, now_ms());
+        let ts = EventTime(SystemClock.wall_us() / 1000);
+        let canary = |(partition, id)| (partition, Canary::new(id, self.instance.clone(), ts));
+        let canaries: Vec<(i32, Canary)> = ids.into_iter().map(canary).collect();
+        self.count("sent", u64::try_from(canaries.len()).unwrap_or(u64::MAX));
+        line.send(&canaries)
+    }
+
+    /// The partitions that the workers have; `None` while not all of them work.
+    fn owned(&self) -> Option<Vec<i32>> {
+        let source = match self.by {
+            Source::Events => &self.kafka.topics.events,
+            Source::Partials => &self.kafka.topics.partials,
+        };
+        let mut own = Vec::new();
+        for view in &self.views {
+            let view = lock(view);
+            if view.state != Phase::Running {
+                return None;
+            }
+            let partitions = view.partitions.iter().filter(|one| *one.topic == **source);
+            own.extend(partitions.map(|one| one.partition));
+        }
+        own.sort_unstable();
+        Some(own)
+    }
+
+    fn through(&self, now_ms: i64) {
+        self.pulse.beat(now_ms);
+        #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are a float here")]
+        self.metrics.canary_timestamp_seconds.set(SystemClock.wall_us() as f64 / 1e6);
+    }
+
+    fn count(&self, outcome: &str, by: u64) {
+        self.metrics.canaries.with_label_values(&[outcome]).inc_by(by);
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemClock.now_us() / 1000
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
