@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Counters and gauges of `/metrics`.
-const PLAIN: [&str; 43] = [
+const PLAIN: [&str; 52] = [
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
@@ -16,18 +16,26 @@ const PLAIN: [&str; 43] = [
     "process_start_time_seconds",
     "process_threads",
     "process_virtual_memory_bytes",
+    "tidegate_canaries_total",
+    "tidegate_canary_timestamp_seconds",
     "tidegate_cap_forecast_seconds",
     "tidegate_closed_window_events_total",
     "tidegate_commands_total",
     "tidegate_consumer_lag",
     "tidegate_control_unavailable",
+    "tidegate_control_unreadable_total",
     "tidegate_decisions_total",
     "tidegate_events_total",
     "tidegate_freezes_ended_total",
+    "tidegate_heartbeats_total",
     "tidegate_history_missing",
     "tidegate_history_missing_seconds",
     "tidegate_key_mismatch_total",
     "tidegate_keys_given_up_total",
+    "tidegate_notices_held",
+    "tidegate_notices_open",
+    "tidegate_notices_paused",
+    "tidegate_notices_unreadable_total",
     "tidegate_notifications_total",
     "tidegate_partials_late_total",
     "tidegate_partials_unreadable_total",
@@ -49,13 +57,16 @@ const PLAIN: [&str; 43] = [
     "tidegate_transactions_total",
     "tidegate_values_dropped_total",
     "tidegate_warming_ratio",
+    "tidegate_watch_alerts",
     "tidegate_watermark_jumps_total",
     "tidegate_watermark_seconds",
     "tidegate_worker_restarts_total",
 ];
 
 /// Histograms of `/metrics`, which show as `_bucket`, `_sum` and `_count`.
-const HISTOGRAMS: [&str; 6] = [
+const HISTOGRAMS: [&str; 8] = [
+    "tidegate_canary_seconds",
+    "tidegate_detection_seconds",
     "tidegate_event_to_command_seconds",
     "tidegate_notification_seconds",
     "tidegate_restore_seconds",

@@ -71,7 +71,8 @@ fn every_query_runs_against_the_real_metrics_and_every_metric_is_there() {
         return;
     }
     let more = "state: { interval: 1s }\n\
-                notify: { receivers: { out: { outbox: { folder: out } } }, default: [out] }";
+                notify: { receivers: { out: { outbox: { folder: out } } }, default: [out], \
+                heartbeat: { url: 'http://127.0.0.1:9/', every: 1s } }";
     let setup = Setup::new(broker.address(), "scrape", more);
     let instance = Instance::start(setup.path());
     wait("it is ready", || instance.is_ready());
@@ -82,6 +83,12 @@ fn every_query_runs_against_the_real_metrics_and_every_metric_is_there() {
         instance.metric("tidegate_notifications_total", "\"delivered\"") >= 1
     });
 
+    // Where people can be told, canaries go by the topic of partial aggregates unless one says so.
+    wait("canaries come through", || {
+        instance.metric("tidegate_canaries_total", "\"returned\"") >= 4
+    });
+    assert_eq!(instance.metric("tidegate_events_total", "\"canary\""), 0);
+    assert_eq!(instance.metric("tidegate_partials_unreadable_total", ""), 0);
     wait("a snapshot is written", || {
         instance.metric("tidegate_snapshots_total", "\"written\"") >= 1
     });
