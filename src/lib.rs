@@ -20,7 +20,9 @@
 //! worker takes them in between two transactions and notes in the journal where it did, so that a
 //! replay takes each in at the same place. Under a set that counts otherwise the state goes on with
 //! what it has in common with it, while another one is folded from the log, some records between
-//! each two polls; it takes over where it is in step, and the journal notes that place, too.
+//! each two polls; it takes over where it is in step, and the journal notes that place, too. With
+//! that each partition of the events tells the owners of keys what its log held for rules that are
+//! new, and they judge these once all have told.
 //!
 //! A worker that starts takes the newest snapshot of each of its partitions, reads the log from
 //! there, or from its beginning, without output, up to what the group has committed, and goes on.

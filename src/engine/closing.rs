@@ -22,7 +22,7 @@ pub(crate) enum MayFire {
 }
 
 /// R13: a key without events for so long is forgotten, after it has been judged.
-const SILENT_MS: i64 = 7 * 86_400_000;
+pub(crate) const SILENT_MS: i64 = 7 * 86_400_000;
 
 impl Keyed {
     /// Closes every window that is due at the watermark, oldest first, then by rule and key.
@@ -48,14 +48,21 @@ impl Keyed {
         }
         let due =
             |(end, rule): &(i64, usize)| end.saturating_add(ctx.plan.info[*rule].close_after_ms);
-        self.next_due = self.timers.keys().map(due).min();
+        // Those of rules that gather wait until these are taken up.
+        let judged = self.timers.keys().filter(|(_, rule)| !ctx.plan.info[*rule].gathers());
+        self.next_due = judged.map(due).min();
+    }
+
+    /// Has the next close look at all windows.
+    pub(crate) fn look_again(&mut self) {
+        self.next_due = self.timers.keys().next().map(|_| i64::MIN);
     }
 
     fn first_due(&self, at_end: bool, ctx: &Ctx<'_>) -> Option<(i64, usize)> {
         let ended = self.timers.range(..=(ctx.watermark, usize::MAX)).map(|(at, _)| *at);
         let mut ended = ended.filter(|(end, rule)| {
             let close_after = if at_end { 0 } else { ctx.plan.info[*rule].close_after_ms };
-            end.saturating_add(close_after) <= ctx.watermark
+            !ctx.plan.info[*rule].gathers() && end.saturating_add(close_after) <= ctx.watermark
         });
         ended.next()
     }

@@ -207,7 +207,8 @@ impl State {
     pub fn forecasts<'p>(&self, plan: &'p Plan) -> Vec<(&'p str, Option<i64>)> {
         let Some(watermark) = self.watermark else { return Vec::new() };
         let rules = plan.info.iter().zip(&plan.rules.rules).enumerate();
-        let rules = rules.filter(|(_, (info, rule))| info.has_flow && rule.mode != Mode::Off);
+        let rules = rules
+            .filter(|(_, (info, rule))| info.has_flow && !info.gathers() && rule.mode != Mode::Off);
         let soonest = rules.map(|(at, (_, rule))| {
             let waits = self.keyed.flows.keys(at).filter_map(|key| {
                 let outlook = self.keyed.outlook(at, key, watermark, plan)?;

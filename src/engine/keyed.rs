@@ -9,6 +9,7 @@ use crate::engine::firing::{Cooldown, Cooldowns, Reading, Verdict, evaluate};
 use crate::engine::forecast::{FLOW_MS, Flows};
 use crate::engine::ledger::Ledger;
 use crate::engine::opens::{Of, OpenFiring, Opens};
+use crate::engine::partial::Mark;
 use crate::engine::peaks::Peaks;
 use crate::engine::plan::Form;
 use crate::engine::space::Key;
@@ -66,6 +67,18 @@ impl<'a> At<'a> {
             topic: &origin.topic,
             partition: origin.partition,
             offset,
+        }
+    }
+
+    /// The event that moved a watermark.
+    pub(crate) fn mover(origin: &'a Origin, mover: &'a Mark) -> At<'a> {
+        At {
+            ts: mover.ts,
+            seed: Seed::Event(&mover.id),
+            id: &mover.id,
+            topic: &origin.topic,
+            partition: origin.partition,
+            offset: mover.offset,
         }
     }
 
@@ -203,8 +216,8 @@ impl Keyed {
         let period = &mut body.periods[place];
         let saturated = period.of.add_to(&view, what.of, what.to);
         ctx.counts.saturated += u64::from(saturated);
-        if below {
-            if found.is_none() {
+        if below || plan.info[rule].gathers() {
+            if below && found.is_none() {
                 self.schedule(span.end, rule, id, plan);
             }
             return;
@@ -249,6 +262,7 @@ impl Keyed {
         let view = View::of(&plan.rule(rule).check);
         let Window::Duration(window_ms) = plan.info[rule].window else { return };
         let at_watermark = plan.info[rule].form == Form::RollingBelow;
+        let gathers = plan.info[rule].gathers();
         let end = what.ts.saturating_add(window_ms);
         let (cell, first) = self.cells.cell(rule, key, (what.ts, end), plan);
         let id = cell.key;
@@ -282,7 +296,14 @@ impl Keyed {
         {
             peaks.note(rule, key.hash, value, levels.side);
         }
-        if at_watermark || *fired == 0 && plan.info[rule].calm.is_some_and(|calm| calm.holds(of)) {
+        if let (true, Some(more)) = (gathers && !what.reversal, &mut body.more) {
+            // Partitions tell their past one after the other.
+            more.first = more.first.min(what.ts);
+        }
+        if gathers
+            || at_watermark
+            || *fired == 0 && plan.info[rule].calm.is_some_and(|calm| calm.holds(of))
+        {
             return;
         }
         let Some(value) = view.value(of, to) else { return };

@@ -22,6 +22,8 @@ pub mod explain;
 pub(crate) mod filter;
 pub(crate) mod firing;
 pub(crate) mod forecast;
+mod gather;
+mod history;
 pub(crate) mod holds;
 pub mod impact;
 pub(crate) mod index;

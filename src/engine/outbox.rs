@@ -6,6 +6,7 @@
 use std::hint::black_box;
 
 use crate::engine::partial::{Entry, EntryMark, Slot};
+use crate::engine::space::Key;
 use crate::engine::tally::{Added, PACKED, Tally};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
@@ -67,6 +68,37 @@ struct Mark {
 impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes that it holds, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let values: usize = self.entries.iter().map(|entry| entry.of.values.len()).sum();
+        let events = self.ids.len() + self.marks.len() * size_of::<Mark>();
+        let entry = size_of::<Waiting>() + size_of::<u32>();
+        self.keys.len() + events + self.entries.len() * entry + values * size_of::<(u64, i64)>()
+    }
+
+    /// Lets go of all entries but these.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Entry<'_>) -> bool) {
+        let mut kept = Pending::default();
+        for entry in self.entries().filter(|entry| keep(entry)) {
+            let slot = Slot {
+                at: entry.rule as usize,
+                rule: self.rules.get(entry.rule as usize).copied().unwrap_or_default(),
+                key: &Key::hashed(entry.key, entry.key_hash),
+                step: entry.step,
+                reversal: entry.reversal,
+                id: entry.mark.id,
+                event_ts: entry.mark.ts,
+                offset: entry.mark.offset,
+            };
+            kept.add(&slot, entry.ts, (&entry.of, &entry.to));
+        }
+        *self = kept;
     }
 
     /// Bytes of all entries on the wire, about.

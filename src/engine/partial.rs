@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Origin;
+use crate::engine::history::History;
 use crate::engine::inputs::Told;
 use crate::engine::outbox::Pending;
 use crate::engine::posts::Posts;
@@ -15,7 +16,7 @@ use crate::engine::wire::Letter;
 use crate::event::EventTime;
 
 /// Size of a record, about: well below what a broker takes by default (1 MB).
-const RECORD_MAX: usize = 256 << 10;
+pub(crate) const RECORD_MAX: usize = 256 << 10;
 
 /// The event that moved a watermark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) partitions: u32,
     pub(crate) watermark: Option<i64>,
     pub(crate) idle: bool,
+    /// With it the partition has told its past of the rules that it lists (R18).
+    pub(crate) tells: bool,
     /// The event that moved the watermark last.
     pub(crate) mover: Option<EntryMark<'a>>,
     /// Fingerprints of rules.
@@ -93,7 +96,9 @@ pub struct PartialsOutbox {
     pub(crate) apart: Option<Box<Posts>>,
     mover: Option<Mark>,
     /// Watermark that the owners were told last.
-    told: Option<i64>,
+    pub(crate) told: Option<i64>,
+    /// Of a state that is made ready for new rules (R18).
+    pub(crate) history: Option<Box<History>>,
 }
 
 impl PartialsOutbox {
@@ -200,6 +205,7 @@ impl PartialsOutbox {
             partitions,
             watermark: told.watermark,
             idle: told.idle,
+            tells: false,
             mover: self.mover.as_ref().map(Mark::view),
             rules: Cow::Borrowed(self.pending.rules()),
             entries: Vec::new(),
@@ -208,7 +214,7 @@ impl PartialsOutbox {
 }
 
 /// Bytes that an entry takes, at most.
-fn size(entry: &Entry<'_>) -> usize {
+pub(crate) fn size(entry: &Entry<'_>) -> usize {
     let numbers = 12 * 10;
     let values = entry.of.values.len() + entry.to.values.len();
     numbers + entry.key.len() + entry.mark.id.len() + values * PACKED
@@ -216,7 +222,7 @@ fn size(entry: &Entry<'_>) -> usize {
 
 /// The entry itself, or pieces with at most so many distinct values on each side, each with its
 /// share of both; count and sum go with the first.
-fn apart<'a>(entry: &Entry<'a>, values_max: usize) -> impl Iterator<Item = Entry<'a>> {
+pub(crate) fn apart<'a>(entry: &Entry<'a>, values_max: usize) -> impl Iterator<Item = Entry<'a>> {
     let (of, to) = (entry.of, entry.to);
     let pieces = of.values.len().max(to.values.len()).div_ceil(values_max.max(1)).max(1);
     let entry = *entry;

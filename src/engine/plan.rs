@@ -16,7 +16,10 @@ use crate::rule::{
     RuleSet, Side, Window,
 };
 
+mod births;
 mod towards;
+
+pub(crate) use births::EVER;
 
 /// Rules, lists and settings of a fold. Immutable; a change makes a new one.
 #[derive(Debug, Clone)]
@@ -58,8 +61,14 @@ pub(crate) struct RuleInfo {
     pub(crate) column: usize,
     /// The key crosses partitions (R8).
     pub(crate) shared: bool,
-    /// Names rule and counters on the wire: a rule that counts otherwise is another one.
+    /// Names rule and counters on the wire: a rule that counts otherwise is another one, and so
+    /// is one that was born at another time.
     pub(crate) fingerprint: u64,
+    /// The fingerprint without its birth.
+    pub(crate) base: u64,
+    /// Where its keys cross partitions: offset in the control topic of the last set without it.
+    pub(crate) birth: i64,
+    pub(crate) stage: Stage,
     /// R11, R13: how long after its end a window closes.
     pub(crate) close_after_ms: i64,
     pub(crate) form: Form,
@@ -74,6 +83,15 @@ pub(crate) struct RuleInfo {
     pub(crate) has_flow: bool,
     /// The end of what it says is told.
     pub(crate) resolves: bool,
+}
+
+/// How far a rule is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Acts,
+    /// The owner of its keys counts what comes and does not judge it: other partitions have not
+    /// told their past yet. Of the events each partition keeps what it has to tell.
+    Gathers,
 }
 
 impl RuleInfo {
@@ -195,10 +213,14 @@ impl Plan {
         for (at, rule) in rules.rules.iter().enumerate() {
             plan.add(at, rule);
         }
-        let fingerprints = plan.info.iter().enumerate().map(|(at, info)| (info.fingerprint, at));
-        plan.by_fingerprint = fingerprints.collect();
-        plan.by_fingerprint.sort_unstable();
-        plan.shaped()
+        plan.indexed().shaped()
+    }
+
+    fn indexed(mut self) -> Plan {
+        let fingerprints = self.info.iter().enumerate().map(|(at, info)| (info.fingerprint, at));
+        self.by_fingerprint = fingerprints.collect();
+        self.by_fingerprint.sort_unstable();
+        self
     }
 
     fn shaped(mut self) -> Plan {
@@ -238,7 +260,7 @@ impl Plan {
     pub(crate) fn counts_as_in(&self, other: &Plan, rule: &str) -> bool {
         let of = |plan: &Plan| {
             let at = plan.rules.rules.iter().position(|known| known.name == rule)?;
-            Some((plan.info[at].fingerprint, plan.info[at].form))
+            Some((plan.info[at].base, plan.info[at].form))
         };
         let zone = self.rules.timezone_name == other.rules.timezone_name;
         zone && of(self).is_some_and(|own| of(other) == Some(own))
@@ -291,6 +313,7 @@ impl Plan {
             Window::Calendar(_) => 1,
         };
         let calm = Calm::of(&rule.check);
+        let base = fingerprint(rule, &self.rules.lists);
         self.info.push(RuleInfo {
             space,
             column,
@@ -301,7 +324,10 @@ impl Plan {
             quiet: Quiet::of(&rule.check, form(rule), calm, has_flow(rule)),
             has_flow: has_flow(rule),
             resolves: resolves(View::of(&rule.check).levels, rule.mode),
-            fingerprint: fingerprint(rule, &self.rules.lists),
+            fingerprint: base,
+            base,
+            birth: EVER,
+            stage: Stage::Acts,
             // R11: no event counts that is later than the allowed lateness, so no window waits longer.
             close_after_ms: close_after_ms
                 .unwrap_or(i64::MAX)

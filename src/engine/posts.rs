@@ -217,6 +217,7 @@ impl Posts {
             partitions: 1,
             watermark: seal.watermark,
             idle: false,
+            tells: false,
             mover: seal.mover.map(|mark| self.event(mark)),
             rules: Cow::Borrowed(&[]),
             entries: Vec::new(),

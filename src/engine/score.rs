@@ -33,7 +33,8 @@ impl Keyed {
         let plan = ctx.plan;
         let Check::ZScore(check) = &plan.rule(rule).check else { return };
         let span = span(plan, check.window, what.ts);
-        if span.end.saturating_add(plan.info[rule].close_after_ms) <= ctx.watermark {
+        let gathers = plan.info[rule].gathers();
+        if !gathers && span.end.saturating_add(plan.info[rule].close_after_ms) <= ctx.watermark {
             if !what.reversal {
                 ctx.counts.closed_window += 1;
             }
@@ -62,7 +63,7 @@ impl Keyed {
         ctx.counts.saturated += u64::from(open.sum.add(&check.input.measure, what.of));
         let (value, ran) = (open.sum.value(), open.fired);
         let calendar = matches!(check.window, Window::Calendar(_));
-        if what.reversal || ran || !(calendar || body.armed_above) {
+        if gathers || what.reversal || ran || !(calendar || body.armed_above) {
             return;
         }
         let Some(above) = check.above else { return };

@@ -95,6 +95,9 @@ impl State {
         };
         let arrival = Arrival { offset, record_ts, is_near: false };
         self.merge_batch(plan, (&batch, &mut &batch), arrival, out);
+        if batch.tells {
+            self.heard.note(&batch.rules, batch.partition);
+        }
     }
 
     /// Merges what `batch` says, with these entries.
@@ -117,7 +120,7 @@ impl State {
         let mut rest: SmallVec<[(usize, usize); 16]> = SmallVec::with_capacity(entries.len());
         for at in 0..entries.len() {
             let Some(rule) = entries.rule(plan, at) else { continue };
-            if watermark.is_some_and(|watermark| closes(plan, rule, entries.ts(at), watermark)) {
+            if watermark.is_some_and(|watermark| is_over(plan, rule, entries.ts(at), watermark)) {
                 let mark = mark_of((place, offset, at), entries.mark(at), &from);
                 let before = before.unwrap_or(i64::MIN);
                 self.merge(plan, rule, (entries, at), &mark, before, out);
@@ -192,7 +195,7 @@ impl State {
         watermark: i64,
         out: &mut Output,
     ) {
-        if closes(plan, rule, entries.ts(at), watermark) {
+        if is_over(plan, rule, entries.ts(at), watermark) {
             out.counts.partials_late += u64::from(!entries.is_reversal(at));
             return;
         }
@@ -260,6 +263,11 @@ fn mark_of<'a>(
         partition: from.partition,
         offset: mark.offset,
     }
+}
+
+/// True when an owner has closed the window in which a rule counts what happens at `ts`.
+fn is_over(plan: &Plan, rule: usize, ts: i64, watermark: i64) -> bool {
+    !plan.info[rule].gathers() && closes(plan, rule, ts, watermark)
 }
 
 /// True when the window in which a rule counts what happens at `ts` has closed at the watermark.

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use crate::engine::act::Seed;
 use crate::engine::ahead::Foreseen;
 use crate::engine::dedup::{Dedup, identity};
 use crate::engine::edits::ListEdits;
+use crate::engine::gather::Heard;
 use crate::engine::inputs::Inputs;
 use crate::engine::keyed::{At, Ctx, Keyed};
 use crate::engine::partial::{Mark, PartialsOutbox};
@@ -31,6 +31,8 @@ pub struct State {
     pub(crate) inputs: Inputs,
     /// The event that moved the watermark last, and its log (partials topic only).
     pub(crate) mover: Option<(Origin, Mark)>,
+    /// Which partitions have told their past of new rules (partials topic only).
+    pub(crate) heard: Heard,
     pub(crate) dedup: Dedup,
     pub(crate) seen: Vec<Seen>,
     /// What people did to lists.
@@ -54,6 +56,7 @@ impl State {
             keyed: Keyed::default(),
             inputs: Inputs::default(),
             mover: None,
+            heard: Heard::default(),
             dedup: Dedup::default(),
             seen: Vec::new(),
             edits: ListEdits::default(),
@@ -318,14 +321,7 @@ impl State {
         let Some(watermark) = self.watermark else { return };
         let own = || out.partials.mover().map(|mark| (self.origin.clone(), mark.clone()));
         let Some((origin, mark)) = self.mover.clone().or_else(own) else { return };
-        let at = At {
-            ts: mark.ts,
-            seed: Seed::Event(&mark.id),
-            id: &mark.id,
-            topic: &origin.topic,
-            partition: origin.partition,
-            offset: mark.offset,
-        };
+        let at = At::mover(&origin, &mark);
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         self.keyed.close(&at, true, &mut ctx);
     }

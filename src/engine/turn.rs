@@ -232,6 +232,9 @@ impl Turn<'_, '_, '_> {
         let info = &plan.info[rule];
         let Some(key) = self.keys.get(info.space) else { return };
         if info.shared {
+            if !self.partials.takes(rule, info.gathers()) {
+                return;
+            }
             share(rule, key, what, self.at, &mut self.ctx, self.partials);
         } else {
             self.keyed.observe(rule, key, what, self.at, &mut self.ctx);

@@ -16,6 +16,8 @@ const VERSION: u8 = 2;
 const HAS_WATERMARK: u8 = 1;
 const IDLE: u8 = 2;
 const HAS_MOVER: u8 = 4;
+/// Those who do not know it know none of the rules either.
+const TELLS: u8 = 8;
 
 const REVERSAL: u8 = 1;
 const HAS_TO: u8 = 2;
@@ -77,6 +79,15 @@ impl Letter {
         }
     }
 
+    /// Lists rules, whether entries are there of them or not.
+    pub(crate) fn mention(&mut self, rules: &[u64]) {
+        for rule in rules {
+            if !self.rules.contains(rule) {
+                self.rules.push(*rule);
+            }
+        }
+    }
+
     fn place(&mut self, rule: u32, rules: &[u64]) -> u32 {
         let at = rule as usize;
         if self.places.len() <= at {
@@ -100,7 +111,8 @@ impl Letter {
         bytes.push(
             HAS_WATERMARK * u8::from(head.watermark.is_some())
                 + IDLE * u8::from(head.idle)
-                + HAS_MOVER * u8::from(head.mover.is_some()),
+                + HAS_MOVER * u8::from(head.mover.is_some())
+                + TELLS * u8::from(head.tells),
         );
         if let Some(watermark) = head.watermark {
             put_signed(&mut bytes, watermark);
@@ -156,7 +168,7 @@ impl<'a> Batch<'a> {
             }
             entries.push(entry);
         }
-        let idle = flags & IDLE != 0;
+        let (idle, tells) = (flags & IDLE != 0, flags & TELLS != 0);
         let rules = Cow::Owned(rules);
         rest.0.is_empty().then_some(Batch {
             topic,
@@ -164,6 +176,7 @@ impl<'a> Batch<'a> {
             partitions,
             watermark,
             idle,
+            tells,
             mover,
             rules,
             entries,

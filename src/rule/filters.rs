@@ -14,6 +14,17 @@ impl Check {
         [Some(one), other].into_iter().flatten()
     }
 
+    /// Takes all actions away.
+    pub(crate) fn disarm(&mut self) {
+        match self {
+            Check::Match { then, .. } => then.clear(),
+            Check::Threshold { levels, .. } | Check::Ratio { levels, .. } => {
+                levels.levels.iter_mut().for_each(|level| level.then.clear());
+            }
+            Check::ZScore(zscore) => zscore.then.clear(),
+        }
+    }
+
     /// Whether it asks for nothing but the event at hand.
     pub(crate) fn is_instant(&self) -> bool {
         matches!(self, Check::Match { filter, .. } if !filter.asks_for_news())

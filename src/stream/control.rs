@@ -13,7 +13,7 @@ use crate::stream::plans::{PlanCell, Sets};
 use crate::stream::{Failure, Produce, SideRecord, Sink};
 
 /// The version of the journal's records.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Targets whose holds stand in one record: some 500 bytes each, seldom more than 2,000.
 const ACCOUNTS_MAX: usize = 300;
 /// A record of the journal is cut at about so many bytes; brokers take 1 MiB.
@@ -49,9 +49,10 @@ impl Journaled {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The last rule set among its changes.
-    pub(crate) fn newest(&self) -> Option<(i64, &str)> {
-        newest(&self.changes)
+    /// Up to which offset of the control topic its state has seen rule sets: that one included.
+    pub(crate) fn seen(&self) -> i64 {
+        let begun = self.begun.as_ref().map_or(-1, |begun| begun.at);
+        begun.max(self.control - 1)
     }
 
     /// Reads a record's value.
@@ -61,8 +62,8 @@ impl Journaled {
     pub fn decode(value: &[u8]) -> Result<Journaled, String> {
         let entry: Journaled = serde_json::from_slice(value).map_err(|error| error.to_string())?;
         match entry.v {
-            // Older records begin no state anew; all else is the same.
-            1 | VERSION => Ok(entry),
+            // In 1 no state begins anew, in 2 no rule has a birth; all else is the same.
+            1 | 2 | VERSION => Ok(entry),
             v => Err(format!("version {v} is not known, only {VERSION}")),
         }
     }
@@ -83,14 +84,23 @@ pub(crate) struct Begun {
     /// Rules that are new to it: they count from the first record on, and are judged from here on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) armed: Vec<String>,
+    /// Since when its rules are in force whose keys cross partitions:
+    /// [`Plan::births`](crate::engine::Plan::births).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) births: BTreeMap<String, i64>,
+}
+
+/// The rule sets among changes, in order: their offsets and names.
+pub(crate) fn rule_sets(changes: &[Placed]) -> impl DoubleEndedIterator<Item = (i64, &str)> {
+    changes.iter().filter_map(|placed| match &placed.change.act {
+        Act::Rules(rules) => Some((placed.at, rules.set.as_str())),
+        _ => None,
+    })
 }
 
 /// The last rule set among changes: its offset and its name.
 pub(crate) fn newest(changes: &[Placed]) -> Option<(i64, &str)> {
-    changes.iter().rev().find_map(|placed| match &placed.change.act {
-        Act::Rules(rules) => Some((placed.at, rules.set.as_str())),
-        _ => None,
-    })
+    rule_sets(changes).next_back()
 }
 
 /// Where a state took changes in.
@@ -121,22 +131,20 @@ pub(crate) fn journal(applied: &Applied<'_>, changes: &[Placed]) -> Vec<Produce>
 }
 
 /// The journal's records for a state that begins anew; it has seen the control topic up to
-/// `control`, with a rule set at `at`.
-pub(crate) fn begin(
-    applied: &Applied<'_>,
-    (control, (at, set)): (i64, (i64, &str)),
-    (holds, armed): (Option<Holds>, &[String]),
-) -> Vec<Produce> {
-    let parts = holds.map(|holds| holds.cut(ACCOUNTS_MAX));
+/// `control`. Its holds may take several.
+pub(crate) fn begin(applied: &Applied<'_>, control: i64, mut begun: Begun) -> Vec<Produce> {
+    let parts = begun.holds.take().map(|holds| holds.cut(ACCOUNTS_MAX));
     let parts: Vec<Option<Holds>> =
         parts.map_or(vec![None], |parts| parts.into_iter().map(Some).collect());
-    let begun = |(number, holds)| {
-        let first = number == 0;
-        let armed = if first { armed.to_vec() } else { Vec::new() };
-        Begun { set: set.to_owned(), at, first, holds, armed }
+    let (set, at) = (begun.set.clone(), begun.at);
+    let (armed, births) = (Vec::new(), BTreeMap::new());
+    let mut next = Some(Begun { first: true, ..begun });
+    let rest = Begun { set, at, first: false, holds: None, armed, births };
+    let record = |holds| {
+        let begun = next.take().unwrap_or_else(|| rest.clone());
+        applied.record(control, Vec::new(), Some(Begun { holds, ..begun }))
     };
-    let parts = parts.into_iter().enumerate().map(begun);
-    parts.map(|begun| applied.record(control, Vec::new(), Some(begun))).collect()
+    parts.into_iter().map(record).collect()
 }
 
 impl<'a> Applied<'a> {

@@ -9,7 +9,9 @@ use crate::engine::{
 };
 use crate::event::{Canary, Decoder, Event, EventTime, Layouts, Reason};
 use crate::snapshot::{Landmark, Manifest, Subject};
-use crate::stream::control::{Applied, Begun, Journaled, Placed, begin, journal, newest};
+use crate::stream::control::{
+    Applied, Begun, Journaled, Placed, begin, journal, newest, rule_sets,
+};
 use crate::stream::emit::{Note, partial, quarantined, record};
 use crate::stream::plans::Sets;
 use crate::stream::reign::Reign;
@@ -89,6 +91,8 @@ pub(crate) struct Part {
     since: Vec<Journaled>,
     /// The plans of rule sets among it.
     since_sets: Sets,
+    /// Since when it tells the owners of keys what rules count in their old form, too.
+    old_forms_us: Option<i64>,
     pub(crate) at_end: bool,
     pub(crate) last_input_us: i64,
     pub(crate) assigned_us: i64,
@@ -127,6 +131,7 @@ impl Part {
             changes_open: 0,
             since: Vec::new(),
             since_sets: Sets::new(),
+            old_forms_us: None,
             at_end: false,
             last_input_us: 0,
             assigned_us: 0,
@@ -256,7 +261,7 @@ impl Part {
         self.at_end = false;
         if !live {
             self.output.effects.clear();
-            self.output.partials.clear();
+            self.hold_back();
             return;
         }
         if let Some(reason) = rejected {
@@ -342,7 +347,7 @@ impl Part {
         let Some(entry) = self.history.pop_front() else { return };
         let before = self.output.effects.len();
         self.step_over(&entry.changes, (control_topic, entry.partitions));
-        self.reign.go_on(entry.newest(), &self.sets);
+        self.reign.go_on(&entry.changes, &self.sets);
         if let Some(Begun { at, first, holds, .. }) = entry.begun {
             match holds {
                 Some(holds) if first => self.state.replace_holds(holds),
@@ -350,7 +355,7 @@ impl Part {
                 None => {}
             }
             if first && at == self.reign.begun_at {
-                self.reign.take_over();
+                self.begin_to_judge();
             }
         }
         self.controlled = entry.control;
@@ -371,17 +376,20 @@ impl Part {
         self.changes_open += changes.len();
         let applied = Applied::at(self.state.origin(), self.next, partitions);
         bench.outbox.extend(journal(&applied, changes));
-        let newest = newest(changes);
-        if let Some(other) = newest.filter(|newest| self.reign.ends_by(*newest, sets)) {
-            let holds = Some(self.state.holds());
-            let at_the_end = (self.controlled, other);
-            bench.outbox.extend(begin(&applied, at_the_end, (holds, &[])));
+        if self.reign.ends_by(newest(changes), sets)
+            && let Some((at, set, plan)) = self.reign.next(changes, sets)
+        {
+            let begun = Reign::begun((at, &set, &plan), Some(self.state.holds()), &[]);
+            bench.outbox.extend(begin(&applied, self.controlled, begun));
+            self.tell_history(&plan, bench);
             self.reign.is_over = true;
         }
-        self.reign.go_on(newest, sets);
+        self.reign.go_on(changes, sets);
         if self.reign.is_warming {
+            let applied = Applied::at(self.state.origin(), self.next, partitions);
             self.since.push(applied.entry(self.controlled, changes.to_vec(), None));
-            self.since_sets.insert(self.reign.set.clone(), self.reign.newest.clone());
+            let known = rule_sets(changes).filter_map(|(_, set)| sets.get_key_value(set));
+            self.since_sets.extend(known.map(|(set, plan)| (set.clone(), plan.clone())));
         }
         let new = self.output.effects.get(before..).unwrap_or_default();
         if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
@@ -408,8 +416,10 @@ impl Part {
             return;
         }
         let applied = Applied::at(self.state.origin(), self.emit_from, bench.partitions);
-        let own = (self.reign.at, self.reign.set.as_str());
-        bench.outbox.extend(begin(&applied, (self.controlled, own), (None, &[])));
+        let (plan, set) = (self.reign.newest.clone(), self.reign.set.as_str());
+        let begun = Reign::begun((self.reign.at, set, &plan), None, &[]);
+        bench.outbox.extend(begin(&applied, self.controlled, begun));
+        self.tell_history(&plan, bench);
         self.reign.is_written = true;
         // An offset goes with it, so that nobody notes it whose partition this is not.
         self.changes_open += 1;

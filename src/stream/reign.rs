@@ -6,11 +6,12 @@
 //! that one takes over, the journal says that a state began anew from the first record of its log.
 //! Of the one before only holds and budgets stay.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::{Act, Change, Plan, PublishedRules};
+use crate::engine::{Act, Change, Holds, Plan, PublishedRules};
 use crate::snapshot::Manifest;
-use crate::stream::control::{Begun, Journaled};
+use crate::stream::control::{Begun, Journaled, Placed, rule_sets};
 use crate::stream::plans::{NOWHERE, PlanCell, Sets};
 use crate::stream::{Failure, SideRecord};
 
@@ -91,29 +92,57 @@ impl Reign {
         }
     }
 
+    /// The newest rule set among changes that this state has not taken in, as its rules count after
+    /// those of the sets before: its offset, its name and its plan.
+    pub(crate) fn next(&self, changes: &[Placed], sets: &Sets) -> Option<(i64, String, Arc<Plan>)> {
+        let (mut at, mut set, mut plan) = (self.at, "", self.newest.clone());
+        for (next_at, next) in rule_sets(changes) {
+            if let Some(next_plan) = sets.get(next).filter(|_| next_at > at) {
+                plan = born(next_plan, &next_plan.births_after(&plan, at));
+                (at, set) = (next_at, next);
+            }
+        }
+        (at > self.at).then(|| (at, set.to_owned(), plan))
+    }
+
     /// Takes in the newest rule set among changes, if there is one. Of several without a record
-    /// between them only the newest matters.
-    pub(crate) fn go_on(&mut self, newest: Option<(i64, &str)>, sets: &Sets) {
-        if let Some((at, set)) = newest.filter(|(at, _)| *at > self.at)
-            && let Some(plan) = sets.get(set)
-        {
+    /// between them only the newest is in force.
+    pub(crate) fn go_on(&mut self, changes: &[Placed], sets: &Sets) {
+        if let Some((at, set, plan)) = self.next(changes, sets) {
             self.is_warming |= !plan.counts_as(&self.newest);
             self.plan = if self.is_warming {
-                Arc::new(self.plan.towards(plan))
+                Arc::new(self.plan.towards(&plan))
             } else if self.armed().is_empty() {
                 plan.clone()
             } else {
                 Arc::new(plan.muted(self.armed()))
             };
-            (self.newest, self.at) = (plan.clone(), at);
-            set.clone_into(&mut self.set);
+            (self.newest, self.at, self.set) = (plan, at, set);
         }
+    }
+
+    /// What the journal says of a state that begins under the set that it began under last, or
+    /// under another: offset, name and plan.
+    pub(crate) fn begun(
+        (at, set, plan): (i64, &str, &Plan),
+        holds: Option<Holds>,
+        armed: &[String],
+    ) -> Begun {
+        let (set, armed, births) = (set.to_owned(), armed.to_vec(), plan.births());
+        Begun { set, at, first: true, holds, armed, births }
+    }
+
+    /// Rules of the newest set that have to hear the past of all partitions before they act:
+    /// fingerprints.
+    pub(crate) fn awaited(&self) -> Vec<u64> {
+        self.newest.awaited(&self.news())
     }
 
     /// True when a rule set is news to a state that began under none that was published: no journal
     /// could say how it began, so another begins at once.
-    pub(crate) fn ends_by(&self, (at, set): (i64, &str), sets: &Sets) -> bool {
-        self.at == NOWHERE && at > self.at && sets.contains_key(set)
+    pub(crate) fn ends_by(&self, newest: Option<(i64, &str)>, sets: &Sets) -> bool {
+        let is_news = |(at, set): (i64, &str)| at > self.at && sets.contains_key(set);
+        self.at == NOWHERE && newest.is_some_and(is_news)
     }
 }
 
@@ -202,7 +231,9 @@ impl<'a> Sought<'a> {
             })?;
             self.sets.insert(set.to_owned(), plan);
         }
-        let first = first(&published, self.plans);
+        let is_asked = histories.iter().any(|history| begun(history).is_none());
+        let home = || Reign::new(self.plans.home(), "", NOWHERE);
+        let first = if is_asked { first(&published, self.plans) } else { home() };
         Ok(Found { sets: self.sets, first })
     }
 }
@@ -220,7 +251,7 @@ impl Found {
     pub(crate) fn reign(&self, history: &[Journaled]) -> Reign {
         let begun = begun(history);
         let own = begun.and_then(|begun| {
-            let plan = self.sets.get(&begun.set)?.clone();
+            let plan = born(self.sets.get(&begun.set)?, &begun.births);
             Some(Reign::new(plan, &begun.set, begun.at).behind(&begun.armed))
         });
         own.unwrap_or_else(|| self.first.clone())
@@ -243,7 +274,7 @@ impl Found {
                 return None;
             }
             for entry in history.iter().filter(|entry| entry.control <= manifest.control) {
-                begun.go_on(entry.newest(), &self.sets);
+                begun.go_on(&entry.changes, &self.sets);
             }
             return (begun.at == at).then_some(begun);
         }
@@ -251,18 +282,35 @@ impl Found {
             return (at >= begun.at).then(|| Reign { at, ..begun });
         }
         let plan = self.sets.get(set).filter(|_| at > begun.at)?;
+        // It counts as the one before.
+        let plan = born(plan, &begun.newest.births());
         let (begun_as, begun_at) = (begun.begun_as, begun.begun_at);
-        Some(Reign { begun_as, begun_at, ..Reign::new(plan.clone(), set, at) })
+        Some(Reign { begun_as, begun_at, ..Reign::new(plan, set, at) })
     }
 }
 
-/// The newest set that can be used; without any what the process has at home.
+/// The newest set that can be used, after all those before; without any what the process has at
+/// home.
 fn first(published: &[(i64, PublishedRules)], plans: &PlanCell) -> Reign {
-    let mut usable = published.iter().rev().filter_map(|(at, rules)| {
+    let usable = published.iter().filter_map(|(at, rules)| {
         let plan = plans.make(rules).ok()?;
-        Some(Reign { is_written: false, ..Reign::new(plan, &rules.set, *at) })
+        Some((*at, rules.set.as_str(), plan))
     });
-    usable.next().unwrap_or_else(|| Reign::new(plans.home(), "", NOWHERE))
+    let mut first: Option<(i64, &str, Arc<Plan>)> = None;
+    for (at, set, plan) in usable {
+        let births = first.map(|(before_at, _, before)| plan.births_after(&before, before_at));
+        let plan = births.map_or(plan.clone(), |births| born(&plan, &births));
+        first = Some((at, set, plan));
+    }
+    match first {
+        Some((at, set, plan)) => Reign { is_written: false, ..Reign::new(plan, set, at) },
+        None => Reign::new(plans.home(), "", NOWHERE),
+    }
+}
+
+/// A plan with rules of these births.
+fn born(plan: &Arc<Plan>, births: &BTreeMap<String, i64>) -> Arc<Plan> {
+    if *births == plan.births() { plan.clone() } else { Arc::new(plan.born(births)) }
 }
 
 /// All rule sets among records of the control topic, by offset.

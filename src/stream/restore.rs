@@ -122,7 +122,8 @@ pub(crate) fn parts(
 }
 
 /// Begins the state that shall take over from one whose rule set counts otherwise (R18): the log
-/// from its first record on, or from the newest snapshot where it has lost its beginning.
+/// from its first record on, or from the newest snapshot where it has lost its beginning. With it
+/// comes how far the owners of keys have seen the control topic.
 ///
 /// # Errors
 /// Retriable when the broker or the store does not answer.
@@ -130,9 +131,10 @@ pub(crate) fn successor(
     log: &mut impl Log,
     part: &Part,
     origins: &Origins<'_>,
-) -> Result<Part, Failure> {
+) -> Result<(Part, Seen), Failure> {
     let place = part.place;
     let low = log.bounds(place)?.low;
+    let seen = seen(log, origins)?;
     let (histories, found, _) =
         told(log, &[(place, (part.next, Some(part.committed)), low)], origins)?;
     let history = histories.into_iter().next().unwrap_or_default();
@@ -148,7 +150,25 @@ pub(crate) fn successor(
     };
     let mut successor = known.unwrap_or_else(|| Part::new(place, origins.of(place), low, reign));
     successor.prepare(history, found.sets.clone());
-    Ok(successor)
+    Ok((successor, seen))
+}
+
+/// By partition of the partials topic: the offset of the newest rule set in the control topic that
+/// its state may have taken in, as the journal says. What is told to it from now on, it hears after.
+pub(crate) type Seen = BTreeMap<i32, i64>;
+
+/// How far the owners of keys have seen the control topic.
+///
+/// # Errors
+/// Retriable when the journal cannot be read.
+pub(crate) fn seen(log: &mut impl Log, origins: &Origins<'_>) -> Result<Seen, Failure> {
+    let histories = histories(&log.whole(Side::Journal, 0)?)?;
+    let owners =
+        histories.into_iter().filter(|((topic, _), _)| **topic == **origins.partials_topic);
+    let seen = owners.filter_map(|((_, partition), history)| {
+        Some((partition, history.iter().map(Journaled::seen).max()?))
+    });
+    Ok(seen.collect())
 }
 
 /// A look through the snapshots of one place.
@@ -238,15 +258,18 @@ impl<L: Log> Search<'_, L> {
         }
         let reign = own.unwrap_or_else(|| self.reign.clone());
         let loaded = self.load(subject, name, &manifest, &reign.plan)?;
-        let anew = loaded.anew.join(", ");
+        if low == 0 && !loaded.anew.is_empty() {
+            self.rebuild(&manifest.ruleset);
+            return Ok(None);
+        }
+        // Of those that have a birth all partitions tell their past.
+        let births = reign.newest.births();
+        let anew = loaded.anew.iter().filter(|rule| !births.contains_key(*rule));
+        let anew: Vec<&str> = anew.map(String::as_str).collect();
         if !anew.is_empty() {
-            if low == 0 {
-                self.rebuild(&manifest.ruleset);
-                return Ok(None);
-            }
             tracing::warn!(
                 partition = self.origins.name(self.place),
-                rules = anew,
+                rules = anew.join(", "),
                 "rules count otherwise since the snapshot, and the log no longer holds its \
                  beginning: they begin anew"
             );

@@ -97,6 +97,8 @@ pub struct Worker<L, C> {
     /// The state that is being made for a rule set that counts otherwise, and when that may go on.
     warming: Option<Warming>,
     warm_not_before_us: i64,
+    /// When a partition was last seen whose rules were not all in force.
+    ready_us: i64,
     last_commit_us: i64,
     not_before_us: i64,
     /// Since when no commit has succeeded, and the last reason.
@@ -142,6 +144,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             survey: None,
             warming: None,
             warm_not_before_us: i64::MIN,
+            ready_us: i64::MIN,
             last_commit_us: now_us,
             not_before_us: i64::MIN,
             failing_since_us: None,

@@ -64,6 +64,7 @@ fn on_the_way_to_another_set_a_state_goes_on_with_what_they_have_in_common() {
             named("off (before)", Mode::Off, Some("8")),
             named("seen", Mode::Live, None),
             named("listed", Mode::Live, None),
+            named("sum (to come)", Mode::Live, Some("10")),
         ]
     );
     // Its cells stand where they stood, and a change between names its rules as the set before.
@@ -81,6 +82,12 @@ fn on_the_way_to_another_set_a_state_goes_on_with_what_they_have_in_common() {
         unreachable!()
     };
     assert!(format!("{:?}", input.filter).contains("In(2)"), "{:?}", input.filter);
+    // What devices count comes from all partitions: it is gathered under its own name, and not
+    // asked of events.
+    let (sum, own) = (&between.info[6], &after.info[5]);
+    assert_eq!((sum.gathers(), sum.fingerprint), (true, own.fingerprint));
+    assert!(sees(&between, "issue").iter().all(|rule| *rule != 6));
+    assert_eq!(between.named(own.fingerprint, 0), Some(6));
     assert_eq!(after.news_to(&between), ["changed", "off", "sum"]);
     assert_eq!(after.news_to(&before), ["listed", "changed", "off", "sum"]);
     assert!(after.news_to(&after).is_empty());
@@ -88,6 +95,33 @@ fn on_the_way_to_another_set_a_state_goes_on_with_what_they_have_in_common() {
     let again = between.towards(&before);
     assert_eq!(rules(&again)[3].1, Mode::Off);
     assert_eq!(rules(&again).last().map(|(name, ..)| name.as_str()), Some("gone"));
+    assert_eq!(rules(&again)[6].0, "sum (to come) (before)");
+    // One that is still to come is so further on.
+    let onwards = between.towards(&plan(&AFTER.replace("above: 10", "above: 11")));
+    assert_eq!(rules(&onwards)[6], named("sum (to come)", Mode::Live, Some("11")));
+    assert!(onwards.info[6].gathers());
+}
+
+#[test]
+fn a_rule_is_born_with_the_first_set_after_one_without_it() {
+    let (before, after) = (plan(BEFORE), plan(AFTER));
+    let births = after.births_after(&before, 3);
+    assert_eq!(births, [("sum".to_owned(), 3)].into(), "users need none, and a match has no past");
+    let born = after.born(&births);
+    assert_eq!(born.births(), births);
+    assert!(!born.counts_as(&after) && born.counts_as(&born.clone()));
+    // As long as it is there, in whatever form it is judged, it keeps its birth.
+    let edited = plan(&AFTER.replace("above: 10", "above: 11"));
+    assert_eq!(edited.births_after(&born, 7), births);
+    let off = plan(&AFTER.replace("name: sum,", "name: sum, mode: off,"));
+    assert_eq!(off.births_after(&born, 7), [].into());
+    let back = after.born(&after.births_after(&off, 8));
+    assert_eq!(back.births(), [("sum".to_owned(), 8)].into());
+    assert!(!back.counts_as(&born));
+    assert_eq!(back.news_to(&born), ["sum"]);
+    // What it counts is not taken for what it counted when it was there before.
+    assert_eq!(born.named(back.info[5].fingerprint, 5), None);
+    assert!(!born.towards(&back).info[5].gathers());
 }
 
 #[test]
@@ -102,19 +136,24 @@ fn in_another_zone_everything_counts_otherwise() {
 fn what_is_muted_counts_and_has_no_bound() {
     let plan = plan(AFTER);
     let muted = plan.muted(&["sum".to_owned(), "listed".to_owned()]);
-    let bounds: Vec<bool> = rules(&muted).iter().map(|(.., bound)| bound.is_some()).collect();
-    assert_eq!(bounds, [false, true, true, true, false, false]);
-    let seen = |kind: &str| -> Vec<usize> {
-        let text = format!(
-            r#"{{"id":"e","ts":1763780000000,"user":"u","kind":"{kind}","points":1,"device":"d"}}"#
-        );
-        let decoder = crate::event::Decoder::default();
-        let event = decoder.decode(text.as_bytes(), 1_000).unwrap();
-        muted.routes.of(&event).iter().map(|route| route.rule).collect()
-    };
-    assert_eq!(seen("redeem"), [0_usize; 0], "nothing matches `listed`");
-    assert!(seen("issue").contains(&5), "`sum` is counted");
+    let gathers: Vec<bool> = muted.info.iter().map(super::RuleInfo::gathers).collect();
+    assert_eq!(gathers, [false, false, false, false, false, true]);
+    assert_eq!(sees(&muted, "redeem"), [0_usize; 0], "nothing matches `listed`");
+    assert!(sees(&muted, "issue").contains(&5), "`sum` is counted");
     assert_eq!(muted.shape, plan.shape);
+    let muted = plan.muted(&["changed".to_owned()]);
+    let bounds: Vec<bool> = rules(&muted).iter().map(|(.., bound)| bound.is_some()).collect();
+    assert_eq!(bounds, [false, true, false, true, false, true]);
+}
+
+/// Places of the rules that may see an event.
+fn sees(plan: &Plan, kind: &str) -> Vec<usize> {
+    let text = format!(
+        r#"{{"id":"e","ts":1763780000000,"user":"u","kind":"{kind}","points":1,"device":"d"}}"#
+    );
+    let decoder = crate::event::Decoder::default();
+    let event = decoder.decode(text.as_bytes(), 1_000).unwrap();
+    plan.routes.of(&event).iter().map(|route| route.rule).collect()
 }
 
 #[test]

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use crate::engine::Plan;
 use crate::engine::filter::Lists;
+use crate::engine::plan::RuleInfo;
 use crate::rule::{Check, Mode, Rule, RuleSet, Side};
 
 impl Plan {
     /// What keeps a state of this plan going while one of `other` is made ready from the log (R18).
     /// Rules that count alike are judged as `other` has them; those that it counts otherwise go on
     /// as they are, and those that it lacks are off. Of what is new there are the rules that ask
-    /// for nothing but the event at hand. In another zone all counts otherwise: the plan stays as
-    /// it is.
+    /// for nothing but the event at hand, and those whose keys cross partitions: what partitions
+    /// tell of them is counted and not judged. In another zone all counts otherwise: the plan stays
+    /// as it is.
     #[must_use]
     pub fn towards(&self, other: &Plan) -> Plan {
         if self.rules.timezone_name != other.rules.timezone_name {
@@ -20,34 +22,91 @@ impl Plan {
         let mut set = RuleSet::clone(&other.rules);
         let mut lists = other.lists.clone();
         let mut is_there = vec![false; other.info.len()];
+        // By place: what the rule is counted as, and whether it is not judged.
+        let mut counted: Vec<Option<(&RuleInfo, bool)>> = Vec::new();
         set.rules.clear();
         for (at, own) in self.rules.rules.iter().enumerate() {
-            let found = other.named(self.info[at].fingerprint, at);
+            let (info, gathers) = (&self.info[at], self.info[at].gathers());
+            let found = other.named(info.fingerprint, at);
             if let Some(found) = found.filter(|found| is_alike((self, at), (other, *found))) {
                 is_there[found] = true;
-                set.rules.push(other.rule(found).clone());
+                set.rules.push(to_come(other.rule(found), gathers));
+                counted.push(Some((&other.info[found], gathers)));
                 continue;
             }
             let named = other.rules.rules.iter().find(|rule| rule.name == own.name);
             let is_replaced =
                 named.is_none_or(|rule| rule.mode == Mode::Off || rule.check.is_instant());
             let mut rule = own.clone();
-            if is_replaced || own.mode == Mode::Off {
+            if is_replaced || gathers || own.mode == Mode::Off {
                 rule.mode = Mode::Off;
                 rule.name = format!("{} (before)", own.name);
                 rule.check.filters_mut().for_each(|filter| filter.all.clear());
+                counted.push(None);
             } else {
                 self.take_lists(&mut rule, (&mut set, &mut lists));
+                counted.push(Some((info, false)));
             }
             set.rules.push(rule);
         }
-        let news = other.rules.rules.iter().zip(is_there).filter(|(rule, is_there)| {
-            !is_there && rule.mode != Mode::Off && rule.check.is_instant()
-        });
-        set.rules.extend(news.map(|(rule, _)| rule.clone()));
-        let plan = Plan::new(Arc::new(set), lists, self.settings.clone());
+        for (at, rule) in other.rules.rules.iter().enumerate() {
+            let is_instant = rule.check.is_instant();
+            let is_new = !is_there[at] && rule.mode != Mode::Off;
+            if is_new && (is_instant || other.info[at].has_births()) {
+                set.rules.push(to_come(rule, !is_instant));
+                counted.push(Some((&other.info[at], !is_instant)));
+            }
+        }
+        let mut plan = Plan::new(Arc::new(set), lists, self.settings.clone());
+        plan.count_as(&counted);
         // Values that nobody asks for stay where they are.
-        Plan { new_fields: self.new_fields.clone(), ..plan }.shaped()
+        Plan { new_fields: self.new_fields.clone(), ..plan }.indexed().shaped()
+    }
+
+    /// This plan and, beside its rules, those of another on the way to it that go on in their old
+    /// form with the owners of their keys: what events bring to them is still told. `None` where
+    /// there are none.
+    pub fn beside(&self, other: &Plan) -> Option<Plan> {
+        if self.rules.timezone_name != other.rules.timezone_name {
+            return None;
+        }
+        let mut set = RuleSet::clone(&self.rules);
+        let mut lists = self.lists.clone();
+        let mut counted: Vec<_> = self.info.iter().map(|info| Some((info, false))).collect();
+        for (at, rule) in other.rules.rules.iter().enumerate() {
+            let info = &other.info[at];
+            let known = self.named(info.fingerprint, at);
+            let is_known = known.is_some_and(|known| is_alike((self, known), (other, at)));
+            if is_known || !info.shared || info.gathers() || rule.mode == Mode::Off {
+                continue;
+            }
+            let mut rule = rule.clone();
+            other.take_lists(&mut rule, (&mut set, &mut lists));
+            set.rules.push(rule);
+            counted.push(Some((info, false)));
+        }
+        if set.rules.len() == self.info.len() {
+            return None;
+        }
+        let mut plan = Plan::new(Arc::new(set), lists, self.settings.clone());
+        plan.count_as(&counted);
+        Some(Plan { new_fields: self.new_fields.clone(), ..plan }.indexed().shaped())
+    }
+
+    /// Gives rules the names under which they are counted.
+    fn count_as(&mut self, counted: &[Option<(&RuleInfo, bool)>]) {
+        for (at, info) in counted.iter().enumerate() {
+            let Some((info, gathers)) = *info else { continue };
+            self.info[at].base = info.base;
+            self.info[at].bear(info.birth);
+            if gathers {
+                // Only what others tell is counted: events bring nothing.
+                self.gather(at);
+                self.routes.close(at);
+                let lists = self.by_reversed.iter_mut().chain(&mut self.outgoing);
+                lists.for_each(|rules| rules.retain(|rule| *rule != at));
+            }
+        }
     }
 
     /// Has a rule of this plan find its lists in another set, which gets those that it lacks.
@@ -73,22 +132,29 @@ impl Plan {
         }
         let is_news = |(at, rule): &(usize, &Rule)| {
             let known = other.named(self.info[*at].fingerprint, *at);
-            let known = known.filter(|known| is_alike((other, *known), (self, *at)));
+            let known = known.filter(|known| {
+                is_alike((other, *known), (self, *at)) && !other.info[*known].gathers()
+            });
             rule.mode != Mode::Off && known.is_none()
         };
         let rules = self.rules.rules.iter().enumerate().filter(is_news);
         rules.map(|(_, rule)| rule.name.clone()).collect()
     }
 
-    /// The same, but these rules count without being judged: their levels stay armed. Z-scores, and
-    /// rules that watch for too little, are judged all the same: a series that is odd, or a key
-    /// that is silent, long since, is no news.
+    /// The same, but these rules count without being judged: their levels stay armed. Z-scores of
+    /// users are judged all the same: a series that is odd long since is no news. Rules whose keys
+    /// cross partitions gather what is told of them: see
+    /// [`State::take_up`](crate::engine::State::take_up).
     #[must_use]
     pub fn muted(&self, rules: &[String]) -> Plan {
         let mut plan = self.clone();
         let mut set = RuleSet::clone(&plan.rules);
         for (at, rule) in set.rules.iter_mut().enumerate() {
             if !rules.contains(&rule.name) {
+                continue;
+            }
+            if plan.info[at].has_births() {
+                plan.gather(at);
                 continue;
             }
             match &mut rule.check {
@@ -105,6 +171,12 @@ impl Plan {
         plan.rules = Arc::new(set);
         plan
     }
+}
+
+/// A rule that is not judged yet: the one that it takes the place of may go by its name.
+fn to_come(rule: &Rule, gathers: bool) -> Rule {
+    let name = if gathers { format!("{} (to come)", rule.name) } else { rule.name.clone() };
+    Rule { name, ..rule.clone() }
 }
 
 /// Whether the counters of a rule of one plan can go on as those of a rule of another; both are on.

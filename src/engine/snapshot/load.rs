@@ -162,6 +162,7 @@ impl<'p> Loader<'p> {
         self.base = head.watermark.unwrap_or(0);
         state.watermark = head.watermark;
         state.inputs = head.inputs;
+        state.heard = head.heard;
         state.mover = head
             .mover
             .map(|(topic, partition, mark)| (Origin { topic: Arc::from(topic), partition }, mark));

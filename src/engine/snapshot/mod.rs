@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::bytes::{put, put_signed, put_text};
 use crate::engine::edits::Edit;
+use crate::engine::gather::Heard;
 use crate::engine::inputs::Inputs;
 use crate::engine::ledger::Spent;
 use crate::engine::partial::Mark;
@@ -36,9 +37,9 @@ pub use load::{Damaged, Loaded, Loader};
 pub(crate) use marks::Marks;
 
 /// Version of the format. A reader takes all before as well: 1 has no numbers of young keys, in 2
-/// the values of a series are all floats and there are no flows, and 3 knows of no firing whether
-/// it is over.
-pub const SNAPSHOT_VERSION: u32 = 4;
+/// the values of a series are all floats and there are no flows, 3 knows of no firing whether
+/// it is over, and 4 has not heard any past.
+pub const SNAPSHOT_VERSION: u32 = 5;
 
 const HEAD: u8 = 1;
 const KEY: u8 = 2;
@@ -98,6 +99,8 @@ struct Head {
     /// Fields of `new` conditions, with how long their values are kept.
     fields: Vec<(String, i64)>,
     inputs: Inputs,
+    #[serde(default)]
+    heard: Heard,
     /// Of the partials topic: the event that moved the watermark last.
     mover: Option<(String, i32, Mark)>,
     /// Of the events topic.
@@ -295,6 +298,7 @@ impl State {
             rules: layout(plan),
             fields: fields(plan),
             inputs: self.inputs.clone(),
+            heard: self.heard.clone(),
             mover: self
                 .mover
                 .as_ref()

@@ -70,6 +70,7 @@ fn head(watermark: Option<i64>, mover: Option<EntryMark<'_>>) -> Batch<'_> {
         partition: 3,
         partitions: 12,
         watermark,
+        tells: false,
         idle: watermark.is_none(),
         mover,
         rules: Cow::Borrowed(&RULES),

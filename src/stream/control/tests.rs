@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Applied, Desk, Placed, begin, histories, journal};
+use super::{Applied, Begun, Desk, Placed, begin, histories, journal};
 use crate::engine::{Act, Change, Holds, PublishedRules, Settings};
 use crate::stream::{Failure, PlanCell, SideRecord};
 
@@ -75,7 +75,7 @@ fn a_partition_that_went_back_leaves_behind_what_lay_ahead() {
 
 #[test]
 fn a_journal_that_cannot_be_read_is_no_empty_one() {
-    for value in [&b"{"[..], b"", br#"{"v":3}"#] {
+    for value in [&b"{"[..], b"", br#"{"v":4}"#] {
         let failure = histories(&records_of(vec![value.to_vec()])).unwrap_err();
         assert!(matches!(&failure, Failure::Fatal(why) if why.contains("offset 0")), "{failure}");
     }
@@ -132,7 +132,15 @@ fn the_holds_that_a_state_begins_with_are_cut_into_records() {
     let accounts: Vec<_> = (0..1_200).map(account).collect();
     let holds: Holds = serde_json::from_value(json!({ "accounts": accounts })).unwrap();
     let applied = Applied { topic: "events", partition: 1, offset: 7, partitions: 4 };
-    let values = begin(&applied, (9, (8, "v-1")), (Some(holds), &[]));
+    let begun = |holds| Begun {
+        set: "v-1".to_owned(),
+        at: 8,
+        first: true,
+        holds,
+        armed: vec!["new".to_owned()],
+        births: [("new".to_owned(), 7)].into(),
+    };
+    let values = begin(&applied, 9, begun(Some(holds)));
     let values: Vec<Vec<u8>> = values.into_iter().map(|record| record.value.unwrap()).collect();
     let histories = histories(&records_of(values)).unwrap();
     let history = &histories[&("events".to_owned(), 1)];
@@ -140,5 +148,9 @@ fn the_holds_that_a_state_begins_with_are_cut_into_records() {
         history.iter().map(|entry| entry.begun.as_ref().unwrap().first).collect();
     assert_eq!(firsts, [true, false, false, false]);
     assert!(history.iter().all(|entry| entry.control == 9 && entry.changes.is_empty()));
-    assert_eq!(begin(&applied, (9, (8, "v-1")), (None, &[])).len(), 1);
+    let armed: Vec<usize> =
+        history.iter().map(|entry| entry.begun.as_ref().unwrap().armed.len()).collect();
+    assert_eq!(armed, [1, 0, 0, 0]);
+    assert_eq!(history[0].begun.as_ref().unwrap().births["new"], 7);
+    assert_eq!(begin(&applied, 9, begun(None)).len(), 1);
 }

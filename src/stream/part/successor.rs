@@ -1,14 +1,23 @@
 //! A state that is made from the log for a rule set that counts otherwise, and takes the place of
 //! the one that went on meanwhile (R18).
 
+use std::sync::Arc;
+
+use crate::engine::Plan;
+use crate::stream::Source;
 use crate::stream::control::{Applied, Journaled, begin};
+use crate::stream::emit::partial;
 use crate::stream::part::{Part, Workbench};
 use crate::stream::plans::Sets;
+use crate::stream::reign::Reign;
 
 impl Part {
     /// Folds the log alone, without output, until it takes over.
     pub(crate) fn prepare(&mut self, history: Vec<Journaled>, sets: Sets) {
         self.emit_from = i64::MAX;
+        if self.place.source == Source::Events {
+            self.output.partials.collect();
+        }
         self.restored = false;
         self.remember(history, sets);
     }
@@ -30,21 +39,97 @@ impl Part {
         self.next == other.next && self.history.iter().all(is_taken_in)
     }
 
+    /// Tells the owners of keys what the log held for rules that are new, as far as it was kept.
+    pub(super) fn tell_history(&mut self, plan: &Plan, bench: &mut Workbench) {
+        if self.place.source == Source::Partials {
+            return;
+        }
+        let origin = self.state.origin().clone();
+        let from = (&origin, self.state.watermark(), self.told_idle);
+        let records = self.output.partials.tell_history(plan, from, bench.partitions);
+        bench.outbox.extend(records.into_iter().map(|(to, payload)| partial(to, payload)));
+    }
+
+    /// What was put out for owners of keys by a record of the past.
+    pub(super) fn hold_back(&mut self) {
+        let partials = &mut self.output.partials;
+        if partials.collects() {
+            partials.keep_small(&self.reign.plan, self.state.watermark());
+        } else {
+            partials.clear();
+        }
+    }
+
+    /// The state is that of the place where it takes over: rules that are new are judged from
+    /// here on.
+    pub(super) fn begin_to_judge(&mut self) {
+        let armed = self.reign.armed().to_vec();
+        self.reign.take_over();
+        if self.place.source == Source::Partials {
+            self.state.take_up(&self.reign.plan, &armed, &mut self.output);
+        }
+    }
+
+    /// Owners of keys go on with the old form of rules that have changed until all partitions have
+    /// told their past of the new one. Nothing of the state depends on it.
+    pub(crate) fn keep_old_forms(&mut self, other: &Part, now_us: i64) {
+        if let (Source::Events, Some(plan)) =
+            (self.place.source, self.reign.newest.beside(&other.reign.plan))
+        {
+            self.reign.plan = Arc::new(plan);
+            self.old_forms_us = Some(now_us);
+        }
+    }
+
+    /// Ends that where it began before.
+    pub(crate) fn end_old_forms(&mut self, before_us: i64) {
+        if self.old_forms_us.take_if(|since_us| *since_us < before_us).is_some()
+            && !self.reign.is_warming
+        {
+            self.reign.plan = self.reign.newest.clone();
+        }
+    }
+
+    /// Whether all partitions have told their past of the rules that are new to this state.
+    pub(crate) fn has_heard(&self, partitions: u32) -> bool {
+        let (told, all) = self.heard(partitions);
+        told >= all
+    }
+
+    /// How many partitions have done so, and of how many.
+    pub(crate) fn heard(&self, partitions: u32) -> (usize, usize) {
+        let rules = match self.place.source {
+            Source::Events => Vec::new(),
+            Source::Partials => self.reign.awaited(),
+        };
+        self.state.heard(&rules, partitions)
+    }
+
+    /// Rules whose past was too much to keep, by name.
+    pub(crate) fn given_up(&self) -> Vec<&str> {
+        let rules = &self.reign.newest.rule_set().rules;
+        let places = self.output.partials.given_up().iter();
+        places.filter_map(|at| Some(rules.get(*at)?.name.as_str())).collect()
+    }
+
     /// Takes the place of a state with which it is in step. The next transaction says so.
     pub(crate) fn take_over(&mut self, other: &Part, bench: &mut Workbench) {
         self.catch_up(bench);
         let holds = other.state.holds();
         let applied = Applied::at(self.state.origin(), self.next, bench.partitions);
-        let set = (self.reign.begun_at, self.reign.begun_as.as_str());
-        let armed = (Some(holds.clone()), self.reign.armed());
-        bench.outbox.extend(begin(&applied, (other.controlled, set), armed));
+        let set = (self.reign.begun_at, self.reign.begun_as.as_str(), &*self.reign.newest);
+        let begun = Reign::begun(set, Some(holds.clone()), self.reign.armed());
+        bench.outbox.extend(begin(&applied, other.controlled, begun));
         self.state.replace_holds(holds);
-        self.reign.take_over();
+        self.output.partials.has_told_as(&other.output.partials);
+        self.told_idle = other.told_idle;
+        self.tell_history(&self.reign.newest.clone(), bench);
+        self.begin_to_judge();
         self.controlled = other.controlled;
         self.changes_open = 1;
         (self.emit_from, self.committed) = (self.next, other.committed);
         (self.at_end, self.last_input_us) = (other.at_end, other.last_input_us);
-        (self.told_idle, self.told_us) = (other.told_idle, other.told_us);
+        self.told_us = other.told_us;
         self.finish_restore();
     }
 }

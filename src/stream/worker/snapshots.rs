@@ -7,6 +7,7 @@ use crate::engine::Swept;
 use crate::snapshot::{Keeper, Manifest, Outcome};
 use crate::stream::clock::micros;
 use crate::stream::part::{Part, subject_of};
+use crate::stream::reign::Reign;
 use crate::stream::worker::Worker;
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::{Clock, Log, Place};
@@ -104,7 +105,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
     pub fn canonical(&self) -> BTreeMap<Place, (i64, Vec<Vec<u8>>)> {
         let even = self.parts.iter().filter(|(_, part)| part.is_even());
         let told = even.map(|(place, part)| {
-            let records = part.state.canonical(&part.reign.plan, &part.output);
+            // What is told of old forms is no part of the state.
+            let Reign { is_warming, plan, newest, .. } = &part.reign;
+            let plan = if *is_warming { plan } else { newest };
+            let records = part.state.canonical(plan, &part.output);
             (*place, (part.next, records))
         });
         told.collect()

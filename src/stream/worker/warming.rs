@@ -4,10 +4,10 @@
 
 use crate::rule::reach_ms;
 use crate::stream::part::{Part, Workbench};
-use crate::stream::restore;
+use crate::stream::restore::{self, Seen};
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::worker::{RETRY_US, Worker, origins};
-use crate::stream::{Clock, Failure, Log, Polled, Record, shared};
+use crate::stream::{Clock, Failure, Log, Polled, Record, Source, shared};
 
 /// A round of the loop spends so long on it.
 const SLICE_US: i64 = 4_000;
@@ -16,6 +16,9 @@ const NEAR: i64 = 4_000;
 /// For so long at most, or in so many steps.
 const HOLD_US: i64 = 30_000;
 const STEPS: usize = 1_000;
+/// Events of rules that have changed are told in the old form for so long after the last of this
+/// worker's partitions has taken over: others take about as long.
+const OLD_FORMS_US: i64 = 60_000_000;
 /// After a hold that did not bring it in step.
 const PAUSE_US: i64 = 200_000;
 
@@ -31,6 +34,8 @@ pub(super) struct Warming {
     began_us: i64,
     /// Not brought in step before.
     not_before_us: i64,
+    /// How far the owners of keys have seen the control topic.
+    seen: Seen,
 }
 
 impl<L: Log, C: Clock> Worker<L, C> {
@@ -75,16 +80,26 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         let rules = part.reign.news();
         let own = self.warming.as_ref().filter(|own| own.part.place == part.place);
-        let percent = own.map_or(0, |own| {
-            let whole = (part.next - own.from).max(1);
-            u8::try_from((own.part.next - own.from) * 100 / whole).unwrap_or(0)
-        });
+        let (told, all) = part.heard(self.settings.partitions);
+        let (done, whole) = match own {
+            Some(own) => (own.part.next - own.from, part.next - own.from),
+            // What others tell takes longer than what is to be read then.
+            None if told < all => (count(told), count(all)),
+            None => (0, 1),
+        };
+        let percent = u8::try_from(done * 100 / whole.max(1)).unwrap_or(0);
         Some(shared::Warming { rules, percent })
     }
 
     fn begin_warming(&mut self, now_us: i64) -> Result<(), Failure> {
-        let needs = |part: &&mut Part| part.restored && part.reign.is_warming;
-        let Some(part) = self.parts.values_mut().find(needs) else { return Ok(()) };
+        // The others tell their past first, and this worker may be one of them.
+        let partitions = self.settings.partitions;
+        let needs =
+            |part: &&mut Part| part.restored && part.reign.is_warming && part.has_heard(partitions);
+        let Some(part) = self.parts.values_mut().find(needs) else {
+            self.end_old_forms(now_us);
+            return Ok(());
+        };
         if part.changes_open > 0 || !self.bench.outbox.is_empty() {
             // The journal shall say all that it has taken in.
             return Ok(());
@@ -92,7 +107,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         // The journal has it.
         drop(part.news());
         let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), &self.metrics);
-        let successor = restore::successor(&mut self.log, part, &origins)?;
+        let (successor, seen) = restore::successor(&mut self.log, part, &origins)?;
         tracing::info!(topic = %successor.state.origin().topic,
             partition = successor.place.partition, from = successor.next, to = part.next,
             rules = successor.reign.armed().join(", "),
@@ -104,8 +119,19 @@ impl<L: Log, C: Clock> Worker<L, C> {
             bench: self.bench.spare(),
             began_us: now_us,
             not_before_us: i64::MIN,
+            seen,
         });
         Ok(())
+    }
+
+    fn end_old_forms(&mut self, now_us: i64) {
+        if self.parts.values().any(|part| part.reign.is_warming) {
+            self.ready_us = now_us;
+        }
+        let before_us = now_us - OLD_FORMS_US;
+        if self.ready_us < before_us {
+            self.parts.values_mut().for_each(|part| part.end_old_forms(before_us));
+        }
     }
 
     fn go_on_warming(&mut self, mut own: Warming, now_us: i64) -> Result<(), Failure> {
@@ -131,11 +157,24 @@ impl<L: Log, C: Clock> Worker<L, C> {
             }
         }
         let is_near = part.next - own.part.next <= NEAR && now_us >= own.not_before_us;
-        if is_near && now_us >= self.not_before_us {
+        if is_near && now_us >= self.not_before_us && self.is_awaited(&mut own, now_us)? {
             return self.bring_in_step(own);
         }
         self.warming = Some(own);
         Ok(())
+    }
+
+    /// Whether the owners of keys know the rules of which the state has to tell the past: who hears
+    /// of them before could make nothing of it.
+    fn is_awaited(&mut self, own: &mut Warming, now_us: i64) -> Result<bool, Failure> {
+        let partitions = i32::try_from(self.settings.partitions).unwrap_or(i32::MAX);
+        if own.is_known(partitions) {
+            return Ok(true);
+        }
+        own.not_before_us = now_us + PAUSE_US;
+        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), &self.metrics);
+        own.seen = restore::seen(&mut self.log, &origins)?;
+        Ok(own.is_known(partitions))
     }
 
     /// Lets the state take over once it has read what the other has, and all of that is committed.
@@ -150,7 +189,14 @@ impl<L: Log, C: Clock> Worker<L, C> {
             }
             own.read(&mut self.log, part.next, began_us)?;
         }
-        if !is_committed || !part.is_even() || !own.part.is_in_step_with(part) {
+        if own.part.reign.is_warming {
+            // Sets came and went that count otherwise: what it has kept is not all of it.
+            self.log.rest();
+            return Ok(());
+        }
+        let partitions = self.settings.partitions;
+        let has_heard = own.part.has_heard(partitions);
+        if !is_committed || !part.is_even() || !has_heard || !own.part.is_in_step_with(part) {
             own.not_before_us = self.clock.now_us() + PAUSE_US;
             self.warming = Some(own);
             return Ok(());
@@ -161,6 +207,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         self.say_what_is_missing(&own);
         let Warming { part: mut successor, from, began_us, .. } = own;
         successor.take_over(&part, &mut self.bench);
+        successor.keep_old_forms(&part, self.clock.now_us());
         let took_us = self.clock.now_us() - began_us;
         tracing::info!(topic = %successor.state.origin().topic, partition = place.partition,
             records = successor.next - from, seconds = took_us / 1_000_000,
@@ -176,7 +223,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// Where the log had lost its beginning, new rules may have missed some of what they look back
     /// on.
     fn say_what_is_missing(&self, own: &Warming) {
-        let missing = own.missing_ms();
+        let mut missing = own.missing_ms();
+        for rule in own.part.given_up() {
+            let rules = own.part.reign.newest.rule_set().rules.iter();
+            let reach = rules.filter(|known| known.name == rule).map(reach_ms).max();
+            missing.push((rule, reach.unwrap_or(0)));
+        }
         let longest = missing.iter().map(|(_, ms)| *ms).max().unwrap_or(0);
         let labels = labels(own.part.place);
         let gauge = self.metrics.history_missing_seconds.with_label_values(&labels);
@@ -189,7 +241,21 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 }
 
+fn count(partitions: usize) -> i64 {
+    i64::try_from(partitions).unwrap_or(i64::MAX)
+}
+
 impl Warming {
+    /// Whether all owners of keys know the rules that are new to it.
+    fn is_known(&self, partitions: i32) -> bool {
+        let reign = &self.part.reign;
+        let tells = self.part.place.source == Source::Events;
+        let at = reign.begun_at;
+        !tells
+            || reign.newest.awaited(reign.armed()).is_empty()
+            || (0..partitions).all(|owner| self.seen.get(&owner).is_some_and(|seen| *seen >= at))
+    }
+
     /// Of rules that look further back than what was read: by how much, in milliseconds.
     fn missing_ms(&self) -> Vec<(&str, i64)> {
         if self.from == 0 {
@@ -197,8 +263,13 @@ impl Warming {
             return Vec::new();
         }
         let read_ms = self.span_ms.map_or(0, |(first, last)| last - first);
-        let rules = self.part.reign.newest.rule_set().rules.iter();
-        let new = rules.filter(|rule| self.part.reign.armed().contains(&rule.name));
+        let (reign, place) = (&self.part.reign, self.part.place);
+        // What others have told is not missing.
+        let mut told = reign.newest.births();
+        told.retain(|_, _| place.source == Source::Partials);
+        let rules = reign.newest.rule_set().rules.iter();
+        let new = rules
+            .filter(|rule| reign.armed().contains(&rule.name) && !told.contains_key(&rule.name));
         let missing = new.map(|rule| (rule.name.as_str(), reach_ms(rule) - read_ms));
         missing.filter(|(_, ms)| *ms > 0).collect()
     }

@@ -100,6 +100,8 @@ pub(super) struct Broker {
     pub(super) is_dead: bool,
     /// Nothing of what was read before comes once more.
     pub(super) holds_earlier: bool,
+    /// The same of one partition of the events.
+    pub(super) held_partition: Option<i32>,
     /// Records before this offset have been deleted.
     pub(super) low: BTreeMap<Place, i64>,
 }
@@ -130,6 +132,7 @@ impl Broker {
             refuses: false,
             is_dead: false,
             holds_earlier: false,
+            held_partition: None,
             low: BTreeMap::new(),
         }
     }
@@ -446,7 +449,9 @@ impl Log for SimLog {
         let broker = self.broker.clone();
         let broker = broker.borrow();
         assert!(broker.low.get(&place).is_none_or(|low| from >= *low), "read before its beginning");
-        if broker.holds_earlier {
+        let is_held =
+            place.source == Source::Events && broker.held_partition == Some(place.partition);
+        if broker.holds_earlier || is_held {
             return Ok(from);
         }
         let some = i64::from(self.rng.borrow_mut().random_range(0..60_u32));
@@ -508,9 +513,10 @@ impl Log for SimLog {
             self.broker.borrow_mut().aborts += 1;
             return Err(Failure::Aborted("stale or refused".to_owned()));
         }
-        // The worker cuts records of the journal for a limit that real topics have.
+        // The worker cuts records of the journal and partial aggregates for a limit that real topics
+        // have.
         let size = |output: &Produce| match output.sink {
-            Sink::Journal => 0,
+            Sink::Journal | Sink::Partials => 0,
             _ => output.value.as_ref().map_or(0, Vec::len),
         };
         let large = batch.outputs.iter().enumerate().filter(|(_, output)| size(output) > SIZE_MAX);

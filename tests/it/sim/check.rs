@@ -7,7 +7,7 @@ use tidegate::engine::{
     Act, Change, ChangePlace, Effect, Holds, Input, Origin, Outcome, Output, Plan, Seat, State,
     account_key, command_key, step,
 };
-use tidegate::event::{Canary, Decoder, EventTime, Reason};
+use tidegate::event::{Canary, Decoder, EventTime, Kind, Reason};
 use tidegate::metrics::Metrics;
 use tidegate::stream::{Place, Produce, Sink, Source};
 
@@ -34,6 +34,7 @@ struct Taken {
     holds: Value,
     /// Rules that are judged from here on.
     armed: Vec<String>,
+    births: BTreeMap<String, i64>,
 }
 
 impl Taken {
@@ -79,7 +80,7 @@ fn expected(seed: u64, broker: &Broker, home: &Plan, max_bytes: usize) -> Expect
             max_bytes,
             state: State::new(origin(*place)),
             output: Output::default(),
-            newest: home,
+            newest: home.clone(),
             plan: home.clone(),
             is_warming: false,
             muted: Vec::new(),
@@ -120,7 +121,7 @@ struct Fold<'a> {
     state: State,
     output: Output,
     /// The newest set, and what the state makes of it.
-    newest: &'a Plan,
+    newest: Plan,
     plan: Plan,
     is_warming: bool,
     muted: Vec<String>,
@@ -139,7 +140,7 @@ impl Fold<'_> {
         expected: &mut Expected,
     ) -> Holds {
         let (set, at, _) = self.taken[first].begun.clone().unwrap();
-        (self.newest, self.at) = (&self.plans[&set], at);
+        (self.newest, self.at) = (self.plans[&set].born(&self.taken[first].births), at);
         self.muted.clone_from(&self.taken[first].armed);
         (self.plan, self.is_warming) = (self.newest.muted(&self.muted), false);
         (self.state, self.output) = (State::new(origin(self.place)), Output::default());
@@ -190,23 +191,29 @@ impl Fold<'_> {
             expected.take(&mut self.output);
         }
         self.output.effects.clear();
-        let newest = taken.changes.iter().rev().find_map(|(at, change)| match &change.act {
+        let sets = taken.changes.iter().filter_map(|(at, change)| match &change.act {
             Act::Rules(rules) => Some((*at, &rules.set)),
             _ => None,
         });
-        if let Some((at, set)) = newest
-            && at > self.at
-        {
-            // Under a set that counts otherwise it goes on with what it can, until the next reign.
+        let mut newest = None;
+        for (at, set) in sets.filter(|(at, _)| *at > self.at) {
+            let (was_at, before) = newest.unwrap_or_else(|| (self.at, self.newest.clone()));
             let plan = &self.plans[set];
-            self.is_warming |= !plan.counts_as(self.newest);
+            newest = Some((at, plan.born(&plan.births_after(&before, was_at))));
+        }
+        if let Some((at, plan)) = newest {
+            // Under a set that counts otherwise it goes on with what it can, until the next reign.
+            self.is_warming |= !plan.counts_as(&self.newest);
             let muted = plan.muted(&self.muted);
-            self.plan = if self.is_warming { self.plan.towards(plan) } else { muted };
+            self.plan = if self.is_warming { self.plan.towards(&plan) } else { muted };
             (self.newest, self.at) = (plan, at);
         }
         if at == first && !self.is_warming {
-            self.muted.clear();
+            let armed = std::mem::take(&mut self.muted);
             self.plan = self.newest.clone();
+            if self.place.source == Source::Partials {
+                self.state.take_up(&self.plan, &armed, &mut self.output);
+            }
         }
     }
 
@@ -256,6 +263,45 @@ impl Fold<'_> {
     }
 }
 
+/// A rule that has just begun to tell has said for each source what all partitions gave out.
+pub(super) fn has_counted_all(
+    seed: u64,
+    rule: &str,
+    broker: &Broker,
+    plan: &Plan,
+    max_bytes: usize,
+) {
+    let written = broker.outputs.get(&Sink::Decisions).into_iter().flatten().map(json);
+    let own = written.filter(|decision| decision["rule"] == rule);
+    let told: Vec<(String, i64)> = own
+        .map(|decision| (text(&decision["key"]["source"]), decision["value"].as_i64().unwrap()))
+        .collect();
+    let issued: Vec<(String, i64)> = issued(broker, plan, max_bytes).into_iter().collect();
+    assert_eq!(sorted(told), issued, "seed {seed}: what `{rule}` has counted");
+}
+
+/// Points that each source has given out, by the events that count.
+fn issued(broker: &Broker, plan: &Plan, max_bytes: usize) -> BTreeMap<String, i64> {
+    let mut issued = BTreeMap::new();
+    let logs = broker.inputs.iter().filter(|(place, _)| place.source == Source::Events);
+    for (place, log) in logs {
+        let (mut state, mut output) = (State::new(origin(*place)), Output::default());
+        for (offset, entry) in (0..).zip(log) {
+            let Some(entry) = entry else { continue };
+            let value = entry.value.as_deref().unwrap();
+            let Ok(event) = Decoder::default().decode(value, max_bytes) else { continue };
+            let record_ts = Some(EventTime(entry.timestamp_ms));
+            step(&mut state, plan, Input::Event { event: &event, offset, record_ts }, &mut output);
+            if let (Outcome::Accepted, Kind::Issue, Some(source)) =
+                (output.outcome, event.kind, &event.source)
+            {
+                *issued.entry(source.to_string()).or_default() += event.points;
+            }
+        }
+    }
+    issued
+}
+
 /// What the journal says of a partition, in order.
 fn taken(broker: &Broker, place: Place) -> Vec<Taken> {
     let topic = if place.source == Source::Events { "events" } else { "partials" };
@@ -276,7 +322,9 @@ fn taken(broker: &Broker, place: Place) -> Vec<Taken> {
         let holds = entry["begun"]["holds"].clone();
         let armed = entry["begun"]["armed"].as_array();
         let armed = armed.into_iter().flatten().map(text).collect();
-        Taken { offset: entry["offset"].as_i64().unwrap(), changes, begun, holds, armed }
+        let births = entry["begun"]["births"].as_object().into_iter().flatten();
+        let births = births.map(|(rule, at)| (rule.clone(), at.as_i64().unwrap())).collect();
+        Taken { offset: entry["offset"].as_i64().unwrap(), changes, begun, holds, armed, births }
     })
     .collect()
 }

@@ -68,6 +68,16 @@ rules:
   - { name: total, on: [issue, redeem, expire], per: global, measure: count, window: year, levels: [LEVELS] }
 ";
 
+/// Rules that come and go whose keys cross partitions.
+const FRESH: &str = "
+  - { name: fresh, on: issue, per: source, measure: sum(points), window: year, above: 1000000 }
+  - { name: crowd, on: issue, per: device, measure: distinct(user), window: 2s, above: 2,
+      then: [{ freeze: { for: 5s } }] }
+  - { name: still, on: redeem, per: source, measure: count, window: 2s, below: 1 }
+  - { name: spike, on: redeem, per: global, measure: count, window: 1s, close_after: 1s,
+      zscore: { above: 2, below: -3 }, baseline: { history: 8, min_windows: 4 } }
+";
+
 fn rules() -> String {
     let levels: Vec<String> = (1..32).map(|n| format!("{{ above: {} }}", n * STEP)).collect();
     RULES.replace("LEVELS", &levels.join(", "))
@@ -104,11 +114,27 @@ fn edited(number: u32) -> (String, &'static str) {
         1 => (rules().replace("above: 300", "above: 200"), ""),
         2 => (rules(), "u2\nu5\n"),
         3 => (rules().replace("for: 4s", "for: 6s").replace("above: 900", "above: 700"), "u2\n"),
-        4 => (rules().replace("  - { name: total,", extra), ""),
-        5 => (rules().replace(burst, "  - { mode: shadow, name: burst,"), ""),
+        4 => (rules().replace("  - { name: total,", extra) + FRESH, ""),
+        5 => (rules().replace(burst, "  - { mode: shadow, name: burst,") + FRESH, ""),
         6 => (rules().replace(burst, "  - { mode: off, name: burst,"), "u1\n"),
-        _ => (rules().replace("window: 2s, above: 3", "window: 1s, above: 2"), "u2\nu5\n"),
+        7 => (rules().replace("window: 2s, above: 3", "window: 1s, above: 2"), "u2\nu5\n"),
+        // The rule `ring` counts otherwise.
+        _ => (rules().replace("window: 3s, above: 3", "window: 4s, above: 3") + FRESH, "u2\n"),
     }
+}
+
+/// Rule sets that there are.
+const SETS: u32 = 9;
+
+/// The last of them, with a rule that now tells what it has counted.
+fn telling() -> (String, &'static str) {
+    let (text, list) = edited(SETS - 1);
+    (text.replace("above: 1000000", "above: 0"), list)
+}
+
+/// A header that every record has.
+fn trace() -> (String, Option<Vec<u8>>) {
+    ("trace".to_owned(), Some(b"t".to_vec()))
 }
 
 /// The change that publishes one of them.
@@ -243,7 +269,7 @@ impl World {
             }
             let partition = partition_of(&user);
             let place = Place { source: Source::Events, partition };
-            let headers = vec![("trace".to_owned(), Some(b"t".to_vec()))];
+            let headers = vec![trace()];
             let key = Some(user.into_bytes());
             let entry = Entry { timestamp_ms: now_ms, key, value: Some(value), headers };
             let again = self.random(12) == 0;
@@ -308,7 +334,7 @@ impl World {
     fn publish(&mut self) {
         self.made += 1;
         let now_ms = self.clock.0.get() / 1000;
-        let mut change = publication(self.random(8), &format!("c{}", self.made), now_ms);
+        let mut change = publication(self.random(SETS), &format!("c{}", self.made), now_ms);
         if let (Act::Rules(rules), 0) = (&mut change.act, self.random(8)) {
             rules.set.push_str("-faulty");
             rules.files[0].text.push_str("  - { nam: x }\n");
@@ -376,13 +402,18 @@ impl World {
         for n in 0..self.slots {
             self.start(&format!("w-{n}"));
         }
+        self.come_to_rest(1_000);
+    }
+
+    /// Goes on for so many rounds, and until all is committed and in force.
+    fn come_to_rest(&mut self, rounds: u32) {
         for round in 0..6_000 {
             for n in 0..self.slots {
                 self.turn(&format!("w-{n}"));
             }
             let broker = self.broker.borrow();
             let is_warm = self.workers.values().all(|worker| worker.warming() == 0);
-            if round > 1_000
+            if round > rounds
                 && is_warm
                 && broker.is_drained()
                 && check::are_changes_applied(&broker)
@@ -398,6 +429,30 @@ impl World {
 type States = BTreeMap<Place, (i64, Vec<Vec<u8>>)>;
 
 impl World {
+    /// A rule that is new at last has counted all that the logs hold, whatever went before.
+    fn ask_what_is_new(&mut self, seed: u64) {
+        let sets = [edited(SETS - 1), telling()];
+        for (n, (text, list)) in sets.into_iter().enumerate() {
+            let now_ms = self.clock.0.get() / 1000;
+            let change = publication_of(&text, list, &format!("last-{n}"), now_ms);
+            self.broker.borrow_mut().control.push((change.key(), change.encode()));
+            self.come_to_rest(20);
+        }
+        self.clock.0.set(self.clock.0.get() + 1_000_000);
+        let now_ms = self.clock.0.get() / 1000;
+        for source in ["s0", "s1"] {
+            let value = json!({ "id": format!("last-{source}"), "ts": now_ms, "user": "u1",
+                "kind": "issue", "points": 7, "source": source });
+            let place = Place { source: Source::Events, partition: partition_of("u1") };
+            let value = Some(value.to_string().into_bytes());
+            let key = Some(b"u1".to_vec());
+            let entry = Entry { timestamp_ms: now_ms, key, value, headers: vec![trace()] };
+            self.broker.borrow_mut().append(place, entry);
+        }
+        self.come_to_rest(20);
+        check::has_counted_all(seed, "fresh", &self.broker.borrow(), &plan(), MAX_BYTES);
+    }
+
     /// The states of all workers, once all is committed.
     fn states(&mut self) -> States {
         for _ in 0..6_000 {
@@ -462,10 +517,13 @@ fn simulate(seed: u64) -> Happened {
     }
     world.broker.borrow_mut().late_news = 900;
     // As an instance does before its workers start.
-    let first = publication(world.random(8), "first", START_MS);
+    let first = publication(world.random(SETS), "first", START_MS);
     world.broker.borrow_mut().control.push((first.key(), first.encode()));
     world.run(1_500);
     world.settle();
+    if seed.is_multiple_of(2) {
+        world.ask_what_is_new(seed);
+    }
     world.compare();
     let broker = world.broker.borrow();
     let begun = check::everything(seed, &broker, &plan(), &world.metrics, MAX_BYTES);

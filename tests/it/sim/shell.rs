@@ -48,6 +48,10 @@ impl World {
 
     /// Points that a source gives out.
     pub(super) fn issue(&mut self, source: &str, points: i64) {
+        self.issue_to(0, source, points);
+    }
+
+    pub(super) fn issue_to(&mut self, partition: i32, source: &str, points: i64) {
         self.made += 1;
         let now_ms = self.clock.0.get() / 1000;
         let value = json!({
@@ -57,7 +61,8 @@ impl World {
         let value = Some(value.to_string().into_bytes());
         let key = Some(b"u1".to_vec());
         let entry = Entry { timestamp_ms: now_ms, key, value, headers: Vec::new() };
-        self.broker.borrow_mut().append(EVENTS, entry);
+        let place = Place { source: Source::Events, partition };
+        self.broker.borrow_mut().append(place, entry);
     }
 
     /// A freeze by hand.
@@ -111,7 +116,7 @@ impl World {
         (self.reviews() - before.0, self.snapshots("written") - before.1)
     }
 
-    fn pass(&self, seconds: i64) {
+    pub(super) fn pass(&self, seconds: i64) {
         self.clock.0.set(self.clock.0.get() + seconds * 1_000_000);
     }
 

@@ -1,7 +1,7 @@
 //! Rules that count otherwise are made ready from the log, while those that are there go on (R18).
 
 use serde_json::Value;
-use tidegate::stream::{Place, Sink, Source};
+use tidegate::stream::{Place, Sink, Source, Worker};
 
 use super::shell::SLOT;
 use super::{World, publication_of};
@@ -148,4 +148,132 @@ fn rules_that_are_not_ready_begin_again_after_a_crash_and_with_another_set() {
     world.issue("s1", 1);
     world.catch_up();
     assert_eq!(world.decided().len(), 6);
+}
+
+/// `campaign` counts otherwise; `ring`, `quiet` and `odd` are new.
+const SHARED: &str = "
+version: 1
+lists:
+  bad: { file: bad.csv, field: user }
+rules:
+  - { name: campaign, on: issue, per: source, measure: sum(points), window: month, above: 1000 }
+  - { name: ring, on: issue, per: source, measure: max(points), window: 1h, above: 200 }
+  - { name: quiet, on: issue, per: source, measure: count, window: 2m, below: 1 }
+  - { name: odd, on: issue, per: global, measure: count, window: 1m, close_after: 5s,
+      zscore: { above: 3 }, baseline: { method: mean, history: 20, min_windows: 5 } }
+";
+
+const SHARED_BEFORE: &str = "
+version: 1
+lists:
+  bad: { file: bad.csv, field: user }
+rules:
+  - { name: campaign, on: issue, per: source, measure: sum(points), window: day, above: 950 }
+";
+
+/// A world of two workers and three partitions in which an hour's events have given out 900
+/// points, with other rules published and the log of partition 1 not at hand.
+fn parted() -> World {
+    let mut world = World::calm();
+    world.slots = 2;
+    world.put_in_force(SHARED_BEFORE);
+    (0..2).for_each(|n| world.start(&format!("w-{n}")));
+    for minute in 0..30_u32 {
+        for partition in 0..3 {
+            world.issue_to(partition, "s1", 10);
+        }
+        world.come_to_rest(4);
+        let now_us = world.clock.0.get();
+        world.clock.0.set(super::START_MS * 1000 + i64::from(minute + 1) * 60_000_000);
+        assert!(world.clock.0.get() > now_us);
+    }
+    assert_eq!(world.decided(), []);
+    world.broker.borrow_mut().held_partition = Some(1);
+    world.put_in_force(SHARED);
+    for _ in 0..200 {
+        world.turn_all();
+    }
+    world
+}
+
+impl World {
+    fn turn_all(&mut self) {
+        for n in 0..self.slots {
+            self.turn(&format!("w-{n}"));
+        }
+    }
+
+    /// Partitions whose rules are not all in force, over all workers.
+    fn all_warming(&self) -> usize {
+        self.workers.values().map(Worker::warming).sum()
+    }
+
+    /// Decisions but for those about rule sets, once all is committed.
+    fn after(&mut self, events: &[(i32, i64)]) -> Vec<(String, Value)> {
+        let before = self.decided().len();
+        for (partition, points) in events {
+            self.issue_to(*partition, "s1", *points);
+        }
+        for _ in 0..60 {
+            self.turn_all();
+        }
+        self.decided().split_off(before)
+    }
+}
+
+fn found(decided: &[(String, Value)], rule: &str) -> Vec<i64> {
+    let own = decided.iter().filter(|(name, _)| name == rule);
+    own.map(|(_, value)| value.as_i64().unwrap()).collect()
+}
+
+#[test]
+fn a_rule_whose_keys_cross_partitions_waits_until_all_have_told_their_past() {
+    let mut world = parted();
+    // Partitions 0 and 2 have told theirs; owners go on with the old form, to which they still
+    // tell what comes in.
+    assert_eq!(world.all_warming(), 4, "partition 1 and all owners");
+    let decided = world.after(&[(0, 20), (1, 20), (2, 20)]);
+    assert_eq!(decided, [("campaign".to_owned(), 960.into())]);
+    // A crash begins it again, and what was told is not told twice.
+    world.workers.clear();
+    (0..2).for_each(|n| world.start(&format!("w-{n}")));
+    for _ in 0..200 {
+        world.turn_all();
+    }
+    assert_eq!(world.all_warming(), 4);
+    world.broker.borrow_mut().held_partition = None;
+    world.come_to_rest(50);
+    assert_eq!(world.all_warming(), 0);
+    assert_eq!(world.decided().len(), 1, "nothing is judged without an event");
+    // Sum and maximum are those of the whole log, and 60 events in a minute are odd after a
+    // half hour of three a minute.
+    assert_eq!(found(&world.after(&[(0, 41)]), "campaign"), [1_001]);
+    assert_eq!(found(&world.after(&[(2, 201)]), "ring"), [201]);
+    let decided = world.after(&[(1, 1); 56]);
+    let odd = found(&decided, "odd");
+    assert!(matches!(odd[..], [8..62]), "{odd:?}");
+    assert_eq!(found(&decided, "quiet"), [0_i64; 0]);
+}
+
+#[test]
+fn a_source_that_is_silent_long_since_is_no_news_and_one_that_falls_silent_is() {
+    let mut world = parted();
+    for partition in 0..3 {
+        world.issue_to(partition, "s2", 1);
+    }
+    world.pass(200);
+    world.issue_to(0, "s3", 1);
+    for _ in 0..200 {
+        // Until the watermark says so, too.
+        world.turn_all();
+    }
+    world.broker.borrow_mut().held_partition = None;
+    world.come_to_rest(50);
+    let quiet = |world: &World| found(&world.decided(), "quiet").len();
+    assert_eq!(quiet(&world), 0, "s1 and s2 have been silent for three minutes");
+    for _ in 0..6 {
+        world.pass(30);
+        world.come_to_rest(50);
+    }
+    assert_eq!(quiet(&world), 1, "s3");
 }
