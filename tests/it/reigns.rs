@@ -174,7 +174,8 @@ fn assert_undone(broker: &Broker, setup: &Setup) {
     assert_eq!(commanded(&commands), accounts(broker, setup));
 }
 
-/// The rule is published when the log holds 100 events of each user, and every sum is beyond it.
+/// The rules are published when the log holds 100 events of each user, and every sum is beyond the
+/// first. The other one counts what comes from all partitions, and tells once its bound is edited.
 #[test]
 fn a_new_rule_counts_what_the_log_holds_and_fires_with_the_next_event() {
     const USERS: u64 = 20;
@@ -206,7 +207,13 @@ fn a_new_rule_counts_what_the_log_holds_and_fires_with_the_next_event() {
     wait("all is committed", || setup.caught_up(broker));
     let sum =
         "  - { name: sum, on: issue, per: user, measure: sum(points), window: year, above: 900 }\n";
-    setup.write("rules/rules.yaml", &format!("{kept}{sum}"));
+    let shared = |above: u64| {
+        format!(
+            "{kept}{sum}  - {{ name: all, on: issue, per: source, measure: sum(points), window: year, \
+             above: {above} }}\n"
+        )
+    };
+    setup.write("rules/rules.yaml", &shared(1_000_000_000));
     let told = || -> BTreeMap<String, Value> {
         let decisions = values(broker, &setup.topic("decisions")).into_iter();
         let own = decisions.filter(|decision| decision["rule"] == "sum");
@@ -217,13 +224,38 @@ fn a_new_rule_counts_what_the_log_holds_and_fires_with_the_next_event() {
         sums = produce(USERS, &|_| 1);
         told().len() == usize::try_from(USERS).unwrap()
     });
+    wait("all partitions have told their past", || {
+        instance.metric("tidegate_rules_warming", "") == 0
+    });
+    wait("all is committed", || setup.caught_up(broker));
+    setup.write("rules/rules.yaml", &shared(1));
+    let decided = || {
+        let all = values(broker, &setup.topic("decisions")).into_iter();
+        all.filter(|one| one["rule"] == "all").collect::<Vec<Value>>()
+    };
+    let mut totals = BTreeSet::new();
+    wait("what is new at last is told of", || {
+        totals.insert(produce(1, &|_| 1).len());
+        !decided().is_empty()
+    });
     wait("all is committed", || setup.caught_up(broker));
     assert!(instance.stop().0.success());
-    for (user, decision) in told() {
-        let (of, sum) = &sums[&text(&decision["trigger"]["id"])];
-        assert_eq!((&user, decision["value"].as_u64()), (of, Some(*sum)), "{decision}");
-        assert!(*sum > 900);
-    }
+    let [all] = &decided()[..] else { unreachable!("one source and one level") };
+    // Every event has come in, the last ones one by one: 100 rounds of sums, and a point for each.
+    let first: u64 = (0..100 * USERS).map(|n| 31 * n % 200).sum();
+    let totals: Vec<u64> = totals.iter().map(|n| first + *n as u64 - 100 * USERS).collect();
+    let value = all["value"].as_u64().unwrap();
+    assert!(totals.contains(&value), "{value} is none of {totals:?}");
+    assert_exact(&told(), &sums);
     let all = values(broker, &setup.topic("decisions"));
     assert_eq!(all.iter().filter(|one| one["rule"] == "sum").count(), told().len());
+}
+
+/// What was told of each user is what that user had been given up to the event that tipped it.
+fn assert_exact(told: &BTreeMap<String, Value>, sums: &BTreeMap<String, (String, u64)>) {
+    for (user, decision) in told {
+        let (of, sum) = &sums[&text(&decision["trigger"]["id"])];
+        assert_eq!((user, decision["value"].as_u64()), (of, Some(*sum)), "{decision}");
+        assert!(*sum > 900);
+    }
 }
