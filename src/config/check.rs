@@ -122,11 +122,17 @@ fn watching(watch: &WatchConfig, need: &mut dyn FnMut(bool, &str, &str)) {
 
 /// Names that Kafka takes, each once: two uses of one topic would read each other's records.
 fn topics(config: &Config) -> Vec<Fault> {
-    let (partials, journal) = (config.kafka.partials(), config.kafka.journal());
-    let internal = [("partials", partials.as_str()), ("journal", journal.as_str())];
+    let kafka = &config.kafka;
+    let internal = [
+        ("partials", kafka.partials()),
+        ("journal", kafka.journal()),
+        ("log of notices", kafka.told()),
+    ];
     let mut faults = Vec::new();
-    let mut seen: Vec<(String, &str)> =
-        internal.iter().map(|(key, topic)| (format!("the {key} of kafka.group"), *topic)).collect();
+    let mut seen: Vec<(String, &str)> = internal
+        .iter()
+        .map(|(key, topic)| (format!("the {key} of kafka.group"), topic.as_str()))
+        .collect();
     for (key, topic) in config.topics.named() {
         let key = format!("topics.{key}");
         if !is_name(topic, TOPIC_BYTES_MAX) {

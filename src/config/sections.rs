@@ -131,9 +131,9 @@ impl KafkaConfig {
         format!("{}.journal", self.group)
     }
 
-    /// The consumer group of the notifier.
-    pub fn notify_group(&self) -> String {
-        format!("{}.notify", self.group)
+    /// The topic of what receivers were told.
+    pub fn told(&self) -> String {
+        format!("{}.told", self.group)
     }
 }
 

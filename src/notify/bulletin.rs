@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one record may be waited for.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
-struct Quiet;
+/// Leaves the library's own messages to the debug log.
+pub(super) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -30,7 +31,7 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "the reader of silences has trouble with Kafka");
+        tracing::debug!(%error, reason, "a reader of the notifier has trouble with Kafka");
     }
 }
 

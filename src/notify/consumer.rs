@@ -3,11 +3,10 @@
 //! One thread owns everything: poll ▸ offer to the router ▸ hand on what is due ▸ settle what
 //! was reported ▸ commit. At least once: an offset is committed when every receiver of every
 //! decision before it was told, or given up with the dead letter in the log. Who of what lies
-//! behind it was told already travels as the commit's metadata ([`Resume`]), so that neither a
-//! restart nor a rebalance tells it again. Limits of that: what was delivered less than
-//! [`COMMIT_EVERY_MS`] before a crash is told again; so is what had to be written coarsely
-//! because several receivers were down with thousands of gaps among what they had been told;
-//! and `give_up` counts anew after a restart.
+//! behind it was told already travels as the commit's metadata ([`Resume`]), and what that does
+//! not hold, or not yet, stands in the log of told notices ([`Ledger`]), so that neither a restart
+//! nor a rebalance tells it again. Limits of that: what was on its way at a crash, or taken and
+//! not yet in the log, is told again; and `give_up` counts anew after a restart.
 //!
 //! No fault of Kafka ends the loop. Nothing of a decision is logged but its place.
 
@@ -30,10 +29,12 @@ use super::bulletin::Bulletin;
 use super::delivery::{Clock, Delivery, Outcome, Retry};
 use super::desk::{Desk, ended};
 use super::group::{self, Event, Member};
-use super::letters::{Letter, Letters};
+use super::ledger::Ledger;
+use super::letters::{self, Letter, Letters};
 use super::mutes::Mutes;
 use super::own::Own;
 use super::progress::{Place, Progress};
+use super::recall::recall;
 use super::resume::{METADATA_MAX_BYTES, Resume};
 use super::route::Router;
 use super::run::{NotifyError, NotifyRun};
@@ -304,7 +305,7 @@ impl Notifier {
                 return Ok(());
             }
         };
-        let mut starts = BTreeMap::new();
+        let mut starts: BTreeMap<i32, Resume> = BTreeMap::new();
         let mut from = TopicPartitionList::new();
         for at in told.elements() {
             let commit = match at.offset() {
@@ -320,9 +321,13 @@ impl Notifier {
             duty.committed.insert(at.partition(), commit);
             starts.insert(at.partition(), resume);
         }
+        let known = starts.values().map(|resume| resume.log.whole);
+        let log_from = known.min().flatten();
+        let NotifyRun { brokers, properties, told_topic, .. } = &self.settings;
+        let told = recall(brokers, properties, told_topic, log_from);
         tracing::info!(partitions = starts.len(), "the notifier reads decisions");
         self.parked.clear();
-        self.progress.begin(starts);
+        self.progress.begin_with(starts, told);
         duty.desk = Some(desk);
         duty.to_start = None;
         member.assign(&from)?;
@@ -339,8 +344,11 @@ impl Notifier {
 
     fn open_desk(&self) -> Result<Desk, SettingsError> {
         let _runtime = self.runtime.enter();
-        let NotifyRun { notify, reveal, metrics, .. } = &self.settings;
-        let (delivery, reports) = Delivery::start(notify, *reveal, self.retry, metrics)?;
+        let NotifyRun { notify, reveal, metrics, told_topic, .. } = &self.settings;
+        let config = letters::config(&self.settings.brokers, &self.settings.properties);
+        let ledger = Ledger::new(config, told_topic);
+        let (delivery, reports) =
+            Delivery::keeping(notify, *reveal, (self.retry, metrics), ledger)?;
         let router = match &self.bulletin {
             Some(bulletin) => Router::with(notify, bulletin.mutes.clone()),
             None => Router::new(notify),
@@ -357,6 +365,9 @@ impl Notifier {
                 Outcome::Delivered => {
                     for ticket in report.notice.tickets {
                         self.progress.settle(ticket, &report.notice.receiver);
+                    }
+                    if let Some(at) = report.written_at {
+                        self.progress.logged(at);
                     }
                 }
                 Outcome::Dead(reason) => {
@@ -429,6 +440,10 @@ impl Notifier {
         };
         match result {
             Ok(()) => {
+                for (partition, (offset, text)) in &commits {
+                    let log = Resume::decode(*offset, text).log.whole;
+                    self.progress.committed(*partition, log);
+                }
                 duty.committed.extend(commits);
                 if self.trouble.over() {
                     tracing::info!("kafka answers the notifier again");

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use governor::{DefaultDirectRateLimiter, RateLimiter};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::backlog::{Backlog, Entry, Next};
+use super::ledger::{Ledger, Sent, WINDOW};
 use super::metrics::NotifyMetrics;
 use super::notice::Notice;
 use super::rate;
@@ -57,32 +58,46 @@ pub struct Report {
     pub notice: Notice,
     pub outcome: Outcome,
     pub attempts: u32,
+    /// Offset of the record that says so in the log of what was told.
+    pub written_at: Option<i64>,
 }
 
 /// The receivers' tasks. Dropping it ends them; what was not reported was not settled.
 #[derive(Debug)]
 pub struct Delivery {
     queues: BTreeMap<String, UnboundedSender<Notice>>,
-    reports: UnboundedSender<Report>,
+    reports: UnboundedSender<Sent>,
     metrics: NotifyMetrics,
     halted: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    ledger: JoinSet<()>,
 }
 
 impl Delivery {
-    /// Must be called within a tokio runtime. `reveal` lifts masking for all (`privacy.reveal`);
+    /// Writes nothing down. Must be called within a tokio runtime. `reveal` lifts masking for all (`privacy.reveal`);
     /// the settings' `give_up` goes before that of `retry`.
     pub fn start(
         settings: &NotifySettings,
         reveal: bool,
-        mut retry: Retry,
+        retry: Retry,
         metrics: &NotifyMetrics,
+    ) -> Result<(Delivery, UnboundedReceiver<Report>), SettingsError> {
+        Delivery::keeping(settings, reveal, (retry, metrics), Ledger::default())
+    }
+
+    /// The same with a ledger of what is told.
+    pub(super) fn keeping(
+        settings: &NotifySettings,
+        reveal: bool,
+        (mut retry, metrics): (Retry, &NotifyMetrics),
+        ledger: Ledger,
     ) -> Result<(Delivery, UnboundedReceiver<Report>), SettingsError> {
         if let Some(ms) = settings.give_up.and_then(|ms| u64::try_from(ms).ok()) {
             retry.give_up = Duration::from_millis(ms);
         }
         let give_up_ms = i64::try_from(retry.give_up.as_millis()).unwrap_or(i64::MAX);
-        let (reports, settled) = mpsc::unbounded_channel();
+        let (reports, sent) = mpsc::unbounded_channel();
+        let (told, settled) = mpsc::unbounded_channel();
         let (halted, halt) = watch::channel(false);
         let mut queues = BTreeMap::new();
         let mut workers = Vec::new();
@@ -100,6 +115,7 @@ impl Delivery {
                 pauses: waits(&retry),
                 last_error: String::new(),
                 clock: Clock::default(),
+                window: Arc::new(Semaphore::new(WINDOW)),
                 link: Link { waiting, halt: halt.clone(), reports: reports.clone() },
                 metrics: metrics.clone(),
             });
@@ -108,7 +124,10 @@ impl Delivery {
         for worker in workers {
             tasks.spawn(worker.run());
         }
-        Ok((Delivery { queues, reports, metrics: metrics.clone(), halted, tasks }, settled))
+        let mut keeper = JoinSet::new();
+        keeper.spawn(ledger.run(sent, told));
+        let metrics = metrics.clone();
+        Ok((Delivery { queues, reports, metrics, halted, tasks, ledger: keeper }, settled))
     }
 
     /// Queues a notice without waiting. One for nobody is reported dead at once.
@@ -123,9 +142,10 @@ impl Delivery {
         let reason = "no such receiver";
         tracing::error!(receiver = %notice.receiver, reason, "a notice was not delivered");
         self.metrics.count(&notice.receiver, "dead");
-        let report = Report { notice, outcome: Outcome::Dead(reason.to_owned()), attempts: 0 };
+        let outcome = Outcome::Dead(reason.to_owned());
+        let report = Report { notice, outcome, attempts: 0, written_at: None };
         // Refused only when the other side is gone, and with it whoever would commit.
-        self.reports.send(report).unwrap_or_default();
+        self.reports.send((report, None)).unwrap_or_default();
     }
 
     /// Begins no further attempt and waits for those under way, `within` at most. What has
@@ -135,6 +155,10 @@ impl Delivery {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         // Out of time: dropping the tasks ends what is under way.
         tokio::time::timeout(within, all).await.unwrap_or_default();
+        self.tasks.shutdown().await;
+        drop(self.reports);
+        // It ends by itself once nobody reports to it any more.
+        while self.ledger.join_next().await.is_some() {}
     }
 }
 
@@ -142,7 +166,7 @@ impl Delivery {
 struct Link {
     waiting: UnboundedReceiver<Notice>,
     halt: watch::Receiver<bool>,
-    reports: UnboundedSender<Report>,
+    reports: UnboundedSender<Sent>,
 }
 
 struct Worker {
@@ -156,6 +180,8 @@ struct Worker {
     pauses: ExponentialBackoff,
     last_error: String,
     clock: Clock,
+    /// Places for what is on its way, or told and not yet written down.
+    window: Arc<Semaphore>,
     link: Link,
     metrics: NotifyMetrics,
 }
@@ -176,12 +202,12 @@ impl Worker {
             let now = self.clock.now_ms();
             for entry in self.backlog.expired(now.saturating_sub(self.give_up_ms)) {
                 let reason = self.last_error.clone();
-                self.report(entry, Outcome::Dead(reason));
+                self.report(entry, Outcome::Dead(reason), None);
             }
             let heard = match self.backlog.next(now) {
                 Next::Try(entry) => match self.admit(entry).await {
-                    Some(entry) => {
-                        self.attempt(entry).await;
+                    Some((entry, place)) => {
+                        self.attempt(entry, place).await;
                         Heard::News
                     }
                     None => Heard::Halt,
@@ -220,15 +246,16 @@ impl Worker {
         }
     }
 
-    /// Waits for the rate limit; what waits for people by then joins the one digest. `None`
-    /// when halted.
+    /// Waits for a place in the window and for the rate limit; what waits for people by then joins
+    /// the one digest. `None` when halted.
     async fn admit(
         &mut self,
         mut entry: Entry<ExponentialBackoff>,
-    ) -> Option<Entry<ExponentialBackoff>> {
-        let Some(limit) = self.limit.clone() else { return Some(entry) };
+    ) -> Option<(Entry<ExponentialBackoff>, OwnedSemaphorePermit)> {
+        let place = self.place().await?;
+        let Some(limit) = self.limit.clone() else { return Some((entry, place)) };
         if entry.attempts > 0 || limit.check().is_ok() {
-            return Some(entry);
+            return Some((entry, place));
         }
         let ready = limit.until_ready();
         tokio::pin!(ready);
@@ -244,10 +271,25 @@ impl Worker {
                 self.metrics.count(&self.name, "digested");
             }
         }
-        Some(entry)
+        Some((entry, place))
     }
 
-    async fn attempt(&mut self, mut entry: Entry<ExponentialBackoff>) {
+    async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.window).acquire_owned();
+        tokio::pin!(place);
+        let mut got = None;
+        loop {
+            // The window is never closed.
+            let wait = async { got = (&mut place).await.ok() };
+            match self.hear(wait).await {
+                Heard::Halt => return None,
+                Heard::News => {}
+                Heard::Time => return got,
+            }
+        }
+    }
+
+    async fn attempt(&mut self, mut entry: Entry<ExponentialBackoff>, place: OwnedSemaphorePermit) {
         entry.attempts += 1;
         let attempt = self.transport.send(&entry.notice, &mut entry.done);
         let sent = match tokio::time::timeout(self.retry.timeout, attempt).await {
@@ -257,13 +299,13 @@ impl Worker {
         let error = match sent {
             Ok(()) => {
                 self.arrived();
-                return self.report(entry, Outcome::Delivered);
+                return self.report(entry, Outcome::Delivered, Some(place));
             }
             Err(error) if error.retry => error,
             Err(error) => {
                 // It refuses this request alone: the receiver is there.
                 self.arrived();
-                return self.report(entry, Outcome::Dead(error.message));
+                return self.report(entry, Outcome::Dead(error.message), None);
             }
         };
         let now = self.clock.now_ms();
@@ -272,7 +314,7 @@ impl Worker {
             self.backlog.pause_until(now.saturating_add(next_ms(&mut self.pauses, &self.retry)));
         }
         if again_at >= entry.notice.offered_at.saturating_add(self.give_up_ms) {
-            self.report(entry, Outcome::Dead(error.message.clone()));
+            self.report(entry, Outcome::Dead(error.message.clone()), None);
         } else {
             tracing::warn!(receiver = %self.name, %error, "a notice will be tried again");
             self.metrics.count(&self.name, "failed");
@@ -286,7 +328,12 @@ impl Worker {
         self.pauses = waits(&self.retry);
     }
 
-    fn report(&self, entry: Entry<ExponentialBackoff>, outcome: Outcome) {
+    fn report(
+        &self,
+        entry: Entry<ExponentialBackoff>,
+        outcome: Outcome,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
         let Entry { notice, attempts, .. } = entry;
         match &outcome {
             Outcome::Delivered => {
@@ -305,7 +352,8 @@ impl Worker {
             }
         }
         // Refused only when the other side is gone, and with it whoever would commit.
-        self.link.reports.send(Report { notice, outcome, attempts }).unwrap_or_default();
+        let report = Report { notice, outcome, attempts, written_at: None };
+        self.link.reports.send((report, place)).unwrap_or_default();
     }
 }
 

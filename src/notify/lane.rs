@@ -130,6 +130,8 @@ impl Lane {
             rest: items.len() - over.len() - decisions.len(),
             tickets: items.iter().map(|item| item.ticket).collect(),
             decisions,
+            // What is over by now is told as a number.
+            ids: items.iter().map(|item| item.decision.clone()).collect(),
             offered_at,
             decided_at,
             also: Vec::new(),

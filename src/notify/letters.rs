@@ -77,9 +77,7 @@ impl Letters {
         topic: &str,
         runtime: &Handle,
     ) -> Result<Letters, KafkaError> {
-        let fixed = [("enable.idempotence", "true")];
-        let defaults = [("linger.ms", "0"), ("partitioner", "murmur2_random")];
-        let config = group::settings(brokers, properties, &defaults, &fixed);
+        let config = config(brokers, properties);
         config.create_native_config().map_err(group::hide_value)?;
         let writer = Writer { producer: None, config, topic: topic.to_owned() };
         let (queue, letters) = mpsc::unbounded_channel();
@@ -154,13 +152,20 @@ impl Writer {
     }
 }
 
-fn producer(config: &ClientConfig) -> Result<FutureProducer<Quiet>, KafkaError> {
+/// How the notifier writes.
+pub(super) fn config(brokers: &str, properties: &BTreeMap<String, String>) -> ClientConfig {
+    let fixed = [("enable.idempotence", "true")];
+    let defaults = [("linger.ms", "0"), ("partitioner", "murmur2_random")];
+    group::settings(brokers, properties, &defaults, &fixed)
+}
+
+pub(super) fn producer(config: &ClientConfig) -> Result<FutureProducer<Quiet>, KafkaError> {
     config.create_with_context(Quiet).map_err(group::hide_value)
 }
 
 /// Leaves the library's own messages to the debug log.
 #[derive(Debug, Clone)]
-struct Quiet;
+pub(super) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -168,6 +173,6 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "the writer of dead notices has trouble with Kafka");
+        tracing::debug!(%error, reason, "a writer of the notifier has trouble with Kafka");
     }
 }

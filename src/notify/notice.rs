@@ -39,6 +39,8 @@ pub struct Notice {
     pub rest: usize,
     /// One per decision, those of the rest included.
     pub tickets: Vec<u64>,
+    /// The decision of each ticket.
+    pub ids: Vec<String>,
     /// Of what is muted because of it, which it counts: those are told otherwise.
     pub also: Vec<u64>,
     /// When the first of its decisions was offered, in milliseconds since the epoch.
@@ -84,6 +86,11 @@ impl Links {
         Some(format!("{}{}", self.base.as_ref()?, self.acknowledge.as_ref()?))
     }
 
+    /// Partition of the topic of decisions → the last offset that is told of.
+    pub(super) fn places(&self) -> BTreeMap<i32, i64> {
+        self.places.iter().map(|(partition, (_, last))| (*partition, *last)).collect()
+    }
+
     fn absorb(&mut self, other: Links) {
         self.base = self.base.take().or(other.base);
         let all = self.groups.is_empty() && !self.places.is_empty()
@@ -117,6 +124,7 @@ impl Notice {
             }
         }
         self.tickets.extend(other.tickets);
+        self.ids.extend(other.ids);
         self.offered_at = self.offered_at.min(other.offered_at);
         self.decided_at = self.decided_at.min(other.decided_at);
         for remark in other.remarks {

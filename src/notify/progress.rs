@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::notice::{LINES, Shares, is_deferred, line};
-use super::resume::{Range, Resume};
+use super::resume::{Logged, Range, Resume};
+use super::told::Told;
 
 /// Where a decision stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,10 @@ pub(crate) struct Progress {
     partitions: BTreeMap<i32, Partition>,
     tickets: BTreeMap<u64, Place>,
     next_ticket: u64,
+    /// What the log of told notices said at the start, until it has been read again.
+    told: Told,
+    /// Behind the last record of that log whose notice is settled here.
+    log: Option<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +35,10 @@ struct Partition {
     next: i64,
     /// What was known at the start of what is not yet read again.
     before: Resume,
+    /// Behind the last offset that the log of told notices spoke of at the start.
+    reach: i64,
+    /// From where that log says what the broker's commit does not.
+    log: Option<i64>,
     /// Offset → how many lines wait.
     open: BTreeMap<i64, Waiting>,
     /// Of those, how many wait for a receiver now.
@@ -57,19 +66,58 @@ struct Line {
 impl Progress {
     /// Forgets the partitions there were. Tickets given out before settle nothing any more.
     pub(crate) fn begin(&mut self, starts: impl IntoIterator<Item = (i32, Resume)>) {
-        let partition =
-            |before: Resume| Partition { next: before.committed, before, ..Partition::default() };
-        self.tickets.clear();
-        self.partitions =
-            starts.into_iter().map(|(number, before)| (number, partition(before))).collect();
+        self.begin_with(starts, (Told::default(), None));
     }
 
-    /// What is known of a record that had been read before the start.
-    pub(crate) fn before(&self, place: Place) -> Option<&Resume> {
+    /// The same with what the log of told notices says, and where it ends.
+    pub(crate) fn begin_with(
+        &mut self,
+        starts: impl IntoIterator<Item = (i32, Resume)>,
+        (told, log): (Told, Option<i64>),
+    ) {
+        let partition = |number: i32, before: Resume| Partition {
+            next: before.committed,
+            reach: told.reach(number).map_or(0, |last| last + 1),
+            log: before.log.whole,
+            before,
+            ..Partition::default()
+        };
+        self.tickets.clear();
+        self.partitions = starts
+            .into_iter()
+            .map(|(number, before)| (number, partition(number, before)))
+            .collect();
+        self.told = told;
+        self.log = log;
+    }
+
+    /// What is known of a record that had been read before the start: whether a line was told.
+    pub(crate) fn before(&self, place: Place, decision: &str) -> Option<impl Fn(&str) -> bool> {
         let partition = self.partitions.get(&place.partition)?;
         // A log that begins anew has nothing to do with what was known.
         let goes_on = place.offset >= partition.next;
-        (goes_on && partition.before.covers(place.offset)).then_some(&partition.before)
+        let covered = goes_on && partition.before.covers(place.offset);
+        let is_told = place.offset < partition.reach && self.told.knows(decision);
+        let decision = decision.to_owned();
+        (covered || is_told).then_some(move |line: &str| {
+            covered && partition.before.told(line, place.offset) || self.told.has(line, &decision)
+        })
+    }
+
+    /// The record at `offset` says of a notice that it was told, and so do its tickets by now.
+    pub(crate) fn logged(&mut self, offset: i64) {
+        self.log = self.log.max(Some(offset + 1));
+    }
+
+    /// The broker has a commit that leaves to the log what is behind `log`.
+    pub(crate) fn committed(&mut self, partition: i32, log: Option<i64>) {
+        if let Some(partition) = self.partitions.get_mut(&partition) {
+            partition.log = log;
+        }
+        let all = self.partitions.values();
+        if !self.told.is_empty() && all.into_iter().all(|one| one.next >= one.reach) {
+            self.told = Told::default();
+        }
     }
 
     /// A ticket for the next decision; never the same twice, and [`LINES`] apart.
@@ -149,7 +197,7 @@ impl Progress {
 
     /// What may be committed, and what goes with it, by partition.
     pub(crate) fn resumes(&self) -> impl Iterator<Item = (i32, Resume)> {
-        self.partitions.iter().map(|(number, partition)| (*number, partition.resume()))
+        self.partitions.iter().map(|(number, partition)| (*number, partition.resume(self.log)))
     }
 }
 
@@ -170,12 +218,14 @@ impl Partition {
         });
     }
 
-    fn resume(&self) -> Resume {
+    fn resume(&self, log: Option<i64>) -> Resume {
+        let is_read_again = self.next >= self.reach;
         let pending = self.receivers.iter().filter(|(_, line)| !line.pending.is_empty());
         let mut resume = Resume {
             committed: self.safe(),
             next: self.next.max(self.before.next),
             pending: pending.map(|(name, line)| (name.clone(), line.ranges())).collect(),
+            log: Logged { whole: if is_read_again { log } else { self.log }, coarse: self.log },
         };
         for (name, ranges) in &self.before.pending {
             let unread = ranges.iter().filter(|range| range.last >= self.next);

@@ -1,7 +1,8 @@
 //! What a restart needs to know of one partition: who is still to be told of what has been read.
 //!
 //! It travels as the metadata of the committed offset, so that offset and knowledge change
-//! together and need no topic of their own. Pure.
+//! together. Metadata is small, and commits are rare: what they do not hold stands in the log of
+//! what was told, and they say from where on. Pure.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,16 @@ pub(crate) struct Resume {
     pub(crate) next: i64,
     /// In order, and apart from each other.
     pub(crate) pending: BTreeMap<String, Vec<Range>>,
+    pub(crate) log: Logged,
+}
+
+/// Where the log of what was told has more to say than this; unknown where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Logged {
+    /// If all of this is written.
+    pub(crate) whole: Option<i64>,
+    /// If it must be written coarsely.
+    pub(crate) coarse: Option<i64>,
 }
 
 /// Offsets are relative to the committed one; ranges are flat: first, last, first, last, …
@@ -39,12 +50,14 @@ struct Written {
     v: u32,
     next: i64,
     pending: BTreeMap<String, Vec<i64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<i64>,
 }
 
 impl Resume {
     /// Nothing is known: everything from `committed` on is to be told.
     pub(crate) fn unread(committed: i64) -> Resume {
-        Resume { committed, next: committed, pending: BTreeMap::new() }
+        Resume { committed, next: committed, ..Resume::default() }
     }
 
     /// Whether this offset had been read before.
@@ -63,15 +76,17 @@ impl Resume {
     /// As offset metadata. What does not fit is told coarsely: neighbouring ranges become one,
     /// those with the least between them first, so that a restart repeats rather than loses.
     pub(crate) fn encode(&self, bytes_max: usize) -> String {
-        if self.next <= self.committed {
+        if self.next <= self.committed && self.log.whole.is_none() {
             return String::new();
         }
+        let count: usize = self.pending.values().map(Vec::len).sum();
         let mut ranges_max = bytes_max / RANGE_BYTES;
         loop {
             let written = Written {
                 v: VERSION,
                 next: self.next - self.committed,
                 pending: self.coarse(ranges_max),
+                log: if count <= ranges_max { self.log.whole } else { self.log.coarse },
             };
             // Maps of strings and integers can always be written.
             let text = serde_json::to_string(&written).unwrap_or_default();
@@ -103,6 +118,7 @@ impl Resume {
             pending: pending
                 .map(|(name, flat)| (name, flat.chunks(2).filter_map(range).collect()))
                 .collect(),
+            log: Logged { whole: written.log, coarse: written.log },
         }
     }
 
@@ -142,7 +158,10 @@ impl Written {
         let rising = |flat: &Vec<i64>| {
             flat.len().is_multiple_of(2) && flat.is_sorted() && flat.first().is_none_or(|n| *n >= 0)
         };
-        self.v == VERSION && self.next > 0 && self.pending.values().all(rising)
+        self.v == VERSION
+            && (self.next > 0 || self.next == 0 && self.log.is_some())
+            && self.log.is_none_or(|at| at >= 0)
+            && self.pending.values().all(rising)
     }
 }
 

@@ -251,6 +251,7 @@ impl Router {
             rule: offer.decision.rule.clone(),
             decisions: vec![offer.decision.clone()],
             tickets: vec![offer.ticket],
+            ids: vec![offer.decision.id.clone()],
             offered_at: offer.now,
             decided_at: offer.decided_at,
             ..Notice::default()

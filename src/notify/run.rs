@@ -24,6 +24,8 @@ pub struct NotifyRun {
     pub properties: BTreeMap<String, String>,
     pub decisions_topic: String,
     pub dead_topic: String,
+    /// The log of what was told, one partition.
+    pub told_topic: String,
     /// Where silences and acknowledgements stand; none are heeded without it.
     pub control_topic: Option<String>,
     /// Writes a change to that topic, in the background.

@@ -16,6 +16,7 @@ pub fn notice(receiver: &str, decisions: Vec<Decision>) -> Notice {
         receiver: receiver.to_owned(),
         rule: if same { rule } else { String::new() },
         tickets: (1..).take(decisions.len()).collect(),
+        ids: decisions.iter().map(|decision| decision.id.clone()).collect(),
         decisions,
         ..Notice::default()
     }

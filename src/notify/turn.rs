@@ -13,13 +13,12 @@ pub(super) fn read(
     (now, written_at): (i64, i64),
 ) {
     let ticket = progress.ticket();
-    let shares = match (decision, progress.before(place)) {
-        (Some(decision), None) => router.offer_written(decision, ticket, (now, written_at)),
-        (Some(decision), Some(before)) => {
-            let told = |line: &str| before.told(line, place.offset);
-            router.offer_again(decision, ticket, (now, written_at), told)
-        }
-        (None, _) => Shares::default(),
+    let shares = match decision {
+        Some(decision) => match progress.before(place, &decision.id) {
+            None => router.offer_written(decision, ticket, (now, written_at)),
+            Some(told) => router.offer_again(decision, ticket, (now, written_at), told),
+        },
+        None => Shares::default(),
     };
     progress.offer(place, ticket, shares);
     settle(router, progress);

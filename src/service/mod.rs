@@ -389,11 +389,12 @@ fn snapshots(config: &Config) -> Result<Option<(Shelf, SnapshotSettings)>, Servi
 fn notifier(config: &Config, metrics: &NotifyMetrics, leaving: &Arc<AtomicBool>) -> NotifyRun {
     NotifyRun {
         brokers: config.kafka.brokers.clone(),
-        group: config.kafka.notify_group(),
+        group: config.kafka.group.clone(),
         instance: config.kafka.instance.clone(),
         properties: config.kafka.properties.clone(),
         decisions_topic: config.topics.decisions.clone(),
         dead_topic: config.topics.notices_dead.clone(),
+        told_topic: config.kafka.told(),
         control_topic: Some(config.topics.control.clone()),
         publish: Some(publish_in_background(kafka_settings(config))),
         notify: notify_settings(config),

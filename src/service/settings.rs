@@ -26,6 +26,7 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
             control: name(&topics.control),
             journal: name(&config.kafka.journal()),
             notices_dead: name(&topics.notices_dead),
+            told: name(&config.kafka.told()),
         },
     }
 }

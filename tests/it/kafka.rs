@@ -52,6 +52,7 @@ fn names(base: &str) -> TopicNames {
         control: name("control"),
         journal: name("journal"),
         notices_dead: name("dead"),
+        told: name("told"),
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) decisions: String,
     pub(crate) control: Option<String>,
     dead: String,
+    told: String,
     group: String,
 }
 
@@ -38,6 +39,7 @@ impl Stage<'_> {
         Stage {
             decisions: broker.topic("decisions", partitions),
             dead: broker.topic("dead", 1),
+            told: broker.topic("told", 1),
             group: broker::unique("group"),
             control: None,
             broker,
@@ -65,6 +67,7 @@ impl Stage<'_> {
             properties: BTreeMap::from([("reconnect.backoff.max.ms".into(), "500".into())]),
             decisions_topic: self.decisions.clone(),
             dead_topic: self.dead.clone(),
+            told_topic: self.told.clone(),
             control_topic: self.control.clone(),
             publish: None,
             notify: serde_json::from_value(notify.clone()).unwrap(),
@@ -78,7 +81,7 @@ impl Stage<'_> {
 
     /// The same in a process of its own, which can be killed.
     pub(crate) fn spawn(&self, notify: &Value) -> Child {
-        let names = [self.broker.address(), &self.decisions, &self.dead, &self.group];
+        let names = [self.broker.address(), &self.decisions, &self.dead, &self.told, &self.group];
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "notify_run::the_process_of_its_own", "--nocapture"])
             .env(CHILD, json!([names, notify]).to_string())
@@ -239,7 +242,7 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
     stage.decide(0..20);
     until("the hook knows all", || hook.seen().len() >= 20).await;
     // Written while it runs, so that a crash finds it as well.
-    let written = r#"{"v":1,"next":20,"pending":{"chat":[0,19]}}"#;
+    let written = r#"{"v":1,"next":20,"pending":{"chat":[0,19]},"log":20}"#;
     until("who knows what is written", || {
         stage.committed().get(&0) == Some(&(0, written.to_owned()))
     })
@@ -264,7 +267,7 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_process_of_its_own() {
     let Ok(task) = std::env::var(CHILD) else { return };
-    let ([brokers, decisions_topic, dead_topic, group], notify): ([String; 4], _) =
+    let ([brokers, decisions_topic, dead_topic, told_topic, group], notify): ([String; 5], _) =
         serde_json::from_str(&task).unwrap();
     let (stop, stopped) = watch::channel(false);
     let settings = NotifyRun {
@@ -274,6 +277,7 @@ async fn the_process_of_its_own() {
         properties: BTreeMap::new(),
         decisions_topic,
         dead_topic,
+        told_topic,
         control_topic: None,
         publish: None,
         notify,
@@ -310,7 +314,9 @@ async fn a_kill_loses_nothing_and_repeats_nothing_that_was_committed() {
         let ids = usize::try_from(expected).unwrap();
         until("the hook knows all", || hook.seen().len() >= ids).await;
         let last = expected - 1;
-        let written = format!(r#"{{"v":1,"next":{expected},"pending":{{"chat":[0,{last}]}}}}"#);
+        let written = format!(
+            r#"{{"v":1,"next":{expected},"pending":{{"chat":[0,{last}]}},"log":{expected}}}"#
+        );
         until("who knows what is written", || {
             stage.committed().get(&0).is_some_and(|(_, metadata)| *metadata == written)
         })

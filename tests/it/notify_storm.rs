@@ -22,8 +22,8 @@ use crate::broker::{self, PATIENCE};
 use crate::notify::{Endpoint, decision};
 use crate::notify_run::{Stage, id, spoken_of, until};
 
-/// Commits go out every 0.2 s; a broker under load takes some time more.
-const UNCOMMITTED: Duration = Duration::from_millis(1_500);
+/// Notices of a receiver that may be on their way, or taken and not yet written down, at a kill.
+const WINDOW: usize = 8;
 
 /// A webhook that remembers when what came, and how it answered.
 #[derive(Clone, Default)]
@@ -122,24 +122,22 @@ async fn killed_at_random_with_receivers_that_come_and_go_it_tells_all_and_nothi
     }
 }
 
-/// How many a receiver heard of again, each of which it must have heard of first so shortly before
-/// a kill that this was not committed, unless it had said that it failed.
+/// How many a receiver heard of again, each of which it must have taken as one of the last before
+/// a kill, so that this was not yet written down.
 fn again(name: &str, shaky: &Shaky, deaths: &[Instant]) -> usize {
-    let mut came: BTreeMap<String, Vec<(Instant, bool)>> = BTreeMap::new();
-    for (id, at, ok) in shaky.seen.lock().unwrap().iter() {
-        came.entry(id.clone()).or_default().push((*at, *ok));
+    let seen = shaky.seen.lock().unwrap();
+    let taken: Vec<&(String, Instant, bool)> = seen.iter().filter(|(.., ok)| *ok).collect();
+    let mut last: BTreeSet<(&String, Instant)> = BTreeSet::new();
+    for death in deaths {
+        let before = taken.iter().rev().filter(|(_, at, _)| at <= death);
+        last.extend(before.take(WINDOW).map(|(id, at, _)| (id, *at)));
     }
+    let mut first: BTreeMap<&String, Instant> = BTreeMap::new();
     let mut again = 0;
-    for (id, times) in came {
-        for ((at, ok), _) in times.iter().zip(times.iter().skip(1)) {
-            if !ok {
-                continue;
-            }
-            let mut before = deaths.iter().filter(|death| at <= *death);
-            let excused = before.any(|death| death.duration_since(*at) <= UNCOMMITTED);
-            assert!(excused, "{name} heard twice of {id}");
-            again += 1;
-        }
+    for (id, at, _) in taken {
+        let Some(before) = first.insert(id, *at) else { continue };
+        assert!(last.contains(&(id, before)), "{name} heard twice of {id}");
+        again += 1;
     }
     again
 }

@@ -146,8 +146,10 @@ proptest! {
                         let known = Resume::decode(known.committed, &known.encode(usize::MAX));
                         progress.begin([(0, known.clone())]);
                         for (&offset, whom) in model.range(known.committed..).take(records) {
-                            let before = progress.before(Place { partition: 0, offset });
-                            prop_assert_eq!(before, Some(&known));
+                            let before = progress.before(Place { partition: 0, offset }, "d");
+                            let before = before.map(|told| RECEIVERS.map(told));
+                            let told = RECEIVERS.map(|name| known.told(name, offset));
+                            prop_assert_eq!(before, known.covers(offset).then_some(told));
                             let (told, waiting): (Vec<&str>, Vec<&str>) =
                                 whom.keys().partition(|name| known.told(name, offset));
                             let settled = whom.iter().filter(|(_, settled)| **settled);

@@ -10,7 +10,7 @@ fn resume(committed: i64, next: i64, pending: &[(&str, &[(i64, i64)])]) -> Resum
     };
     let pending: BTreeMap<String, Vec<Range>> =
         pending.iter().map(|(name, pairs)| ((*name).to_owned(), ranges(pairs))).collect();
-    Resume { committed, next, pending }
+    Resume { committed, next, pending, ..Resume::default() }
 }
 
 #[test]

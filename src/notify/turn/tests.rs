@@ -1,12 +1,12 @@
 //! A simulation of the notifier from a seed: a log of decisions, receivers that fail, hang and
 //! fail after they have accepted, a virtual clock, and crashes between any two steps.
 //!
-//! What a crash leaves is what was committed, as its text. Checked at the end: every decision has
-//! reached each of its receivers, or is a dead letter of it; and none has reached one twice,
-//! unless the receiver failed after it had accepted, or the crash came before the commit that
-//! would have told of it.
+//! What a crash leaves is what was committed, as its text, and the log of what was told. Checked at
+//! the end: every decision has reached each of its receivers, or is a dead letter of it; and none
+//! has reached one twice, unless the receiver failed after it had accepted, or it was one of the
+//! few notices that were taken and not yet in the log when the crash came.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,12 +16,14 @@ use super::{due, read, settle};
 use crate::engine::{Act, Change, Decision, Matcher};
 use crate::event::EventTime;
 use crate::notify::backlog::{Backlog, Next};
+use crate::notify::ledger::WINDOW;
 use crate::notify::mutes::{Muted, Mutes};
 use crate::notify::notice::{LINES, Notice};
 use crate::notify::progress::{Place, Progress};
 use crate::notify::resume::{METADATA_MAX_BYTES, Resume};
 use crate::notify::route::Router;
 use crate::notify::settings::NotifySettings;
+use crate::notify::told::{Told, records};
 
 const GIVE_UP_MS: i64 = 40 * 60_000;
 const STEP_MS: i64 = 500;
@@ -61,6 +63,8 @@ struct World {
     receivers: BTreeMap<String, Receiver>,
     /// Partition → offset and metadata.
     committed: BTreeMap<i32, (i64, String)>,
+    /// The log of what was told.
+    told: Vec<String>,
     dead: BTreeSet<(String, String)>,
     now: i64,
     next_id: u32,
@@ -73,8 +77,8 @@ struct Life {
     backlogs: BTreeMap<String, Backlog<i64>>,
     next: BTreeMap<i32, usize>,
     heard: usize,
-    /// By decision and line: told since the last commit.
-    fresh: BTreeSet<(String, String, u64)>,
+    /// Taken, and not yet in the log of what was told.
+    unwritten: VecDeque<Notice>,
 }
 
 impl World {
@@ -129,7 +133,13 @@ impl World {
             next.insert(partition, usize::try_from(offset).unwrap());
             (partition, Resume::decode(offset, &text))
         });
-        progress.begin(starts.collect::<Vec<_>>());
+        let starts: Vec<(i32, Resume)> = starts.collect();
+        let log_from = starts.iter().map(|(_, resume)| resume.log.whole).min().flatten();
+        let mut told = Told::default();
+        for record in self.told.iter().skip(usize::try_from(log_from.unwrap_or(0)).unwrap()) {
+            told.take(record.as_bytes());
+        }
+        progress.begin_with(starts, (told, i64::try_from(self.told.len()).ok()));
         let backlog = |name: &String| (name.clone(), Backlog::new(GIVE_UP_MS));
         Life {
             router: Router::with(settings, mutes),
@@ -137,12 +147,12 @@ impl World {
             backlogs: self.receivers.keys().map(backlog).collect(),
             next,
             heard: self.control.len(),
-            fresh: BTreeSet::new(),
+            unwritten: VecDeque::new(),
         }
     }
 
     /// The receiver's answer, or none; what it has taken it has.
-    fn takes(&mut self, life: &mut Life, notice: &Notice, ids: &Ids, rng: &mut ChaCha8Rng) -> bool {
+    fn takes(&mut self, notice: &Notice, ids: &Ids, rng: &mut ChaCha8Rng) -> bool {
         let receiver = self.receivers.get_mut(&notice.receiver).unwrap();
         if self.now < receiver.down_until {
             return false;
@@ -154,8 +164,6 @@ impl World {
             *receiver.got.entry((id.clone(), line)).or_default() += 1;
             if fails_after {
                 receiver.unsure.insert((id, line));
-            } else {
-                life.fresh.insert((notice.receiver.clone(), id, line));
             }
         }
         !fails_after
@@ -215,11 +223,45 @@ impl Life {
                     break;
                 }
             }
+            for _ in 0..rng.random_range(0..WINDOW) {
+                self.write(world);
+            }
         }
+    }
+
+    /// The oldest of what was taken comes into the log, and is reported.
+    fn write(&mut self, world: &mut World) {
+        let Some(notice) = self.unwritten.pop_front() else { return };
+        world.told.extend(records(&notice));
+        for ticket in notice.tickets {
+            self.progress.settle(ticket, &notice.receiver);
+        }
+        self.progress.logged(i64::try_from(world.told.len()).unwrap() - 1);
+    }
+
+    /// What of it may come again: all but what is in the log, though not reported.
+    fn crash(self, world: &mut World, ids: &Ids, rng: &mut ChaCha8Rng) -> Vec<Excused> {
+        let mut excused = Vec::new();
+        let written = rng.random_range(0..=self.unwritten.len());
+        for (nth, notice) in self.unwritten.iter().enumerate() {
+            if nth < written {
+                world.told.extend(records(notice));
+                continue;
+            }
+            for ticket in &notice.tickets {
+                let id = ids[&(ticket - ticket % LINES)].clone();
+                excused.push((notice.receiver.clone(), id, ticket % LINES));
+            }
+        }
+        excused
     }
 
     /// False when there is nothing to try.
     fn attempt(&mut self, name: &str, world: &mut World, ids: &Ids, rng: &mut ChaCha8Rng) -> bool {
+        let on_its_way = self.unwritten.iter().filter(|notice| notice.receiver == name).count();
+        if on_its_way >= WINDOW {
+            return false;
+        }
         let backlog = self.backlogs.get_mut(name).unwrap();
         let mut dead = backlog.expired(world.now - GIVE_UP_MS);
         let tried = match backlog.next(world.now) {
@@ -230,16 +272,13 @@ impl Life {
         if let Some(mut entry) = tried {
             entry.attempts += 1;
             let again_at = world.now + entry.waits;
-            if world.takes(self, &entry.notice.clone(), ids, rng) {
-                self.backlogs.get_mut(name).unwrap().arrived();
-                for ticket in entry.notice.tickets {
-                    self.progress.settle(ticket, name);
-                }
+            if world.takes(&entry.notice, ids, rng) {
+                backlog.arrived();
+                self.unwritten.push_back(entry.notice);
             } else if again_at >= entry.notice.offered_at + GIVE_UP_MS {
                 dead.push(entry);
             } else {
                 entry.waits = (entry.waits * 2).min(30_000);
-                let backlog = self.backlogs.get_mut(name).unwrap();
                 if backlog.failing(&entry) {
                     backlog.pause_until(world.now + 1_000);
                 }
@@ -255,14 +294,21 @@ impl Life {
         has_tried
     }
 
-    fn commit(&mut self, world: &mut World) {
-        for (partition, resume) in self.progress.resumes() {
-            let text = resume.encode(METADATA_MAX_BYTES);
+    /// Metadata that is too small for most of what there is to say now and then, too.
+    fn commit(&mut self, world: &mut World, rng: &mut ChaCha8Rng) {
+        let bytes_max = if rng.random_range(0..3) == 0 { 100 } else { METADATA_MAX_BYTES };
+        let resumes: Vec<(i32, Resume)> = self.progress.resumes().collect();
+        for (partition, resume) in resumes {
+            let text = resume.encode(bytes_max);
+            let log = Resume::decode(resume.committed, &text).log.whole;
+            self.progress.committed(partition, log);
             world.committed.insert(partition, (resume.committed, text));
         }
-        self.fresh.clear();
     }
 }
+
+/// Receiver, decision and line.
+type Excused = (String, String, u64);
 
 fn simulate(seed: u64) {
     let settings: NotifySettings = serde_saphyr::from_str(SETTINGS).unwrap();
@@ -272,7 +318,7 @@ fn simulate(seed: u64) {
     for name in settings.receivers.keys() {
         world.receivers.insert(name.clone(), Receiver::default());
     }
-    let mut excused: BTreeSet<(String, String, u64)> = BTreeSet::new();
+    let mut excused: BTreeSet<Excused> = BTreeSet::new();
     let mut life = world.born(&settings);
     let mut ids = Ids::new();
     let busy = 6_000;
@@ -300,26 +346,23 @@ fn simulate(seed: u64) {
             40..55 => life.hand(world.now),
             55..85 => life.deliver(&mut world, &ids, &mut rng),
             85..90 => life.hear(&world),
-            90..99 => life.commit(&mut world),
+            90..99 => life.commit(&mut world, &mut rng),
             _ if step < busy && rng.random_range(0..6) == 0 => {
-                // What was delivered and not yet committed may come again.
-                excused.extend(std::mem::take(&mut life.fresh));
+                excused.extend(life.crash(&mut world, &ids, &mut rng));
                 ids.clear();
                 life = world.born(&settings);
             }
             _ => {}
         }
     }
+    while !life.unwritten.is_empty() {
+        life.write(&mut world);
+    }
     check(seed, &world, &excused, &settings);
     assert_eq!(life.progress.open() + life.progress.held(), 0, "seed {seed}: all is settled");
 }
 
-fn check(
-    seed: u64,
-    world: &World,
-    excused: &BTreeSet<(String, String, u64)>,
-    settings: &NotifySettings,
-) {
+fn check(seed: u64, world: &World, excused: &BTreeSet<Excused>, settings: &NotifySettings) {
     let groups = crate::notify::Groups::new(settings);
     for (_, decision) in world.log.values().flatten() {
         for told in groups.of_subject(&crate::engine::Subject::of(decision)) {

@@ -21,6 +21,8 @@ pub struct TopicNames {
     pub control: Arc<str>,
     pub journal: Arc<str>,
     pub notices_dead: Arc<str>,
+    /// What receivers were told.
+    pub told: Arc<str>,
 }
 
 impl TopicNames {

@@ -131,7 +131,7 @@ fn check(settings: &KafkaSettings, known: &BTreeMap<String, usize>) -> Result<u3
             other,
         });
     }
-    for name in [&names.control, &names.journal] {
+    for name in [&names.control, &names.journal, &names.told] {
         if count(name) != 1 {
             return Err(TopicError::NotOne { topic: name.to_string(), has: count(name) });
         }
@@ -154,6 +154,8 @@ pub(super) fn wanted(
     // A list entry that a later one replaces is seen, and written down, by all who were away for
     // less than a week.
     let linger = ("min.compaction.lag.ms", "604800000");
+    // Far longer than from one commit to the next.
+    let week = ("retention.ms", "604800000");
     let topic = |name: &str, partitions, config: &[(&'static str, &'static str)]| Wanted {
         name: name.to_owned(),
         partitions,
@@ -169,6 +171,7 @@ pub(super) fn wanted(
         topic(&names.control, 1, &[compact, linger]),
         topic(&names.journal, 1, &[keep]),
         topic(&names.notices_dead, 1, &[]),
+        topic(&names.told, 1, &[week]),
     ]
 }
 
