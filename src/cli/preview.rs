@@ -85,13 +85,7 @@ pub(super) fn test(arguments: &TestArguments, out: &mut dyn Write) -> Result<u8>
         let notice = sample::test(name, language, &format!("test-{now}"), now);
         let mut done = Done::default();
         let sent = tokio::time::timeout(PATIENCE, transport.send(&notice, &mut done)).await;
-        anyhow::Ok(sent.unwrap_or_else(|_| {
-            Err(SendError {
-                message: "no answer in time".to_owned(),
-                retry: true,
-                answer: String::new(),
-            })
-        }))
+        anyhow::Ok(sent.unwrap_or_else(|_| Err(SendError::passing("no answer in time"))))
     })?;
     let seconds = began.elapsed().as_secs_f64();
     if arguments.format == Format::Json {

@@ -22,6 +22,9 @@ use super::rate;
 use super::settings::{NotifySettings, SettingsError};
 use super::transport::{SendError, Transport};
 
+/// A receiver that asks to be left alone for longer is asked again after so long.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
+
 /// How long to try, and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
@@ -309,9 +312,13 @@ impl Worker {
             }
         };
         let now = self.clock.now_ms();
-        let again_at = now.saturating_add(next_ms(&mut entry.waits, &self.retry));
-        if self.backlog.failing(&entry) {
-            self.backlog.pause_until(now.saturating_add(next_ms(&mut self.pauses, &self.retry)));
+        let asked = error.retry_after.map_or(Duration::ZERO, |asked| asked.min(RETRY_AFTER_MAX));
+        let asked_at = now.saturating_add(i64::try_from(asked.as_millis()).unwrap_or(i64::MAX));
+        let again_at = now.saturating_add(next_ms(&mut entry.waits, &self.retry)).max(asked_at);
+        let is_down = self.backlog.failing(&entry);
+        let pause = if is_down { next_ms(&mut self.pauses, &self.retry) } else { 0 };
+        if is_down || !asked.is_zero() {
+            self.backlog.pause_until(now.saturating_add(pause).max(asked_at));
         }
         if again_at >= entry.notice.offered_at.saturating_add(self.give_up_ms) {
             self.report(entry, Outcome::Dead(error.message.clone()), None);

@@ -110,6 +110,19 @@ impl Links {
 }
 
 impl Notice {
+    /// The same for the same decisions told to the same receiver for the same reason, after a
+    /// restart, too: 32 hex digits.
+    pub(super) fn id(&self) -> String {
+        let lines = self.tickets.iter().map(|ticket| ticket % LINES).zip(&self.ids);
+        let mut lines: Vec<String> = lines.map(|(kind, id)| format!("{kind} {id}")).collect();
+        lines.sort_unstable();
+        if lines.is_empty() {
+            // It tells of no decision for the first time: there is nothing to repeat.
+            lines = vec![self.offered_at.to_string(), self.remarks.join("\n")];
+        }
+        crate::engine::act::hex(&format!("{}\n{}", self.receiver, lines.join("\n")))
+    }
+
     /// Takes in another notice for the same receiver: one digest instead of two.
     pub(crate) fn absorb(&mut self, other: Notice) {
         if self.rule != other.rule {

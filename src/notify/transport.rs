@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
+use reqwest::header::RETRY_AFTER;
 use serde_json::Value;
 
 use super::heart::Beat;
@@ -26,15 +28,17 @@ pub struct SendError {
     /// What the receiver answered, as far as it was text. Never logged: it may repeat whom the
     /// notice is about.
     pub answer: String,
+    /// How long the receiver asks not to be sent anything.
+    pub retry_after: Option<Duration>,
 }
 
 impl SendError {
     pub(crate) fn passing(message: impl Into<String>) -> SendError {
-        SendError { message: message.into(), retry: true, answer: String::new() }
+        SendError { message: message.into(), retry: true, answer: String::new(), retry_after: None }
     }
 
     pub(crate) fn lasting(message: impl Into<String>) -> SendError {
-        SendError { message: message.into(), retry: false, answer: String::new() }
+        SendError { retry: false, ..SendError::passing(message) }
     }
 }
 
@@ -148,6 +152,7 @@ pub(crate) struct Reply {
     body: String,
     /// `null` unless the body is JSON.
     json: Value,
+    retry_after: Option<Duration>,
 }
 
 /// The answer with its body.
@@ -158,6 +163,9 @@ pub(crate) async fn reply(
     let passing = |error: reqwest::Error| SendError::passing(chain(&error.without_url()));
     let mut answer = answer.map_err(passing)?;
     let status = answer.status();
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = retry_after.filter(|_| matches!(status.as_u16(), 429 | 503));
+    let retry_after = retry_after.and_then(|value| asked_for(value, Timestamp::now()));
     let mut body = Vec::new();
     while body.len() < ANSWER_MAX
         && let Some(chunk) = answer.chunk().await.map_err(passing)?
@@ -165,7 +173,18 @@ pub(crate) async fn reply(
         body.extend_from_slice(&chunk);
     }
     let json = serde_json::from_slice(&body).unwrap_or_default();
-    Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned(), json })
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Reply { status, body, json, retry_after })
+}
+
+/// Seconds, or an instant as HTTP writes it (RFC 9110, 10.2.3).
+fn asked_for(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
 }
 
 impl Reply {
@@ -191,7 +210,8 @@ impl Reply {
     }
 
     pub(crate) fn passing(&self, message: impl Into<String>) -> SendError {
-        SendError { answer: self.shown(), ..SendError::passing(message) }
+        let retry_after = self.retry_after;
+        SendError { answer: self.shown(), retry_after, ..SendError::passing(message) }
     }
 
     pub(crate) fn lasting(&self, message: impl Into<String>) -> SendError {
@@ -215,3 +235,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router as Http;
 use axum::body::Bytes;
@@ -88,6 +88,7 @@ pub(crate) fn notice(receiver: &str, ids: &[&str]) -> Notice {
         decisions: ids.iter().map(|id| decision(id)).collect(),
         rest: 0,
         tickets: (1..).take(ids.len()).collect(),
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
         offered_at: now_ms(),
         ..Notice::default()
     }
@@ -249,6 +250,33 @@ async fn a_condemned_request_is_dead_at_once_and_others_of_a_digest_of_numbers_a
 }
 
 #[tokio::test]
+async fn a_receiver_that_asks_for_time_is_left_alone_for_so_long() {
+    let asked: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let seen = Arc::clone(&asked);
+    let app = Http::new().fallback(async move || {
+        let mut seen = seen.lock().unwrap();
+        seen.push(Instant::now());
+        let first = seen.len() == 1;
+        let status = if first { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+        (status, [("retry-after", "1")])
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let receivers = json!({ "hook": { "webhook": { "url": format!("http://{at}/") } } });
+    let (delivery, mut reports, _) = start(&receivers, quick());
+    delivery.hand(notice("hook", &["d1"]));
+    delivery.hand(notice("hook", &["d2"]));
+    for _ in 0..2 {
+        assert_eq!(next(&mut reports).await.outcome, Outcome::Delivered);
+    }
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 3);
+    // The other one waits, too: it is the receiver that asks.
+    assert!(asked[1].duration_since(asked[0]) >= Duration::from_millis(990));
+}
+
+#[tokio::test]
 async fn a_halt_lets_what_is_under_way_arrive_and_begins_nothing() {
     let (endpoint, at) = Endpoint::start(&[]).await;
     let (down, down_at) = Endpoint::start(&[]).await;
@@ -279,7 +307,10 @@ async fn an_outbox_holds_the_mail_and_the_short_message() {
     delivery.hand(notice("demo", &["d1"]));
     assert_eq!(next(&mut reports).await.outcome, Outcome::Delivered);
     let read = |name: &str| std::fs::read_to_string(folder.path().join("out").join(name)).unwrap();
-    assert!(read("demo-d1.eml").contains("Subject: [critical] cap: user u-1***"));
+    let mail = read("demo-d1.eml");
+    assert!(mail.contains("Subject: [critical] cap: user u-1***"));
+    // The same whenever it is sent.
+    assert!(mail.contains("Message-ID: <"), "{mail}");
     assert!(read("demo-d1.json").contains("u-1***"));
 }
 

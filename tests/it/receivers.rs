@@ -361,7 +361,7 @@ async fn any_other_interface_is_reached_by_templates() {
     let sms = json!({ "sms": {
         "provider": "template", "method": "PUT", "url": provider.url("/send/{{ to }}?rule={{ rule }}"),
         "token": "t\"k", "from": "risk", "to": ["+86 138"],
-        "headers": { "X-Key": "{{ token }}", "X-Rule": "{{ rule }}" },
+        "headers": { "X-Key": "{{ token }}", "X-Rule": "{{ rule }}", "X-Id": "{{ notice_id }}" },
         "body": r#"{"from":"{{ from }}","token":"{{ token }}","text":"{{ text }}"}"#,
         "success": "json.result == 0",
     } });
@@ -376,6 +376,9 @@ async fn any_other_interface_is_reached_by_templates() {
     assert_eq!(last.headers["content-type"], "application/json");
     assert_eq!(last.headers["x-rule"], "a\"b X-Evil: 1 &c");
     assert!(!last.headers.contains_key("x-evil"));
+    // Tried again it is the same.
+    assert_eq!(last.headers["x-id"].len(), 32);
+    assert_eq!(last.headers["x-id"], asked[0].headers["x-id"]);
     assert_eq!(last.json()["token"], "t\"k");
     assert!(last.json()["text"].as_str().unwrap().starts_with("[critical] a\"b X-Evil"));
 }

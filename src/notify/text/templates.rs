@@ -24,7 +24,7 @@ pub(super) const BUILT_IN: [(&str, &str); 5] = [
 const BYTES_MAX: u64 = 256 * 1024;
 
 /// Variables and words that a hint may name.
-const NAMES: [&str; 54] = [
+const NAMES: [&str; 55] = [
     "ack_url",
     "actor",
     "at",
@@ -53,6 +53,7 @@ const NAMES: [&str; 54] = [
     "mode",
     "more",
     "more_text",
+    "notice_id",
     "over",
     "percent",
     "reason",

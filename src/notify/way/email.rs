@@ -58,8 +58,8 @@ impl Email {
         })
     }
 
-    pub(super) async fn send(&self, message: &Message) -> Result<(), SendError> {
-        let mail = mail(&self.from, &self.to, message)?;
+    pub(super) async fn send(&self, message: &Message, id: &str) -> Result<(), SendError> {
+        let mail = mail(&self.from, &self.to, message, id)?;
         match self.server.send(mail).await {
             Ok(_) => Ok(()),
             // Even a permanent answer is tried again: servers say 550 while their lists reload.
@@ -68,9 +68,16 @@ impl Email {
     }
 }
 
-/// The mail as it is sent.
-pub(super) fn mail(from: &Mailbox, to: &[Mailbox], message: &Message) -> Result<Mail, SendError> {
-    let mut mail = Mail::builder().from(from.clone()).subject(message.subject.clone());
+/// The mail as it is sent. `id` is that of the notice: servers that know it drop a repeat.
+pub(super) fn mail(
+    from: &Mailbox,
+    to: &[Mailbox],
+    message: &Message,
+    id: &str,
+) -> Result<Mail, SendError> {
+    let id = format!("<{id}@{}>", from.email.domain());
+    let mut mail =
+        Mail::builder().from(from.clone()).subject(message.subject.clone()).message_id(Some(id));
     for to in to {
         mail = mail.to(to.clone());
     }

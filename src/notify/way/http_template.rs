@@ -58,13 +58,14 @@ impl HttpTemplate {
         to: &str,
     ) -> Result<Written, TextError> {
         let SmsSettings { url, account, token, from, headers, body, .. } = &self.settings;
-        let sms = texts.sms(notice)?;
+        let (sms, id) = (texts.sms(notice)?, notice.id());
         let more = [
             ("to", to),
             ("from", from),
             ("account", account),
             ("token", token.expose()),
             ("text", &sms),
+            ("notice_id", &id),
         ];
         let render = |name: &str, source: &str| texts.render((name, source), notice, &more);
         let mut written =

@@ -97,7 +97,7 @@ impl Way {
         done: &mut Done,
     ) -> Result<(), SendError> {
         match self {
-            Way::Email(email) => email.send(&texts.mail(notice)?).await,
+            Way::Email(email) => email.send(&texts.mail(notice)?, &notice.id()).await,
             Way::Twilio(sms) => sms.send(&texts.sms(notice)?, done).await,
             Way::Aliyun(sms) => sms.send(texts, notice, done).await,
             Way::HttpTemplate(sms) => sms.send(texts, notice, done).await,

@@ -30,7 +30,8 @@ impl Outbox {
                 .parse::<Mailbox>()
                 .map_err(|error| SendError::lasting(error.to_string()))
         };
-        let mail = mail(&address("tidegate")?, &[address("oncall")?], &texts.mail(notice)?)?;
+        let mail =
+            mail(&address("tidegate")?, &[address("oncall")?], &texts.mail(notice)?, &notice.id())?;
         let sms = json!({ "to": self.name, "body": texts.sms(notice)? });
         tokio::fs::create_dir_all(&self.folder)
             .await
