@@ -64,6 +64,8 @@ pub(super) struct Lane {
     /// Tickets of what is muted because of it, and their groups: told as a count.
     pub(super) muted: Vec<u64>,
     pub(super) muted_groups: BTreeSet<String>,
+    /// What it tells would be muted, were not too much held already.
+    pub(super) is_overflow: bool,
     /// When what waits may go.
     pub(super) due_at: i64,
     /// Not before this may the next notice go.

@@ -16,7 +16,7 @@ pub(super) const LISTED_MAX: usize = 50;
 const REMARKS_MAX: usize = 20;
 /// Groups that a link names; of more it names none, and shows all.
 const GROUPS_MAX: usize = 20;
-/// Lines of a decision: the notice, what is held, the steps, and what inhibits others.
+/// Lines of a decision: the notice, what is held, the steps, reminders, and what inhibits others.
 pub(super) const LINES: u64 = 64;
 /// The notice itself.
 pub(super) const DIRECT: u64 = 0;
@@ -24,6 +24,8 @@ pub(super) const DIRECT: u64 = 0;
 pub(super) const HELD: u64 = 1;
 /// The last: while a decision mutes others.
 pub(super) const SOURCE: u64 = LINES - 1;
+/// The step that says again what still fires.
+pub(super) const REMIND: usize = 61;
 /// Steps of a route at most.
 pub(super) const STEPS_MAX: usize = 16;
 

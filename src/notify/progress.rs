@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::notice::{LINES, Shares, is_deferred, line};
+use super::notice::{HELD, LINES, Shares, is_deferred, line};
 use super::resume::{Logged, Range, Resume};
 use super::told::Told;
 
@@ -177,6 +177,23 @@ impl Progress {
         }
     }
 
+    /// What a receiver was to be told now is held for it.
+    pub(crate) fn defer(&mut self, ticket: u64, receiver: &str) {
+        let Some(place) = self.tickets.get(&(ticket - ticket % LINES)).copied() else { return };
+        let Some(partition) = self.partitions.get_mut(&place.partition) else { return };
+        let Some(direct) = partition.receivers.get_mut(receiver) else { return };
+        if !direct.pending.remove(&place.offset) {
+            return;
+        }
+        direct.settle(place.offset);
+        partition.receivers.entry(line(HELD, receiver)).or_default().hold(place.offset);
+        if let Some(waiting) = partition.open.get_mut(&place.offset) {
+            waiting.now -= 1;
+            waiting.later += 1;
+            partition.urgent -= usize::from(waiting.now == 0);
+        }
+    }
+
     pub(crate) fn place(&self, ticket: u64) -> Option<Place> {
         self.tickets.get(&(ticket - ticket % LINES)).copied()
     }
@@ -255,6 +272,22 @@ impl Line {
             last = end;
         }
         self.settled.insert(first, last);
+    }
+
+    /// What was settled is pending.
+    fn hold(&mut self, offset: i64) {
+        if let Some((&first, &last)) = self.settled.range(..=offset).next_back()
+            && last >= offset
+        {
+            self.settled.remove(&first);
+            if first < offset {
+                self.settled.insert(first, offset - 1);
+            }
+            if last > offset {
+                self.settled.insert(offset + 1, last);
+            }
+        }
+        self.pending.insert(offset);
     }
 
     /// The pending offsets, cut where something settled lies in between.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::lane::{Lane, LaneKey, Mute};
-use super::notice::Notice;
+use super::notice::{Notice, REMIND};
 use super::offer::Offer;
 use super::route::{Router, TOLD_MAX, WOKEN_MAX};
 use crate::engine::{Decision, Subject};
@@ -18,15 +18,15 @@ impl Router {
             self.lanes.get_mut(key)?.due_at = due_at;
             return None;
         }
-        if matches!(key.mute, Mute::Silence(_) | Mute::Inhibited(_) | Mute::Past) {
-            if key.step > 0 {
-                self.unmute_step(key, now);
-                return None;
-            }
-            self.mute_again(key, now);
-        } else if key.step > 0 && key.mute == Mute::None {
-            // A silence that has come meanwhile holds for what comes next, too.
-            self.mute_again(key, now);
+        let was_muted = matches!(key.mute, Mute::Silence(_) | Mute::Inhibited(_) | Mute::Past);
+        if was_muted && key.step > 0 {
+            self.unmute_step(key, now);
+            return None;
+        }
+        // A mute that has come meanwhile holds for what waits, too.
+        self.mute_again(key, now);
+        if key.step == REMIND {
+            return self.remind(key, now);
         }
         let interval = self.tree.route(key.route)?.group_interval;
         let whole = self.machines.contains(&key.receiver);
@@ -36,6 +36,7 @@ impl Router {
         }
         lane.quiet_until = now.saturating_add(interval);
         let muted = std::mem::take(&mut lane.muted);
+        let is_overflow = std::mem::take(&mut lane.is_overflow);
         let gone: Vec<String> = lane.items.iter().map(|item| item.decision.clone()).collect();
         let (mut notice, over) = lane.notice(key, now, whole);
         let id = lane.id.clone();
@@ -44,7 +45,7 @@ impl Router {
                 self.unindex(decision, key);
             }
         }
-        notice.remarks = self.remarks(key, (over, muted.len()));
+        notice.remarks = self.remarks(key, (over, muted.len()), is_overflow);
         notice.links.base.clone_from(&self.base);
         notice.also = muted;
         if !notice.decisions.is_empty() {
@@ -55,8 +56,16 @@ impl Router {
         Some(notice)
     }
 
-    fn remarks(&self, key: &LaneKey, (over, muted): (usize, usize)) -> Vec<String> {
+    fn remarks(
+        &self,
+        key: &LaneKey,
+        (over, muted): (usize, usize),
+        is_overflow: bool,
+    ) -> Vec<String> {
         let mut remarks = Vec::new();
+        if is_overflow {
+            remarks.push("muted, and told all the same: no more can be held".to_owned());
+        }
         let s = |count: usize| if count == 1 { "" } else { "s" };
         let past = match over {
             0 => String::new(),
@@ -92,42 +101,7 @@ impl Router {
         remarks
     }
 
-    /// The steps behind what was muted begin with its first notice.
-    fn unmute_step(&mut self, key: &LaneKey, now: i64) {
-        let Some(mut lane) = self.lanes.remove(key) else { return };
-        let Some(route) = self.tree.route(key.route).cloned() else { return };
-        let after = route.steps.get(key.step - 1).map_or(0, |step| step.after);
-        let due_at = now.saturating_add(after);
-        for over in lane.remove(|item| item.over_at.is_some_and(|over| over <= now)) {
-            self.settled.push((over.ticket, key.receiver.clone()));
-        }
-        let to = LaneKey { mute: Mute::None, ..key.clone() };
-        self.hand_over(lane, key, &to, due_at);
-    }
-
-    /// What another mute holds goes there.
-    fn mute_again(&mut self, key: &LaneKey, now: i64) {
-        let Some(route) = self.tree.route(key.route).cloned() else { return };
-        let Some(lane) = self.lanes.get(key) else { return };
-        let mut others: Vec<(String, Mute)> = Vec::new();
-        for decision in &lane.bodies {
-            match self.mute(decision, &route, now) {
-                Mute::None => {}
-                mute => others.push((decision.id.clone(), mute)),
-            }
-        }
-        for (id, mute) in others {
-            let Some(lane) = self.lanes.get_mut(key) else { return };
-            let mut moved = Lane { id: lane.id.clone(), ..Lane::default() };
-            moved.bodies = lane.bodies.extract_if(.., |decision| decision.id == id).collect();
-            moved.items = lane.items.extract_if(.., |item| item.decision == id).collect();
-            let due_at = self.ends_at(&mute, now);
-            let to = LaneKey { mute, ..key.clone() };
-            self.hand_over(moved, key, &to, due_at);
-        }
-    }
-
-    fn hand_over(&mut self, from: Lane, key: &LaneKey, to: &LaneKey, due_at: i64) {
+    pub(super) fn hand_over(&mut self, from: Lane, key: &LaneKey, to: &LaneKey, due_at: i64) {
         for item in &from.items {
             for known in self.index.entry(item.decision.clone()).or_default() {
                 if known == key {
@@ -147,7 +121,7 @@ impl Router {
         }
     }
 
-    fn unindex(&mut self, decision: &str, key: &LaneKey) {
+    pub(super) fn unindex(&mut self, decision: &str, key: &LaneKey) {
         if let Some(lanes) = self.index.get_mut(decision) {
             lanes.retain(|known| known != key);
             if lanes.is_empty() {
@@ -156,7 +130,7 @@ impl Router {
         }
     }
 
-    fn wake(&mut self, group: &str, receiver: &str) {
+    pub(super) fn wake(&mut self, group: &str, receiver: &str) {
         if !self.woken.contains_key(group) {
             self.woken_order.push_back(group.to_owned());
             if self.woken_order.len() > WOKEN_MAX

@@ -5,23 +5,28 @@
 //! [`Router::settled`] says that nobody needs to hear of it any more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use crate::engine::{Decision, SILENCES, Subject};
+use crate::engine::{Decision, SILENCES};
 
 use super::inhibit::Inhibitions;
 use super::lane::{Item, Lane, LaneKey, Mute, item};
 use super::mutes::{Acknowledged, Mutes};
 use super::notice::{HELD, Notice, SOURCE, STEPS_MAX, Shares, line};
 use super::offer::Offer;
+use super::remind;
 use super::settings::NotifySettings;
 use super::signing::Signer;
 use super::tree::{Route, Tree};
 
 /// What waited before a restart has waited: long enough to make one notice of what is read again.
-const RESUMED_WAIT_MS: i64 = 1_000;
+pub(super) const RESUMED_WAIT_MS: i64 = 1_000;
 /// Decisions remembered against being told twice: some 10 MB. The oldest are forgotten first.
 pub(super) const TOLD_MAX: usize = 100_000;
+/// Decisions that wait for a mute to end or for nobody to acknowledge, or are told again: some
+/// 50 MB for a receiver that is told of each.
+const HELD_MAX: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 /// Groups of which it is remembered whom they woke.
 pub(super) const WOKEN_MAX: usize = 10_000;
 
@@ -40,6 +45,9 @@ pub struct Router {
     pub(super) inhibitions: Inhibitions,
     pub(super) ready: Vec<Notice>,
     pub(super) settled: Vec<(u64, String)>,
+    /// Tickets of notices that a mute holds by now, with their receivers.
+    pub(super) deferred: Vec<(u64, String)>,
+    pub(super) held_max: usize,
     pub(super) lanes: BTreeMap<LaneKey, Lane>,
     /// Decision → lanes that can do without it once it is resolved.
     pub(super) index: BTreeMap<String, Vec<LaneKey>>,
@@ -70,6 +78,8 @@ impl Router {
             inhibitions: Inhibitions::new(&settings.inhibit),
             ready: Vec::new(),
             settled: Vec::new(),
+            deferred: Vec::new(),
+            held_max: settings.held_max.unwrap_or(HELD_MAX).get(),
             lanes: BTreeMap::new(),
             index: BTreeMap::new(),
             woken: BTreeMap::new(),
@@ -115,13 +125,9 @@ impl Router {
         std::mem::take(&mut self.settled)
     }
 
-    /// Silences have changed: what they hold is looked at again.
-    pub(super) fn silences_changed(&mut self, now: i64) {
-        for (key, lane) in &mut self.lanes {
-            if matches!(key.mute, Mute::Silence(_)) {
-                lane.due_at = now;
-            }
-        }
+    /// Tickets of notices, with their receivers, that are held from now on.
+    pub(super) fn deferred(&mut self) -> Vec<(u64, String)> {
+        std::mem::take(&mut self.deferred)
     }
 
     /// Somebody looks after what a group has told: it goes no step further, and whom it woke
@@ -210,6 +216,7 @@ impl Router {
         if offer.decision.resolved.is_some() && !route.tells_resolved || receivers.is_empty() {
             return;
         }
+        let is_news = offer.decision.resolved.is_some() || offer.decision.rule == SILENCES;
         let group = route.group(&offer.subject);
         let mute = self.mute(offer.decision, route, offer.now);
         for receiver in receivers {
@@ -218,10 +225,14 @@ impl Router {
             if self.machines.contains(&key.receiver) {
                 self.program(offer, key, shares);
             } else {
+                let reminders = remind::beside(&key);
                 self.person(offer, key, mute.clone(), shares);
+                if !is_news && mute == Mute::None {
+                    self.remember(offer, route, reminders, shares);
+                }
             }
         }
-        if offer.decision.resolved.is_some() || offer.decision.rule == SILENCES {
+        if is_news {
             return;
         }
         for (step, next) in (1..STEPS_MAX).zip(&route.steps) {
@@ -273,6 +284,8 @@ impl Router {
             (Some(written_at), true) if mute == Mute::None => {
                 self.was_held(offer.decision, &key, written_at)
             }
+            // Its notice says so when it is told.
+            _ if self.is_full() => Mute::None,
             _ => mute,
         };
         let repeat = self.tree.route(key.route).map_or(0, |route| route.repeat_interval);
@@ -290,25 +303,13 @@ impl Router {
             shares.waiting.push(held_line);
         }
         match &key.mute {
-            Mute::Inhibited(source) => self.count_muted(offer, source, &key),
+            Mute::Inhibited(source) => {
+                self.count_muted((offer.ticket, offer.now), source, &key);
+            }
             Mute::None | Mute::Quiet(_) => self.inhibitions.told_by(&offer.decision.id, &key),
             Mute::Silence(_) | Mute::Past => {}
         }
         self.enqueue(offer, key);
-    }
-
-    fn was_muted(&self, offer: &Offer<'_>, route: &Route) -> bool {
-        let written_at = offer.written_at;
-        written_at.is_some_and(|at| self.mute(offer.decision, route, at) != Mute::None)
-    }
-
-    /// By what, of something that was held before a restart and is held by nothing now.
-    fn was_held(&self, decision: &Decision, key: &LaneKey, written_at: i64) -> Mute {
-        let Some(route) = self.tree.route(key.route) else { return Mute::Past };
-        match self.mute(decision, route, written_at) {
-            Mute::None => Mute::Past,
-            mute => mute,
-        }
     }
 
     fn step(
@@ -323,8 +324,13 @@ impl Router {
         let id = route.group_id(&key.group);
         let by = self.mutes.acknowledged(&id);
         let is_acknowledged = by.is_some_and(|by| offer.at() <= by.through);
+        // The step comes all the same; it does not count this one.
+        let is_counted = !self.is_full()
+            || self.index.contains_key(&offer.decision.id)
+            || !self.lanes.contains_key(&key);
         let read_again = offer.written_at.is_some();
         if is_acknowledged && read_again
+            || !is_counted
             || (offer.told)(&name)
             || !self.first_telling(&name, route.repeat_interval, offer)
         {
@@ -357,7 +363,7 @@ impl Router {
         self.put(offer, key, due_at);
     }
 
-    fn put(&mut self, offer: &Offer<'_>, key: LaneKey, due_at: i64) {
+    pub(super) fn put(&mut self, offer: &Offer<'_>, key: LaneKey, due_at: i64) {
         let times = (offer.at(), offer.decided_at);
         let item = item(offer.decision, offer.ticket + key.kind(), times);
         if key.kind() != 0 {
@@ -376,86 +382,6 @@ impl Router {
             lane.due_at = due_at.max(lane.quiet_until);
         }
         lane.push(decision, item, is_held, whole);
-    }
-
-    /// When what is muted is to be looked at again.
-    pub(super) fn ends_at(&self, mute: &Mute, now: i64) -> i64 {
-        match mute {
-            Mute::None => now,
-            Mute::Quiet(until) => *until,
-            Mute::Silence(id) => self.mutes.silence(id).map_or(now, super::mutes::Silence::ends_at),
-            // The end of a source looks at it.
-            Mute::Inhibited(source) if self.inhibitions.is_in_force(source, now) => i64::MAX,
-            Mute::Inhibited(_) | Mute::Past => now.saturating_add(RESUMED_WAIT_MS),
-        }
-    }
-
-    pub(super) fn is_in_force(&self, mute: &Mute, now: i64) -> bool {
-        match mute {
-            Mute::None | Mute::Past => false,
-            Mute::Quiet(until) => now < *until,
-            Mute::Silence(id) => self.mutes.silence(id).is_some_and(|one| one.is_in_force(now)),
-            Mute::Inhibited(source) => self.inhibitions.is_in_force(source, now),
-        }
-    }
-
-    pub(super) fn mute(&self, decision: &Decision, route: &Route, at: i64) -> Mute {
-        let subject = Subject::of(decision);
-        if decision.rule == SILENCES {
-            return route.quiet_until(&subject, at).map_or(Mute::None, Mute::Quiet);
-        }
-        // That something is over is told to whom it was told that it began.
-        if decision.resolved.is_none() {
-            if let Some(silence) = self.mutes.silenced(&subject, at) {
-                return Mute::Silence(silence.id.clone());
-            }
-            if let Some(source) = self.inhibitions.muted(decision, at) {
-                return Mute::Inhibited(source.decision.clone());
-            }
-        }
-        route.quiet_until(&subject, at).map_or(Mute::None, Mute::Quiet)
-    }
-
-    pub(super) fn recheck(&mut self, mute: &Mute, now: i64) {
-        for (key, lane) in &mut self.lanes {
-            if key.mute == *mute {
-                lane.due_at = now;
-            }
-        }
-    }
-
-    /// A decision that explains others: it stays in mind, through restarts, while it mutes them.
-    fn source(&mut self, offer: &Offer<'_>, shares: &mut Shares) {
-        let name = line(SOURCE, "");
-        if (offer.told)(&name) {
-            return;
-        }
-        let (decision, ticket) = (offer.decision, offer.ticket);
-        if self.inhibitions.begin(decision, ticket, offer.at(), offer.now) {
-            shares.waiting.push(name);
-        }
-    }
-
-    /// What is muted by a source is counted, and listed behind the link, in the source's notices.
-    fn count_muted(&mut self, offer: &Offer<'_>, source: &str, held: &LaneKey) {
-        let id = self.tree.route(held.route).map(|route| route.group_id(&held.group));
-        for key in self.inhibitions.tellers(source) {
-            let key = match key.mute {
-                Mute::Quiet(until) if until <= offer.now => LaneKey { mute: Mute::None, ..key },
-                _ => key,
-            };
-            let interval = self.tree.route(key.route).map_or(0, |route| route.group_wait);
-            let own = self.tree.route(key.route).map(|route| route.group_id(&key.group));
-            let lane = self.lanes.entry(key.clone()).or_default();
-            if !lane.waits() {
-                lane.id = own.unwrap_or_default();
-                lane.due_at = offer.now.saturating_add(interval).max(lane.quiet_until);
-            }
-            if lane.muted.last() != Some(&offer.ticket) {
-                lane.muted.push(offer.ticket);
-            }
-            lane.muted_groups.extend(id.clone());
-        }
     }
 }
 

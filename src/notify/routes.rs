@@ -34,6 +34,9 @@ pub struct RouteSettings {
     /// For how long a decision already told is not told again; 4 h if absent.
     #[serde(deserialize_with = "duration")]
     pub repeat_interval: Option<i64>,
+    /// How often what still fires is told again, `repeat_interval` apart; 6 times if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reminders: Option<u32>,
     /// Time from a notice that nobody acknowledges to the next step; short for one step to
     /// `notify.default`.
     #[serde(deserialize_with = "duration")]

@@ -40,6 +40,8 @@ pub struct NotifySettings {
     pub silence_max: Option<i64>,
     /// Decisions that may wait for their receivers before reading pauses; 50,000 if absent.
     pub open_max: Option<NonZeroUsize>,
+    /// Decisions held by mutes and for steps; what is beyond is told at once. 100,000 if absent.
+    pub held_max: Option<NonZeroUsize>,
     /// Of the texts, unless a receiver has its own.
     pub language: Language,
     /// A folder of templates that go before the built-in ones.

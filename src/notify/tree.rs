@@ -7,6 +7,8 @@ use crate::engine::{Decision, Matcher, Subject};
 const GROUP_WAIT_MS: i64 = 10_000;
 const GROUP_INTERVAL_MS: i64 = 60_000;
 const REPEAT_INTERVAL_MS: i64 = 4 * 3_600_000;
+/// A day of them by default; then somebody knows, or does not want to.
+const REMINDERS: u32 = 6;
 
 /// A route whole.
 #[derive(Debug, Clone)]
@@ -18,6 +20,7 @@ pub(super) struct Route {
     pub(super) group_wait: i64,
     pub(super) group_interval: i64,
     pub(super) repeat_interval: i64,
+    pub(super) reminders: u32,
     pub(super) steps: Vec<Step>,
     pub(super) quiet: Option<Quiet>,
     pub(super) tells_resolved: bool,
@@ -53,6 +56,7 @@ impl Tree {
             group_wait: GROUP_WAIT_MS,
             group_interval: GROUP_INTERVAL_MS,
             repeat_interval: REPEAT_INTERVAL_MS,
+            reminders: REMINDERS,
             steps: Vec::new(),
             quiet: None,
             tells_resolved: true,
@@ -129,6 +133,7 @@ impl Groups {
             group_wait: route.group_wait,
             group_interval: route.group_interval,
             repeat_interval: route.repeat_interval,
+            reminders: route.reminders,
             steps: route.steps.iter().map(|step| (step.after, step.to.clone())).collect(),
         };
         routes.map(told).collect()
@@ -145,6 +150,7 @@ pub struct Told {
     pub group_wait: i64,
     pub group_interval: i64,
     pub repeat_interval: i64,
+    pub reminders: u32,
     /// After how long, and whom.
     pub steps: Vec<(i64, Vec<String>)>,
 }
@@ -179,6 +185,7 @@ impl Route {
         for (own, given) in times {
             *own = given.unwrap_or(*own);
         }
+        self.reminders = settings.reminders.unwrap_or(self.reminders);
         if let Some(after) = settings.escalate_after {
             self.steps = vec![Step { after, to: default.to_vec() }];
         }

@@ -1,6 +1,6 @@
 //! One turn of the notifier between what is read and what is sent. Pure: no Kafka, no clock.
 
-use super::notice::{LINES, Notice, Shares};
+use super::notice::{Notice, Shares};
 use super::progress::{Place, Progress};
 use super::route::Router;
 use crate::engine::Decision;
@@ -43,8 +43,10 @@ pub(super) fn due(router: &mut Router, progress: &mut Progress, now: i64) -> Vec
 /// What nobody needs to hear of any more.
 pub(super) fn settle(router: &mut Router, progress: &mut Progress) {
     for (ticket, receiver) in router.settled() {
-        debug_assert!(ticket % LINES != 0, "a notice is settled by its delivery");
         progress.settle(ticket, &receiver);
+    }
+    for (ticket, receiver) in router.deferred() {
+        progress.defer(ticket, &receiver);
     }
 }
 

@@ -71,6 +71,24 @@ fn a_log_that_begins_anew_is_read_anew() {
 }
 
 #[test]
+fn what_is_held_after_all_waits_on_another_line_and_stays_in_its_place() {
+    let mut progress = Progress::default();
+    progress.begin([(0, Resume::unread(0))]);
+    let tickets: Vec<u64> =
+        (0..5).map(|at| offer(&mut progress, at, shares(&["mail"], &["~mail"]))).collect();
+    progress.defer(tickets[2], "mail");
+    progress.defer(tickets[2], "mail");
+    assert_eq!((progress.open(), progress.held()), (4, 1));
+    for at in [0, 1, 3, 4] {
+        progress.settle(tickets[at], "mail");
+    }
+    let text = resume(&progress, 0).encode(METADATA_MAX_BYTES);
+    assert_eq!(text, r#"{"v":1,"next":3,"pending":{"~mail":[0,0]}}"#);
+    progress.settle(tickets[2] + 1, "mail");
+    assert_eq!(resume(&progress, 0), Resume::unread(5));
+}
+
+#[test]
 fn a_ticket_of_before_settles_nothing() {
     let mut progress = Progress::default();
     progress.begin([(0, Resume::unread(0))]);

@@ -392,6 +392,130 @@ fn what_is_resolved_goes_no_step_further_and_its_end_is_told() {
     assert_eq!(router.offer(&over(4, &silent), 256, MINUTE), Shares::default());
 }
 
+#[test]
+fn a_mute_that_begins_while_a_notice_waits_holds_it_and_its_end_tells_it() {
+    let mut router = of(RECEIVERS);
+    let fires = until(decision(1, "cap", "warning"), 24 * HOUR);
+    let resolved = until(decision(2, "cap", "warning"), 24 * HOUR);
+    assert_eq!(router.offer(&fires, 64, 0).waiting, ["mail", "^61 mail"]);
+    router.offer(&resolved, 128, 0);
+    router.offer(&over(3, &resolved), 192, 1_000);
+    let mut many = decision(9, "many", "warning");
+    for n in 0..200_u32 {
+        many.id = format!("many-{n}");
+        router.offer(&many, 640 + 64 * u64::from(n), 2_000);
+    }
+    silence(&mut router, "s", 5_000, "cap", HOUR);
+    silence(&mut router, "m", 5_000, "many", HOUR);
+    assert_eq!(told(&router.due(20_000)), []);
+    let deferred = router.deferred();
+    assert_eq!((deferred.len(), &deferred[0]), (202, &(64, "mail".to_owned())));
+    // Nobody need hear the end of what nobody was told of.
+    assert!(router.settled().contains(&(192, "mail".to_owned())));
+    assert_eq!(router.next_due_at(), Some(HOUR));
+    let notices = router.due(HOUR);
+    assert_eq!(told(&notices)[0], ("mail", vec![65, 129], 0));
+    assert_eq!(ids(&notices[0]), ["1"]);
+    let remark = "was silenced by ann until now; 1 more alert came and went meanwhile";
+    assert_eq!(notices[0].remarks, [remark]);
+    // Those that are known as a number alone have gone with the others.
+    assert_eq!((notices[1].tickets.len(), notices[1].rest), (200, 0));
+    assert_eq!(router.deferred(), []);
+}
+
+#[test]
+fn a_source_that_comes_while_a_notice_waits_mutes_and_counts_it() {
+    let mut router = of(&format!("{RECEIVERS}{INHIBIT}"));
+    let user = keyed(2, "cap", "warning", json!({"source": "lottery", "user": "u-1"}));
+    router.offer(&user, 64, 0);
+    let campaign = keyed(1, "campaign", "critical", json!({"source": "lottery"}));
+    router.offer(&campaign, 128, 1_000);
+    let mut notices = router.due(10_000);
+    notices.extend(router.due(20_000));
+    assert_eq!(told(&notices), [("mail", vec![128], 0)]);
+    assert_eq!(notices[0].remarks, ["1 alert that follow from this are muted"]);
+    assert_eq!(router.deferred(), [(64, "mail".to_owned())]);
+}
+
+#[test]
+fn what_still_fires_is_told_again_a_few_times_until_it_is_over() {
+    let routes = "routes: [{ to: [mail], group_wait: 1m, repeat_interval: 1h, reminders: 3 }]";
+    let mut router = of(&format!("{RECEIVERS}{routes}"));
+    let all_day = until(decision(1, "cap", "critical"), 24 * HOUR);
+    let short = until(decision(2, "cap", "critical"), 2 * HOUR);
+    let event = decision(3, "cap", "critical");
+    let resolved = until(decision(4, "cap", "critical"), 24 * HOUR);
+    assert_eq!(router.offer(&all_day, 64, 0).waiting, ["mail", "^61 mail"]);
+    assert_eq!(router.offer(&short, 128, 0).waiting, ["mail", "^61 mail"]);
+    assert_eq!(router.offer(&event, 192, 0).waiting, ["mail"]);
+    router.offer(&resolved, 256, MINUTE / 2);
+    router.due(MINUTE);
+    let first = HOUR + MINUTE;
+    assert_eq!(router.next_due_at(), Some(first));
+    let notices = router.due(first);
+    assert_eq!(ids(&notices[0]), ["1", "2"]);
+    assert_eq!(notices[0].remarks, ["2 alerts fire still, told 1h ago or earlier"]);
+    // No line is settled by a reminder, and its link acknowledges.
+    assert_eq!((notices[0].tickets.len(), &notices[0].also[..]), (0, &[64 + 62, 128 + 62][..]));
+    assert!(notices[0].links.acknowledge().is_some());
+    // The second one ends before the next; the fourth is due half a minute later.
+    assert_eq!(router.settled(), [(128 + 62, "mail".to_owned())]);
+    assert_eq!(ids(&router.due(first + MINUTE / 2)[0]), ["1", "4"]);
+    router.offer(&over(5, &resolved), 320, 80 * MINUTE);
+    assert_eq!(router.settled(), [(256 + 62, "mail".to_owned())]);
+    assert_eq!(ids(&router.due(100 * MINUTE)[0]), ["5"]);
+    assert_eq!(ids(&router.due(2 * HOUR + MINUTE)[0]), ["1"]);
+    assert_eq!(ids(&router.due(3 * HOUR + MINUTE)[0]), ["1"]);
+    assert_eq!(router.settled(), [(64 + 62, "mail".to_owned())]);
+    assert_eq!(router.next_due_at(), None);
+    // After a restart they come when they would have come.
+    let mut router = of(&format!("{RECEIVERS}{routes}"));
+    let told = |line: &str| !line.starts_with('^');
+    let shares = router.offer_again(&all_day, 64, (90 * MINUTE, 0), told);
+    assert_eq!(shares.waiting, ["^61 mail"]);
+    assert_eq!(router.next_due_at(), Some(2 * HOUR + MINUTE));
+    assert!(router.offer_again(&all_day, 128, (4 * HOUR, 0), told).waiting.is_empty());
+}
+
+#[test]
+fn what_is_acknowledged_or_silenced_is_not_told_again() {
+    let routes = "routes: [{ to: [mail], group_wait: 1s, repeat_interval: 1h }]";
+    let mut router = of(&format!("{RECEIVERS}{routes}"));
+    let all_day = until(decision(1, "cap", "critical"), 24 * HOUR);
+    let other = until(decision(2, "odd", "critical"), 24 * HOUR);
+    router.offer(&all_day, 64, 0);
+    router.offer(&other, 128, 0);
+    router.due(1_000);
+    let group = router.tree.routes()[1].group_id("cap");
+    change(&mut router, "a", MINUTE, Act::Acknowledge { group, through: EventTime(MINUTE) });
+    router.due(MINUTE);
+    silence(&mut router, "s", MINUTE, "odd", 90 * MINUTE);
+    assert_eq!(told(&router.due(HOUR + 1_000)), []);
+    // Its reminder was held, and comes when the silence ends.
+    let mut notices = router.due(90 * MINUTE);
+    notices.extend(router.due(90 * MINUTE));
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert_eq!(ids(&notices[0]), ["2"]);
+    assert_eq!(router.next_due_at(), Some(2 * HOUR + 1_000));
+}
+
+#[test]
+fn when_no_more_can_be_held_it_is_told_and_the_notice_says_so() {
+    let routes = "routes: [{ to: [mail], escalate: [{ after: 1h, to: [boss] }] }]";
+    let mut router = of(&format!("{RECEIVERS}held_max: 3\n{routes}"));
+    silence(&mut router, "s", 0, "cap", 10 * HOUR);
+    for id in 1..=3 {
+        let shares = router.offer(&decision(id, "cap", "warning"), 64 * u64::from(id), 0);
+        assert_eq!(shares.waiting, ["~mail", "^1 boss"]);
+    }
+    // The step of the others comes for this one, too.
+    let shares = router.offer(&decision(4, "cap", "warning"), 256, 0);
+    assert_eq!(shares.waiting, ["mail"]);
+    let notices = router.due(10_000);
+    assert_eq!(told(&notices), [("mail", vec![256], 0)]);
+    assert_eq!(notices[0].remarks, ["muted, and told all the same: no more can be held"]);
+}
+
 const INHIBIT: &str = r"
 inhibit:
   - { source: { rule: [campaign] }, target: { scope: [user] }, equal: [source], lasts: 2h }
