@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::engine::Matcher;
+use crate::engine::calendar::instant_label;
 use crate::http::{App, WhyAnswer, WhyError};
 use crate::notify::Signed;
 
@@ -225,7 +226,8 @@ const LISTING: &str = "<h1>{{ answer.decisions | length }} alert\
 <td>{{ one.severity }}</td><td>{{ one.summary }}</td></tr>{% endfor %}</table>\
 {% if answer.next %}<p><a href=\"notices?{{ answer.next }}\">more</a></p>{% endif %}";
 
-fn html(status: StatusCode, body: &str, answer: &Value) -> Result<Response, WhyError> {
+/// A page of a template over `answer`.
+pub(super) fn html(status: StatusCode, body: &str, answer: &Value) -> Result<Response, WhyError> {
     let mut environment = Environment::new();
     // The ending turns HTML escaping on.
     let page = format!(
@@ -234,6 +236,7 @@ fn html(status: StatusCode, body: &str, answer: &Value) -> Result<Response, WhyE
          <body>{body}</body></html>"
     );
     let failed = |error: minijinja::Error| WhyError::Failed(error.to_string());
+    environment.add_filter("instant", instant_label);
     environment.add_template("page.html", &page).map_err(failed)?;
     let text = environment.get_template("page.html").map_err(failed)?;
     let answer = minijinja::Value::from(minijinja::value::Serde(answer.clone()));

@@ -257,6 +257,63 @@ async fn a_question_comes_by_parameters_or_as_an_object() {
 }
 
 #[tokio::test]
+async fn a_browser_that_asks_why_gets_a_page() {
+    let served = served(json!({})).await;
+    let url = format!("{}/api/v1/why?rule=cap&event=e-1", served.base);
+    let shown = Client::new().get(&url).header("accept", "text/html,*/*;q=0.8").send().await;
+    let shown = shown.unwrap();
+    assert_eq!((shown.status().as_u16(), header(&shown, "vary")), (200, "accept"));
+    assert!(header(&shown, "content-type").starts_with("text/html"));
+    let told = served.get("/api/v1/why?rule=cap&event=e-1").await;
+    assert!(header(&told, "content-type").starts_with("application/json"));
+}
+
+#[tokio::test]
+async fn the_page_says_why_and_runs_nothing_that_an_event_says() {
+    let answer = json!({
+        "ruleset": "9c1f", "watermark": 1_763_779_200_123_i64, "missing": ["instance host-b"],
+        "event": { "record": "{\"user\":\"<script>\"}", "outcome": "accepted",
+            "decisions": [{ "rule": "cap", "level": 1, "summary": "5120 > 5000" }] },
+        "rules": [{
+            "rule": "cap", "mode": "live", "key": { "user": "<b>" }, "counted": true,
+            "verdict": "level 1 has fired",
+            "conditions": [{ "condition": "all of", "holds": true, "within": [
+                { "condition": "source is signin", "holds": false, "value": "quiz" },
+                { "condition": "in a list", "holds": null }] }],
+            "measure": "sum(points)", "value": 5120,
+            "window": { "start": 1_763_740_800_000_i64, "end": 1_763_827_200_000_i64,
+                "label": "day 2025-11-22 Asia/Shanghai" },
+            "levels": [{ "level": 1, "severity": "critical", "above": 5000, "breached": true,
+                "fired": true, "cooldown_until": 1_763_827_200_000_i64 }],
+            "budgets": [],
+        }],
+        "holds": [{ "target": { "user": "u-1" }, "hold": "5b0c", "scope": "issue",
+            "until": null, "rule": "cap" }],
+    });
+    let page = super::notices::html(axum::http::StatusCode::OK, super::why::PAGE, &answer).unwrap();
+    let page = axum::body::to_bytes(page.into_body(), 100_000).await.unwrap();
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "events up to 2025-11-22",
+        "fired cap level 1: 5120",
+        "<b>level 1 has fired</b>",
+        "yes: all of",
+        "no: source is signin",
+        "(is quiz)",
+        "?: in a list",
+        "sum(points) = 5120 in day 2025-11-22 Asia&#x2f;Shanghai",
+        "critical &gt; 5000: breached, has fired, silent until",
+        "user u-1 : issue for ever, by cap",
+        "Not known: instance host-b",
+        "user &lt;b&gt;",
+    ] {
+        assert!(page.contains(part), "`{part}` is not in {page}");
+    }
+    assert!(!page.contains("<script>") && !page.contains("user <b>"), "{page}");
+}
+
+#[tokio::test]
 async fn a_link_shows_a_button_and_only_the_button_acknowledges() {
     const TOKEN: &str = "0123456789abcdef-._~+/=";
     let served = served_to(json!({}), Some(TOKEN)).await;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::engine::explain::Question;
 use crate::http::App;
+use crate::http::notices::html;
 
 /// What somebody asks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -68,11 +69,13 @@ pub type WhyAnswer = Pin<Box<dyn Future<Output = Result<Value, WhyError>> + Send
 /// Answers questions.
 pub type Why = Arc<dyn Fn(WhyRequest) -> WhyAnswer + Send + Sync>;
 
-/// `GET`: every parameter but `rule` and `event` is a field of the key.
+/// `GET`: every parameter but `rule` and `event` is a field of the key. A browser, which asks for
+/// HTML, gets a page.
 pub(super) async fn get(
     State(app): State<App>,
+    headers: HeaderMap,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
-) -> Result<Json<Value>, WhyError> {
+) -> Result<Response, WhyError> {
     let Query(pairs) = query.map_err(|error| WhyError::Bad(error.body_text()))?;
     let mut request = WhyRequest::default();
     let mut fields = BTreeMap::new();
@@ -94,8 +97,18 @@ pub(super) async fn get(
         }
     }
     request.question.fields = fields;
-    answered(&app, request).await
+    let Json(answer) = answered(&app, request).await?;
+    let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
+    let mut response = if accepts.is_some_and(|accepts| accepts.contains("text/html")) {
+        html(StatusCode::OK, PAGE, &answer)?
+    } else {
+        Json(answer).into_response()
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }
+
+pub(super) const PAGE: &str = include_str!("why.html");
 
 /// `POST`: a [`WhyRequest`].
 pub(super) async fn post(

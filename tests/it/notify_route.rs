@@ -19,7 +19,16 @@ notify:
 "#;
 
 fn route(arguments: &[&str]) -> Output {
+    routed("", arguments)
+}
+
+/// With these rules beside the configuration, if any.
+fn routed(rules: &str, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
+    if !rules.is_empty() {
+        std::fs::create_dir(folder.path().join("rules")).unwrap();
+        std::fs::write(folder.path().join("rules/r.yaml"), rules).unwrap();
+    }
     let config = folder.path().join("tidegate.yaml");
     std::fs::write(&config, CONFIG).unwrap();
     Command::new(env!("CARGO_BIN_EXE_tidegate"))
@@ -50,7 +59,39 @@ fn it_names_routes_receivers_and_steps_and_warns_of_routes_nobody_takes() {
     let output = route(&["--rule", "x", "--label", "team=fraud", "--severity", "critical"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("lead after 15m without acknowledgement"), "{text}");
+    assert!(text.contains("again:  every 4h while it fires, 6 times at most"), "{text}");
     let bad = route(&["--severity", "grave"]);
     assert_eq!(bad.status.code(), Some(2));
     assert!(String::from_utf8(bad.stderr).unwrap().contains("`grave` is no severity"));
+}
+
+/// Arguments, and severity and route of each answer.
+type Row<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+
+#[test]
+fn of_a_rule_of_the_set_it_knows_severities_and_labels() {
+    let rules = "version: 1\nrules:\n  - name: x\n    labels: { team: fraud }\n    on: issue\n    \
+                 measure: count\n    window: day\n    levels: [{ above: 1 }, { above: 2, severity: \
+                 critical }, { above: 3, severity: critical }]\n";
+    let rows: [Row<'_>; 4] = [
+        (&["--rule", "x"], &[("warning", "route 1"), ("critical", "route 1.1")]),
+        (&["--rule", "x", "--severity", "info"], &[("info", "route 1")]),
+        (
+            &["--rule", "x", "--label", "team=other"],
+            &[("warning", "default"), ("critical", "default")],
+        ),
+        (&["--rule", "y"], &[("warning", "default")]),
+    ];
+    for (arguments, expected) in rows {
+        let output = routed(rules, &[arguments, &["--format", "json"]].concat());
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let told: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told: Vec<(&str, &str)> = told
+            .iter()
+            .map(|told| (told["severity"].as_str().unwrap(), told["route"].as_str().unwrap()))
+            .collect();
+        assert_eq!(told, expected, "{arguments:?}");
+    }
 }
