@@ -28,6 +28,7 @@ mod model_silence;
 mod model_zscore;
 mod naive;
 mod notify;
+mod notify_ack;
 mod notify_cli;
 mod notify_route;
 mod notify_run;

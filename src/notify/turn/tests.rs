@@ -1,5 +1,6 @@
-//! A simulation of the notifier from a seed: a log of decisions, receivers that fail, hang and
-//! fail after they have accepted, a virtual clock, and crashes between any two steps.
+//! A simulation of two notifiers from a seed: a log of decisions, receivers that fail, hang and
+//! fail after they have accepted, people who silence and acknowledge, a virtual clock, crashes
+//! between any two steps, and partitions that change hands.
 //!
 //! What a crash leaves is what was committed, as its text, and the log of what was told. Checked at
 //! the end: every decision has reached each of its receivers, or is a dead letter of it; and none
@@ -18,12 +19,13 @@ use crate::event::EventTime;
 use crate::notify::backlog::{Backlog, Next};
 use crate::notify::ledger::WINDOW;
 use crate::notify::mutes::{Muted, Mutes};
-use crate::notify::notice::{LINES, Notice};
+use crate::notify::notice::{HELD, LINES, Notice};
 use crate::notify::progress::{Place, Progress};
 use crate::notify::resume::{METADATA_MAX_BYTES, Resume};
 use crate::notify::route::Router;
 use crate::notify::settings::NotifySettings;
 use crate::notify::told::{Told, records};
+use crate::rule::Severity;
 
 const GIVE_UP_MS: i64 = 40 * 60_000;
 const STEP_MS: i64 = 500;
@@ -38,7 +40,7 @@ receivers:
   chat: { slack: { url: "http://x" } }
   hook: { webhook: { url: "http://x" } }
 routes:
-  - { match: { severity: [critical] }, to: [mail, hook], group_wait: 5s, escalate: [{ after: 3m, to: [boss] }] }
+  - { match: { severity: [critical] }, to: [mail, hook], group_wait: 5s, repeat_interval: 20m, escalate: [{ after: 3m, to: [boss] }] }
   - { match: { rule: [cap] }, to: [chat, hook], group_wait: 2s, group_interval: 20s }
   - { match: { rule: [night] }, to: [chat], quiet: { from: "00:00", to: "00:20" } }
 inhibit:
@@ -60,6 +62,9 @@ struct Receiver {
 struct World {
     log: BTreeMap<i32, Vec<(i64, Decision)>>,
     control: Vec<Vec<u8>>,
+    groups: Option<crate::notify::Groups>,
+    /// Group → when somebody said so last.
+    acknowledged: BTreeMap<String, i64>,
     receivers: BTreeMap<String, Receiver>,
     /// Partition → offset and metadata.
     committed: BTreeMap<i32, (i64, String)>,
@@ -79,6 +84,9 @@ struct Life {
     heard: usize,
     /// Taken, and not yet in the log of what was told.
     unwritten: VecDeque<Notice>,
+    ids: Ids,
+    /// When nobody is asked: an attempt hangs.
+    hangs_until: BTreeMap<String, i64>,
 }
 
 impl World {
@@ -107,7 +115,21 @@ impl World {
         self.control.push(change.encode());
     }
 
+    fn groups_of(&self, decision: &Decision) -> Vec<String> {
+        self.groups.as_ref().unwrap().of(decision)
+    }
+
     fn people(&mut self, rng: &mut ChaCha8Rng) {
+        if rng.random_range(0..100) == 0
+            && let Some((_, decision)) =
+                self.log.get(&rng.random_range(0..PARTITIONS)).and_then(|log| log.last())
+        {
+            for group in self.groups_of(&decision.clone()) {
+                let through = EventTime(self.now);
+                self.say(Act::Acknowledge { group: group.clone(), through });
+                self.acknowledged.insert(group, self.now);
+            }
+        }
         if rng.random_range(0..200) == 0 {
             let rule = ["cap", "odd"][rng.random_range(0..2)];
             let matcher = Matcher { rule: vec![rule.into()], ..Matcher::default() };
@@ -121,14 +143,14 @@ impl World {
         }
     }
 
-    fn born(&self, settings: &NotifySettings) -> Life {
+    fn born(&self, settings: &NotifySettings, partitions: &[i32]) -> Life {
         let mut mutes = Mutes::new(settings.silence_max_ms());
         for record in &self.control {
             mutes.take(record);
         }
         let mut progress = Progress::default();
         let mut next = BTreeMap::new();
-        let starts = (0..PARTITIONS).map(|partition| {
+        let starts = partitions.iter().map(|&partition| {
             let (offset, text) = self.committed.get(&partition).cloned().unwrap_or_default();
             next.insert(partition, usize::try_from(offset).unwrap());
             (partition, Resume::decode(offset, &text))
@@ -148,6 +170,8 @@ impl World {
             next,
             heard: self.control.len(),
             unwritten: VecDeque::new(),
+            ids: Ids::new(),
+            hangs_until: BTreeMap::new(),
         }
     }
 
@@ -159,7 +183,7 @@ impl World {
         }
         let fails_after = rng.random_range(0..20) == 0;
         for ticket in &notice.tickets {
-            let id = ids[&(ticket - ticket % LINES)].clone();
+            let id = ids[&(ticket - ticket % LINES)].id.clone();
             let line = ticket % LINES;
             *receiver.got.entry((id.clone(), line)).or_default() += 1;
             if fails_after {
@@ -170,13 +194,20 @@ impl World {
     }
 }
 
-/// Ticket → decision.
-type Ids = BTreeMap<u64, String>;
+/// By ticket.
+type Ids = BTreeMap<u64, Read>;
+
+/// A decision as it was read.
+struct Read {
+    id: String,
+    at: i64,
+    groups: Vec<String>,
+}
 
 impl Life {
-    fn read(&mut self, world: &World, ids: &mut Ids, rng: &mut ChaCha8Rng) {
+    fn read(&mut self, world: &World, rng: &mut ChaCha8Rng) {
         let partition = rng.random_range(0..PARTITIONS);
-        let at = self.next.entry(partition).or_default();
+        let Some(at) = self.next.get_mut(&partition) else { return };
         let Some((written_at, decision)) = world.log.get(&partition).and_then(|log| log.get(*at))
         else {
             return;
@@ -185,7 +216,9 @@ impl Life {
         let both = (&mut self.router, &mut self.progress);
         read(both, place, Some(decision), (world.now, *written_at));
         // The ticket that it was given: the next one is the one after.
-        ids.insert(self.progress.ticket() - LINES, decision.id.clone());
+        let ticket = self.progress.ticket() - LINES;
+        let (id, groups) = (decision.id.clone(), world.groups_of(decision));
+        self.ids.insert(ticket, Read { id, at: world.now, groups });
         *at += 1;
     }
 
@@ -205,6 +238,7 @@ impl Life {
 
     fn hand(&mut self, now: i64) {
         for notice in due(&mut self.router, &mut self.progress, now) {
+            self.no_step_is_taken_of_what_is_acknowledged(&notice);
             let backlog = self.backlogs.get_mut(&notice.receiver).unwrap();
             if notice.receiver == "hook" {
                 backlog.push(notice, 1_000);
@@ -214,12 +248,26 @@ impl Life {
         }
     }
 
+    fn no_step_is_taken_of_what_is_acknowledged(&self, notice: &Notice) {
+        for ticket in notice.tickets.iter().chain(&notice.also) {
+            let kind = ticket % LINES;
+            if kind <= HELD {
+                continue;
+            }
+            let read = &self.ids[&(ticket - kind)];
+            let through = |group: &String| {
+                self.router.mutes.acknowledged(group).is_some_and(|by| by.through >= read.at)
+            };
+            assert!(!read.groups.iter().any(through), "{notice:?} is acknowledged");
+        }
+    }
+
     /// Some attempts of each receiver.
-    fn deliver(&mut self, world: &mut World, ids: &Ids, rng: &mut ChaCha8Rng) {
+    fn deliver(&mut self, world: &mut World, rng: &mut ChaCha8Rng) {
         let names: Vec<String> = self.backlogs.keys().cloned().collect();
         for name in names {
             for _ in 0..rng.random_range(0..20) {
-                if !self.attempt(&name, world, ids, rng) {
+                if !self.attempt(&name, world, rng) {
                     break;
                 }
             }
@@ -239,8 +287,16 @@ impl Life {
         self.progress.logged(i64::try_from(world.told.len()).unwrap() - 1);
     }
 
+    /// Partitions are taken away: what was taken is written down and committed.
+    fn leave(&mut self, world: &mut World, rng: &mut ChaCha8Rng) {
+        while !self.unwritten.is_empty() {
+            self.write(world);
+        }
+        self.commit(world, rng);
+    }
+
     /// What of it may come again: all but what is in the log, though not reported.
-    fn crash(self, world: &mut World, ids: &Ids, rng: &mut ChaCha8Rng) -> Vec<Excused> {
+    fn crash(&self, world: &mut World, rng: &mut ChaCha8Rng) -> Vec<Excused> {
         let mut excused = Vec::new();
         let written = rng.random_range(0..=self.unwritten.len());
         for (nth, notice) in self.unwritten.iter().enumerate() {
@@ -249,7 +305,7 @@ impl Life {
                 continue;
             }
             for ticket in &notice.tickets {
-                let id = ids[&(ticket - ticket % LINES)].clone();
+                let id = self.ids[&(ticket - ticket % LINES)].id.clone();
                 excused.push((notice.receiver.clone(), id, ticket % LINES));
             }
         }
@@ -257,9 +313,9 @@ impl Life {
     }
 
     /// False when there is nothing to try.
-    fn attempt(&mut self, name: &str, world: &mut World, ids: &Ids, rng: &mut ChaCha8Rng) -> bool {
+    fn attempt(&mut self, name: &str, world: &mut World, rng: &mut ChaCha8Rng) -> bool {
         let on_its_way = self.unwritten.iter().filter(|notice| notice.receiver == name).count();
-        if on_its_way >= WINDOW {
+        if on_its_way >= WINDOW || world.now < self.hangs_until.get(name).copied().unwrap_or(0) {
             return false;
         }
         let backlog = self.backlogs.get_mut(name).unwrap();
@@ -272,13 +328,16 @@ impl Life {
         if let Some(mut entry) = tried {
             entry.attempts += 1;
             let again_at = world.now + entry.waits;
-            if world.takes(&entry.notice, ids, rng) {
+            if world.takes(&entry.notice, &self.ids, rng) {
                 backlog.arrived();
                 self.unwritten.push_back(entry.notice);
             } else if again_at >= entry.notice.offered_at + GIVE_UP_MS {
                 dead.push(entry);
             } else {
                 entry.waits = (entry.waits * 2).min(30_000);
+                if rng.random_range(0..2) == 0 {
+                    self.hangs_until.insert(name.to_owned(), world.now + 10_000);
+                }
                 if backlog.failing(&entry) {
                     backlog.pause_until(world.now + 1_000);
                 }
@@ -287,7 +346,9 @@ impl Life {
         }
         for entry in dead {
             for ticket in entry.notice.tickets {
-                world.dead.insert((name.to_owned(), ids[&(ticket - ticket % LINES)].clone()));
+                world
+                    .dead
+                    .insert((name.to_owned(), self.ids[&(ticket - ticket % LINES)].id.clone()));
                 self.progress.settle(ticket, name);
             }
         }
@@ -314,13 +375,14 @@ fn simulate(seed: u64) {
     let settings: NotifySettings = serde_saphyr::from_str(SETTINGS).unwrap();
     assert_eq!(settings.faults(), []);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut world = World::default();
+    let mut world =
+        World { groups: Some(crate::notify::Groups::new(&settings)), ..World::default() };
     for name in settings.receivers.keys() {
         world.receivers.insert(name.clone(), Receiver::default());
     }
     let mut excused: BTreeSet<Excused> = BTreeSet::new();
-    let mut life = world.born(&settings);
-    let mut ids = Ids::new();
+    let mut hands = [vec![0, 1], vec![2]];
+    let mut lives = hands.each_ref().map(|partitions| world.born(&settings, partitions));
     let busy = 6_000;
     let mut step = 0;
     let mut quiet_since = None;
@@ -337,29 +399,40 @@ fn simulate(seed: u64) {
         } else {
             world.now += 5_000;
         }
+        let whose = rng.random_range(0..lives.len());
+        let life = &mut lives[whose];
         match rng.random_range(0..100) {
             0..40 => {
                 for _ in 0..rng.random_range(1..20) {
-                    life.read(&world, &mut ids, &mut rng);
+                    life.read(&world, &mut rng);
                 }
             }
             40..55 => life.hand(world.now),
-            55..85 => life.deliver(&mut world, &ids, &mut rng),
+            55..85 => life.deliver(&mut world, &mut rng),
             85..90 => life.hear(&world),
             90..99 => life.commit(&mut world, &mut rng),
             _ if step < busy && rng.random_range(0..6) == 0 => {
-                excused.extend(life.crash(&mut world, &ids, &mut rng));
-                ids.clear();
-                life = world.born(&settings);
+                excused.extend(life.crash(&mut world, &mut rng));
+                *life = world.born(&settings, &hands[whose]);
+            }
+            _ if step < busy && rng.random_range(0..6) == 0 => {
+                for life in &mut lives {
+                    life.leave(&mut world, &mut rng);
+                }
+                hands = [Vec::new(), Vec::new()];
+                for partition in 0..PARTITIONS {
+                    hands[rng.random_range(0..2)].push(partition);
+                }
+                lives = hands.each_ref().map(|partitions| world.born(&settings, partitions));
             }
             _ => {}
         }
     }
-    while !life.unwritten.is_empty() {
-        life.write(&mut world);
+    for life in &mut lives {
+        life.leave(&mut world, &mut rng);
+        assert_eq!(life.progress.open() + life.progress.held(), 0, "seed {seed}: all is settled");
     }
     check(seed, &world, &excused, &settings);
-    assert_eq!(life.progress.open() + life.progress.held(), 0, "seed {seed}: all is settled");
 }
 
 fn check(seed: u64, world: &World, excused: &BTreeSet<Excused>, settings: &NotifySettings) {
@@ -373,6 +446,18 @@ fn check(seed: u64, world: &World, excused: &BTreeSet<Excused>, settings: &Notif
                 let is_dead = world.dead.contains(&(name.clone(), decision.id.clone()));
                 assert!(came || is_dead, "seed {seed}: {name} never heard of {decision:?}");
             }
+        }
+    }
+    // What nobody has acknowledged has gone to the next step, if nothing mutes it.
+    for (written_at, decision) in world.log.values().flatten() {
+        let steps = decision.severity == Severity::Critical
+            && matches!(decision.rule.as_str(), "night" | "campaign");
+        let latest =
+            world.groups_of(decision).iter().filter_map(|g| world.acknowledged.get(g)).max();
+        if steps && latest.is_none_or(|at| at < written_at) {
+            let came = world.receivers["boss"].got.contains_key(&(decision.id.clone(), HELD + 1));
+            let is_dead = world.dead.contains(&("boss".to_owned(), decision.id.clone()));
+            assert!(came || is_dead, "seed {seed}: boss never heard of {decision:?}");
         }
     }
     for (name, receiver) in &world.receivers {
