@@ -21,6 +21,8 @@ use tidegate::event::EventTime;
 use crate::broker::{self, PATIENCE};
 use crate::notify::{Endpoint, decision};
 use crate::notify_run::{Stage, id, spoken_of, until};
+use crate::process::Instance;
+use crate::run::{Setup, event};
 
 /// Notices of a receiver that may be on their way, or taken and not yet written down, at a kill.
 const WINDOW: usize = 8;
@@ -244,4 +246,61 @@ async fn a_silence_outlives_the_process_and_what_still_fires_is_told_when_it_end
     assert!(text.contains("was silenced by ann until now"), "{text}");
     assert!(text.contains("and 1 more"), "{text}");
     assert_eq!(chat.seen().len(), 1);
+}
+
+/// Processor time of a process's workers, in seconds: their threads have the names of their slots.
+fn of_workers(process: u32, slot: &str) -> f64 {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let tasks = tasks.map(|task| task.unwrap().path());
+    let ticks = |path: std::path::PathBuf| -> u64 {
+        let comm = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        let stat = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+        // Behind the name, which may hold anything, the 12th and 13th are user and system time.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        let both = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+        if comm.starts_with(slot) { both.sum() } else { 0 }
+    };
+    let ticks: u64 = tasks.map(ticks).sum();
+    // A tick is 10 ms on every Linux that we know of.
+    f64::from(u32::try_from(ticks).unwrap()) / 100.0
+}
+
+/// Only where the storm is asked for: a figure of a loaded machine says little.
+#[tokio::test(flavor = "multi_thread")]
+async fn detection_keeps_its_pace_in_a_storm() {
+    let Some(broker) = broker::shared() else { return };
+    let Some(storm) = std::env::var("TIDEGATE_NOTIFY_STORM").ok().and_then(|n| n.parse().ok())
+    else {
+        return broker::skipped("it measures; set TIDEGATE_NOTIFY_STORM=100000 to run it");
+    };
+    let (chat, at) = Endpoint::start(&[]).await;
+    let events: Vec<(String, String)> =
+        (0..storm).map(|n| event(n, &format!("u-{}", n % 1_000), 1)).collect();
+    let mut seconds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    // Decisions of the same number, of which nobody is told, or some people.
+    for mode in ["shadow", "live", "shadow", "live"] {
+        let more = format!(
+            "engine: {{ workers: 1 }}\nhttp: {{ listen: '127.0.0.1:0' }}\nnotify: {{ receivers: \
+             {{ chat: {{ slack: {{ url: 'http://{at}/' }}, rate: 2 }} }}, default: [chat] }}"
+        );
+        let setup = Setup::new(broker.address(), "storm", &more).host("slot");
+        let rules = format!("version: 1\nrules: [{{ name: storm, on: issue, mode: {mode} }}]\n");
+        setup.write("rules/rules.yaml", &rules);
+        let instance = Instance::start(setup.path());
+        until("it is a member", || tokio::task::block_in_place(|| instance.is_ready())).await;
+        let before = of_workers(instance.id(), "slot-");
+        broker.produce(&setup.topic("events"), &events);
+        let end = Instant::now() + Duration::from_mins(5);
+        while !setup.caught_up(broker) && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(setup.caught_up(broker));
+        let spent = of_workers(instance.id(), "slot-") - before;
+        broker::tell(&format!("{mode}: {spent:.2} s of processor time for {storm} events"));
+        seconds.entry(mode).or_default().push(spent);
+        assert!(instance.stop().0.success());
+    }
+    assert!(!chat.seen().is_empty());
+    let least = |mode: &str| seconds[mode].iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(least("live") < least("shadow") * 1.25, "{seconds:?}");
 }
