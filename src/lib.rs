@@ -35,7 +35,7 @@
 //!   baselines, firing, holds. A key that crosses partitions (device, address, source, global)
 //!   leaves as a record of [`engine::PartialsOutbox`] and is judged where it comes in again.
 //!   [`engine::explain`] says why a rule fired or did not, [`engine::impact`] whom other bounds
-//!   would hit: both only look.
+//!   would hit: both only look. [`engine::daily`] is the account of the points, day by day.
 //! - [`snapshot`]: segments and manifests of snapshots on a folder or a bucket; what they hold is
 //!   told and read back by [`engine::snapshot`].
 //! - [`config`]: settings: file, environment and flags in, one checked value out.

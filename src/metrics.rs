@@ -41,6 +41,7 @@ pub struct Metrics {
     pub restore_seconds: Histogram,
     pub history_missing: IntGaugeVec,
     pub history_missing_seconds: GaugeVec,
+    pub daily_reports: IntCounterVec,
     pub rules_warming: IntGaugeVec,
     pub warming_ratio: GaugeVec,
     pub snapshots: IntCounterVec,
@@ -228,6 +229,11 @@ impl Metrics {
                 ),
                 &per_log,
             ))?,
+            daily_reports: maker.counters(
+                "daily_reports_total",
+                "Accounts of days that this process issued, by whether their records add up.",
+                &["verdict"],
+            )?,
             rules_warming: maker.gauges(
                 "rules_warming",
                 "Rules of the set in force that are made ready from the log and do not act yet.",
@@ -352,6 +358,9 @@ impl Metrics {
         }
         for outcome in ["written", "failed", "restored", "skipped"] {
             metrics.snapshots.with_label_values(&[outcome]);
+        }
+        for verdict in ["ok", "mismatch"] {
+            metrics.daily_reports.with_label_values(&[verdict]);
         }
         for command in ["freeze", "unfreeze", "review", "deduct"] {
             metrics.commands.with_label_values(&[command]);

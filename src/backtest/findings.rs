@@ -88,7 +88,7 @@ impl Findings {
         match effect {
             Effect::Decision(decision) => self.fired(decision),
             Effect::Command(command) => self.commanded(command),
-            Effect::Account(_) | Effect::Resolved(_) | Effect::Canary(_) => {}
+            Effect::Account(_) | Effect::Resolved(_) | Effect::Canary(_) | Effect::Daily(_) => {}
         }
     }
 

@@ -90,8 +90,8 @@ impl Backtest {
     /// # Errors
     /// What `sink` fails with.
     pub fn take(&mut self, sink: &mut dyn FnMut(&Effect) -> io::Result<()>) -> io::Result<()> {
-        let (own, posts) = self.own.take();
-        let mut shared = self.shared.merge(&posts);
+        let (own, told) = self.own.take();
+        let mut shared = self.shared.merge(&told);
         if self.has_ended {
             shared.extend(self.shared.end());
         }

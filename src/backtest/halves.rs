@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::daily::Sender;
 use crate::engine::{
     Effect, Input, Origin, Outcome, Output, PartialsOutbox, Plan, Posts, State, step,
 };
@@ -23,6 +24,14 @@ pub(crate) struct Step<'a, 'e> {
     pub(crate) number: i64,
     pub(crate) record_ts: Option<EventTime>,
     pub(crate) tag: u32,
+}
+
+/// What one half tells the other.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    posts: Posts,
+    /// For the account.
+    sheet: Option<Vec<u8>>,
 }
 
 /// The half that sees events.
@@ -55,7 +64,7 @@ impl Own {
     pub(crate) fn step(&mut self, one: Step<'_, '_>) -> Outcome {
         let input = match one.decoded {
             Ok(event) => Input::Event { event, offset: one.number, record_ts: one.record_ts },
-            Err(reason) => Input::Rejected { reason: *reason },
+            Err(reason) => Input::Rejected { reason: *reason, offset: one.number },
         };
         step(&mut self.state, &self.plan, input, &mut self.out);
         if self.begin.is_none() {
@@ -77,9 +86,14 @@ impl Own {
     }
 
     /// What has come of the steps since the last call, and what the other half is to be told.
-    pub(crate) fn take(&mut self) -> (Tagged, Posts) {
+    pub(crate) fn take(&mut self) -> (Tagged, Told) {
         let posts = self.out.partials.take_posts(self.state.origin());
-        (std::mem::take(&mut self.effects), posts)
+        let effects = std::mem::take(&mut self.effects);
+        for (_, effect) in &effects {
+            self.out.daily.note(&self.plan, effect);
+        }
+        let sheet = seal(&self.state, &self.plan, &mut self.out, false);
+        (effects, Told { posts, sheet })
     }
 }
 
@@ -99,13 +113,24 @@ impl Shared {
         Shared { plan, state, out: Output::default(), merged: 0 }
     }
 
-    pub(crate) fn merge(&mut self, posts: &Posts) -> Tagged {
+    pub(crate) fn merge(&mut self, Told { posts, sheet }: &Told) -> Tagged {
         let mut effects = Vec::new();
         let Shared { plan, state, out, merged } = self;
         state.merge_posts(plan, posts, *merged, out, &mut |tag, out| {
             effects.extend(out.effects.drain(..).map(|effect| (tag, effect)));
         });
         *merged += i64::try_from(posts.len()).unwrap_or(i64::MAX);
+        let last = effects.last().map_or(0, |(tag, _)| *tag);
+        for (_, effect) in &effects {
+            out.daily.note(plan, effect);
+        }
+        let own = seal(state, plan, out, true);
+        // The account is told by piece: what it says is said by day, whatever came together.
+        for payload in [own.as_deref(), sheet.as_deref()].into_iter().flatten() {
+            let input = Input::Partials { payload, offset: *merged, record_ts: None };
+            step(state, plan, input, out);
+        }
+        effects.extend(out.effects.drain(..).map(|effect| (last, effect)));
         effects
     }
 
@@ -113,4 +138,17 @@ impl Shared {
         step(&mut self.state, &self.plan, Input::End, &mut self.out);
         self.out.effects.drain(..).map(|effect| (END, effect)).collect()
     }
+}
+
+/// What a half has to tell the account.
+fn seal(state: &State, plan: &Plan, out: &mut Output, is_owner: bool) -> Option<Vec<u8>> {
+    let by = Sender {
+        origin: state.origin(),
+        is_owner,
+        partitions: 1,
+        watermark: state.watermark(),
+        idle: false,
+        beat: false,
+    };
+    out.daily.seal(state, plan, by)
 }

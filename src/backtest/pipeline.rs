@@ -12,9 +12,9 @@ use std::thread;
 
 use crate::backtest::chunk::{Chunk, Decoded, Decoding, Form, RecordAt, Source};
 use crate::backtest::fold::Backtest;
-use crate::backtest::halves::{Own, Shared, Step, Tagged};
+use crate::backtest::halves::{Own, Shared, Step, Tagged, Told};
 use crate::backtest::results::Results;
-use crate::engine::{Effect, LOOK_AHEAD, Outcome, Posts};
+use crate::engine::{Effect, LOOK_AHEAD, Outcome};
 
 /// Pieces that wait between two threads.
 const WAITING: usize = 4;
@@ -22,7 +22,7 @@ const WAITING: usize = 4;
 /// A piece that has been stepped over.
 struct Stepped {
     effects: Tagged,
-    posts: Posts,
+    told: Told,
     /// Members by hash, and points of accepted issues.
     issued: Vec<(u64, i64)>,
     about: About,
@@ -143,10 +143,10 @@ fn own_half(
         return;
     }
     own.end();
-    let (effects, posts) = own.take();
+    let (effects, told) = own.take();
     let about = About { is_end: true, first: next, ..About::default() };
     // Nobody may be there to take it; they know why.
-    drop(to.send(Stepped { effects, posts, issued: Vec::new(), about }));
+    drop(to.send(Stepped { effects, told, issued: Vec::new(), about }));
 }
 
 /// Steps over a piece whose first record has the number `first`.
@@ -184,13 +184,13 @@ fn step_over(own: &mut Own, decoded: &Decoded, first: i64) -> Stepped {
             }
         }
     });
-    let (effects, posts) = own.take();
-    Stepped { effects, posts, issued, about }
+    let (effects, told) = own.take();
+    Stepped { effects, told, issued, about }
 }
 
 fn shared_half(shared: &mut Shared, from: &Receiver<Stepped>, to: &SyncSender<Done>) {
-    for Stepped { effects, posts, issued, about } in from {
-        let mut merged = shared.merge(&posts);
+    for Stepped { effects, told, issued, about } in from {
+        let mut merged = shared.merge(&told);
         if about.is_end {
             merged.extend(shared.end());
         }

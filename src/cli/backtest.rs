@@ -102,7 +102,9 @@ impl<'a> Sinks<'a> {
                     Commands::File(file) => writeln!(file, "{line}"),
                 }
             }
-            Effect::Account(_) | Effect::Resolved(_) | Effect::Canary(_) => Ok(()),
+            Effect::Account(_) | Effect::Resolved(_) | Effect::Canary(_) | Effect::Daily(_) => {
+                Ok(())
+            }
         }
     }
 

@@ -153,6 +153,8 @@ pub struct TopicsConfig {
     pub accounts: String,
     pub control: String,
     pub notices_dead: String,
+    /// The account of each day.
+    pub daily: String,
     /// Whether `run` creates what is missing.
     pub create: bool,
     /// Of the topics that are created.
@@ -169,6 +171,7 @@ impl Default for TopicsConfig {
             accounts: "tidegate.accounts".to_owned(),
             control: "tidegate.control".to_owned(),
             notices_dead: "tidegate.notices.dead".to_owned(),
+            daily: "tidegate.daily".to_owned(),
             create: true,
             partitions: 4,
         }
@@ -177,7 +180,7 @@ impl Default for TopicsConfig {
 
 impl TopicsConfig {
     /// Each key with its topic.
-    pub(super) fn named(&self) -> [(&'static str, &str); 7] {
+    pub(super) fn named(&self) -> [(&'static str, &str); 8] {
         [
             ("events", &self.events),
             ("commands", &self.commands),
@@ -186,6 +189,7 @@ impl TopicsConfig {
             ("accounts", &self.accounts),
             ("control", &self.control),
             ("notices_dead", &self.notices_dead),
+            ("daily", &self.daily),
         ]
     }
 }

@@ -247,6 +247,7 @@ fn decision(plan: &Plan, rule: &Rule, key: &Map<String, Value>, firing: &Firing<
         labels: rule.labels.clone(),
         actions: Vec::new(),
         resolved: None,
+        daily: None,
         actor: None,
         reason: None,
     }

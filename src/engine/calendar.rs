@@ -17,6 +17,14 @@ pub(crate) struct Span {
     pub(crate) end: i64,
 }
 
+/// Day 0.
+const EPOCH: Date = Date::constant(1970, 1, 1);
+
+/// The date of a day, counted from 1970-01-01.
+pub(crate) fn date_of(day: i32) -> Date {
+    EPOCH.saturating_add(i64::from(day).days())
+}
+
 /// The calendar of one zone. Periods start at the first instant of their local date.
 #[derive(Debug, Clone)]
 pub(crate) struct Calendar {
@@ -118,6 +126,18 @@ impl Calendar {
         let local = self.zone.to_datetime(timestamp(at)).saturating_sub(days.days());
         let before = self.zone.to_ambiguous_timestamp(local).compatible();
         before.map_or(at, |before| EventTime(before.as_millisecond()))
+    }
+
+    /// The local date of an instant, as days since 1970-01-01.
+    pub(crate) fn day_of(&self, at: EventTime) -> i32 {
+        EPOCH.until(self.date(at)).map_or(0, |since| since.get_days())
+    }
+
+    /// A local date, which is empty where the zone skips it.
+    pub(crate) fn day_span(&self, day: i32) -> Span {
+        let date = date_of(day);
+        let start = self.first_instant(date);
+        Span { start, end: self.first_instant(following(Period::Day, date)).max(start) }
     }
 
     fn date(&self, at: EventTime) -> Date {

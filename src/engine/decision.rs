@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::engine::Origin;
+use crate::engine::{DailyReport, Origin};
 use crate::event::{Canary, EventTime};
 use crate::rule::{Scope, Severity};
 
@@ -64,6 +64,9 @@ pub struct Decision {
     /// What this decision of the rule `tidegate.resolved` says is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<Resolved>,
+    /// The account of a day, of a decision of the rule `tidegate.daily`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily: Option<Box<DailyReport>>,
     /// Who made a change, and why (D3); on the audit records of `tidegate.*` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
@@ -137,6 +140,7 @@ impl Decision {
             labels: BTreeMap::new(),
             actions: Vec::new(),
             resolved: None,
+            daily: None,
             actor: None,
             reason: None,
         }

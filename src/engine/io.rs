@@ -45,7 +45,7 @@ pub enum Input<'a, 'e> {
         record_ts: Option<EventTime>,
     },
     /// A record that could not be decoded: counted, changes no state.
-    Rejected { reason: Reason },
+    Rejected { reason: Reason, offset: i64 },
     /// An instance's question whether records come through: answered, changes no state.
     Canary { canary: &'a Canary, offset: i64 },
     /// One record of the partials topic, in the codec of `engine::partial`, at its offset there.
@@ -80,6 +80,8 @@ pub enum Effect {
     Command(Box<Command>),
     /// The new value of an account record; key by [`crate::engine::account_key`].
     Account(Box<Account>),
+    /// The account of a day, as a decision of the rule `tidegate.daily`.
+    Daily(Box<Decision>),
 }
 
 /// Running counts of one partition since its state was made; monotone.

@@ -14,6 +14,7 @@ pub(crate) mod calendar;
 pub(crate) mod cell;
 pub(crate) mod change;
 pub(crate) mod closing;
+pub mod daily;
 pub mod decision;
 pub(crate) mod dedup;
 pub(crate) mod distinct;
@@ -62,6 +63,7 @@ mod young;
 
 pub use ahead::LOOK_AHEAD;
 pub use change::{Act, CHANGE_VERSION, Change, Seat, user_partition};
+pub use daily::{DAILY, DailyOutbox, DailyReport};
 pub use decision::*;
 pub use filter::Lists;
 pub use holds::Holds;

@@ -3,9 +3,9 @@
 //! What conditions ask of both is answered once, when rules are made ready: a rule on another
 //! source costs an event nothing, and of one that asks for no more nothing is asked.
 
-use hashbrown::HashMap;
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+use hashbrown::HashTable;
 
+use crate::engine::space::hash_of;
 use crate::event::{Event, Kind};
 use crate::rule::{Check, Condition, Field, Filter, Kinds, Mode, Rule, RuleSet, Test, Value};
 
@@ -13,9 +13,17 @@ use crate::rule::{Check, Condition, Field, Filter, Kinds, Mode, Rule, RuleSet, T
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Routes {
     /// Of sources that conditions name; only ever looked up.
-    named: HashMap<String, ByKind, Xxh3DefaultBuilder>,
+    named: HashTable<Named>,
     other: ByKind,
     without: ByKind,
+}
+
+/// A source, the hash of its name, and the rules that may see its events.
+#[derive(Debug, Clone)]
+struct Named {
+    hash: u64,
+    name: String,
+    routes: ByKind,
 }
 
 /// By `Kind as usize`, in rule order.
@@ -61,26 +69,31 @@ impl Routes {
                 active().filter_map(|(at, rule)| route(at, rule, kind, source)).collect()
             })
         };
-        Routes {
-            named: names.iter().map(|name| (name.clone(), by_kind(Source::Named(name)))).collect(),
-            other: by_kind(Source::Other),
-            without: by_kind(Source::Without),
+        let mut named = HashTable::with_capacity(names.len());
+        for name in &names {
+            let (hash, routes) = (hash_of(name), by_kind(Source::Named(name)));
+            named.insert_unique(hash, Named { hash, name: name.clone(), routes }, |one| one.hash);
         }
+        Routes { named, other: by_kind(Source::Other), without: by_kind(Source::Without) }
     }
 
     /// Takes a rule out: it sees nothing.
     pub(crate) fn close(&mut self, rule: usize) {
-        let ways = self.named.values_mut().chain([&mut self.other, &mut self.without]);
+        let named = self.named.iter_mut().map(|named| &mut named.routes);
+        let ways = named.chain([&mut self.other, &mut self.without]);
         for routes in ways.flatten() {
             routes.retain(|route| route.rule != rule);
         }
     }
 
-    /// Rules that may see the event, in rule order.
-    pub(crate) fn of(&self, event: &Event<'_>) -> &[Route] {
-        let by_kind = match event.source.as_deref() {
-            Some(source) => self.named.get(source).unwrap_or(&self.other),
-            None => &self.without,
+    /// Rules that may see the event, in rule order. `hash` is that of its source, if it has one.
+    pub(crate) fn of(&self, event: &Event<'_>, hash: Option<u64>) -> &[Route] {
+        let by_kind = match (event.source.as_deref(), hash) {
+            (Some(source), Some(hash)) => {
+                let found = self.named.find(hash, |one| one.name == source);
+                found.map_or(&self.other, |one| &one.routes)
+            }
+            _ => &self.without,
         };
         &by_kind[event.kind as usize]
     }

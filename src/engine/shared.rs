@@ -144,6 +144,7 @@ impl State {
         }
         let moved = watermark != before;
         if let Some(watermark) = watermark.filter(|_| moved) {
+            self.close_day(plan, watermark, out);
             self.watermark = Some(watermark);
             let mut ctx =
                 Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use crate::engine::ahead::Foreseen;
+use crate::engine::calendar::Span;
+use crate::engine::daily::{Book, DailyOutbox, Intake, is_sheet};
 use crate::engine::dedup::{Dedup, identity};
 use crate::engine::edits::ListEdits;
 use crate::engine::gather::Heard;
@@ -14,7 +16,7 @@ use crate::engine::partial::{Mark, PartialsOutbox};
 use crate::engine::plan::Plan;
 use crate::engine::seen::{Seen, user_of};
 use crate::engine::snapshot::Point;
-use crate::engine::space::field_of;
+use crate::engine::space::{field_of, hash_of};
 use crate::engine::turn::{Composed, Keys, Known, Turn, compose};
 use crate::engine::{Counts, Decision, Effect, Input, Origin, Outcome};
 use crate::event::{Event, EventTime, Kind, Reason};
@@ -37,6 +39,13 @@ pub struct State {
     pub(crate) seen: Vec<Seen>,
     /// What people did to lists.
     pub(crate) edits: ListEdits,
+    /// What became of its records (events topic only).
+    pub(crate) intake: Intake,
+    /// The account of all partitions, where it is kept.
+    pub(crate) book: Option<Box<Book>>,
+    /// The day that the watermark is in; of the partials topic that which is open at it. Looked
+    /// up, no part of the state.
+    pub(crate) day: Span,
     /// The plan's that tables have been made for.
     shape: Option<u64>,
     /// The snapshot under way; no part of the state.
@@ -60,6 +69,9 @@ impl State {
             dedup: Dedup::default(),
             seen: Vec::new(),
             edits: ListEdits::default(),
+            intake: Intake::default(),
+            book: None,
+            day: Span::default(),
             shape: None,
             snapshot: None,
             foreseen: VecDeque::new(),
@@ -117,6 +129,7 @@ pub struct Output {
     /// What became of the last event.
     pub outcome: Outcome,
     pub partials: PartialsOutbox,
+    pub daily: DailyOutbox,
 }
 
 impl Default for Output {
@@ -126,6 +139,7 @@ impl Default for Output {
             counts: Counts::default(),
             outcome: Outcome::Accepted,
             partials: PartialsOutbox::default(),
+            daily: DailyOutbox::default(),
         }
     }
 }
@@ -146,18 +160,36 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
         Input::Event { event, offset, record_ts } => {
             out.counts.consumed += 1;
             out.outcome = state.event(plan, event, offset, record_ts, out);
+            let [accepted, duplicate, late, quarantined] = state.intake.count(offset);
             match out.outcome {
-                Outcome::Accepted => out.counts.accepted += 1,
-                Outcome::Duplicate => out.counts.duplicate += 1,
-                Outcome::Late => out.counts.late += 1,
-                Outcome::Quarantined(_) => out.counts.quarantined += 1,
+                Outcome::Accepted => {
+                    out.counts.accepted += 1;
+                    *accepted += 1;
+                }
+                Outcome::Duplicate => {
+                    out.counts.duplicate += 1;
+                    *duplicate += 1;
+                }
+                Outcome::Late => {
+                    out.counts.late += 1;
+                    *late += 1;
+                }
+                Outcome::Quarantined(_) => {
+                    out.counts.quarantined += 1;
+                    *quarantined += 1;
+                }
                 Outcome::Canary => out.counts.canaries += 1,
             }
         }
-        Input::Rejected { reason } => {
+        Input::Rejected { reason, offset } => {
             out.counts.consumed += 1;
             out.counts.quarantined += 1;
             out.outcome = Outcome::Quarantined(reason);
+            let [.., quarantined] = state.intake.count(offset);
+            *quarantined += 1;
+        }
+        Input::Partials { payload, record_ts, .. } if is_sheet(payload) => {
+            state.sheet(plan, payload, record_ts, out);
         }
         Input::Canary { canary, offset } => {
             out.counts.consumed += 1;
@@ -218,6 +250,7 @@ impl State {
             self.advance(plan, watermark, (event, offset), out);
         }
         let at = At::event(event, offset, &self.origin);
+        let source_hash = event.source.as_deref().map(hash_of);
         let mut composed = std::mem::take(&mut self.composed);
         let mut text = std::mem::take(&mut self.text);
         compose(plan, event, &mut composed);
@@ -234,6 +267,7 @@ impl State {
                     composed: &composed,
                     user_hash: foreseen.map(|known| known.user_hash),
                     user: foreseen.map(|known| known.user),
+                    source_hash,
                     known: &mut known,
                 },
                 text: &mut text,
@@ -243,7 +277,7 @@ impl State {
                 ctx: Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts },
                 partials: &mut out.partials,
             };
-            for route in plan.routes.of(event) {
+            for route in plan.routes.of(event, source_hash) {
                 turn.rule(*route, late);
             }
             if !late && event.kind == Kind::Reverse && event.reverses.is_some() {
@@ -255,7 +289,12 @@ impl State {
             self.remember(plan, (event, user), &mut text, out);
         }
         (self.composed, self.text) = (composed, text);
-        if late { Outcome::Late } else { Outcome::Accepted }
+        if late {
+            return Outcome::Late;
+        }
+        self.intake.enter(event);
+        out.counts.saturated += u64::from(out.daily.book(plan, event, source_hash));
+        Outcome::Accepted
     }
 
     /// What a look ahead has found out about the event at this offset.
@@ -278,6 +317,9 @@ impl State {
             && watermark - before > max_ahead
         {
             out.counts.watermark_jumps += 1;
+        }
+        if watermark >= self.day.end {
+            self.turn_day(plan, watermark, out);
         }
         self.watermark = Some(watermark);
         out.partials.set_mover(&event.id, event.ts.0, offset);
@@ -324,5 +366,6 @@ impl State {
         let at = At::mover(&origin, &mark);
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         self.keyed.close(&at, true, &mut ctx);
+        self.end_book(plan, out);
     }
 }

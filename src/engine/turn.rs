@@ -48,6 +48,8 @@ pub(crate) struct Keys<'a, 'e, 'o> {
     pub(crate) user_hash: Option<u64>,
     /// The user as [`Seen`] knows it, where that is known.
     pub(crate) user: Option<u128>,
+    /// Of the source, if the event has one.
+    pub(crate) source_hash: Option<u64>,
     pub(crate) known: &'o mut [Known<'a>],
 }
 
@@ -75,7 +77,11 @@ impl<'a> Keys<'a, '_, '_> {
                     composed.get(space).filter(|key| key.whole).map(|key| key.text.as_str())
                 }
             };
-            let hash = self.user_hash.filter(|_| plan.key_forms[space] == KeyForm::User);
+            let hash = match plan.key_forms[space] {
+                KeyForm::User => self.user_hash,
+                KeyForm::Source => self.source_hash,
+                _ => None,
+            };
             let key = |text| hash.map_or_else(|| Key::new(text), |hash| Key::hashed(text, hash));
             *known = text.map_or(Known::Lacking, |text| Known::Is(key(text)));
         }

@@ -7,9 +7,17 @@ use crate::stream::{Place, Produce, Record, Sink};
 /// What is counted once a record is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Note {
-    Decision { rule: String, level: u32, mode: String },
+    Decision {
+        rule: String,
+        level: u32,
+        mode: String,
+    },
     Command(String),
     Quarantined(Reason),
+    /// The account of a day, and whether its records add up.
+    Daily {
+        ok: bool,
+    },
 }
 
 /// The record of an effect, and what to count for it.
@@ -33,9 +41,11 @@ pub(crate) fn record(effect: &Effect) -> (Produce, Option<Note>) {
             };
             (produce(Sink::Decisions, account_key(&decision.key), value), Some(note))
         }
-        Effect::Resolved(decision) => {
+        Effect::Resolved(decision) | Effect::Daily(decision) => {
             let value = serde_json::to_vec(decision);
-            (produce(Sink::Decisions, account_key(&decision.key), value), None)
+            let report = decision.daily.as_deref();
+            let note = report.map(|report| Note::Daily { ok: report.conservation.ok });
+            (produce(Sink::Decisions, account_key(&decision.key), value), note)
         }
         Effect::Canary(decision) => {
             let value = serde_json::to_vec(decision);
@@ -53,6 +63,20 @@ pub(crate) fn record(effect: &Effect) -> (Produce, Option<Note>) {
             (produce(Sink::Accounts, account_key(&account.target), value), None)
         }
     }
+}
+
+/// The record of its own that an account of a day has, beside its decision.
+pub(crate) fn report(effect: &Effect) -> Option<Produce> {
+    let Effect::Daily(decision) = effect else { return None };
+    let report = decision.daily.as_deref()?;
+    Some(Produce {
+        sink: Sink::Daily,
+        partition: None,
+        key: Some(report.date.clone().into_bytes()),
+        value: Some(serde_json::to_vec(report).unwrap_or_default()),
+        timestamp_ms: None,
+        headers: Vec::new(),
+    })
 }
 
 /// A partial aggregate for the owner of its keys.

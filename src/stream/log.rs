@@ -87,6 +87,7 @@ pub enum Sink {
     Accounts,
     Quarantine,
     Journal,
+    Daily,
 }
 
 /// A record to be written; `partition: None` leaves the choice to the key.

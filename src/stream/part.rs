@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::engine::daily::Sender;
 use crate::engine::{
     ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Seat, State,
     step,
@@ -12,7 +13,7 @@ use crate::snapshot::{Landmark, Manifest, Subject};
 use crate::stream::control::{
     Applied, Begun, Journaled, Placed, begin, journal, newest, rule_sets,
 };
-use crate::stream::emit::{Note, partial, quarantined, record};
+use crate::stream::emit::{Note, partial, quarantined, record, report};
 use crate::stream::plans::Sets;
 use crate::stream::reign::Reign;
 use crate::stream::{Place, Polled, Produce, Record, Source};
@@ -161,6 +162,7 @@ impl Part {
             && self.changes_open == 0
             && self.output.effects.is_empty()
             && self.output.partials.is_empty()
+            && !self.output.daily.has_news(&self.state)
     }
 
     /// Owned anew: what lies before `from` is rebuilt without output. `committed` is what the
@@ -176,6 +178,7 @@ impl Part {
         self.last_input_us = now_us;
         self.told_us = i64::MIN;
         self.reported = self.output.counts.clone();
+        self.output.daily.forget(&self.state);
     }
 
     /// Folds in what came for this partition, in order: events are decoded and their keys looked
@@ -262,6 +265,7 @@ impl Part {
         if !live {
             self.output.effects.clear();
             self.hold_back();
+            self.output.daily.trim();
             return;
         }
         if let Some(reason) = rejected {
@@ -300,7 +304,7 @@ impl Part {
                 step(&mut self.state, &self.reign.plan, input, &mut self.output);
             }
             Err(reason) => {
-                let input = Input::Rejected { reason: *reason };
+                let input = Input::Rejected { reason: *reason, offset: record.offset };
                 step(&mut self.state, &self.reign.plan, input, &mut self.output);
             }
         }
@@ -434,6 +438,8 @@ impl Part {
 
     fn finish_restore(&mut self) {
         self.restored = true;
+        // What was rebuilt has been told before.
+        self.output.daily.forget(&self.state);
         self.reported = self.output.counts.clone();
     }
 
@@ -447,13 +453,29 @@ impl Part {
     ) {
         self.begin(bench);
         for effect in self.output.effects.drain(..) {
+            self.output.daily.note(&self.reign.plan, &effect);
             let (produce, note) = record(&effect);
             bench.outbox.push(produce);
+            bench.outbox.extend(report(&effect));
             bench.notes.extend(note);
         }
-        let Some((idle, beat)) = self.heartbeat(flush_us, now_us) else { return };
-        let origin = self.state.origin().clone();
-        let watermark = self.state.watermark();
+        let heartbeat = self.heartbeat(flush_us, now_us);
+        let (origin, watermark) = (self.state.origin().clone(), self.state.watermark());
+        if self.restored {
+            let (idle, beat) = heartbeat.unwrap_or_default();
+            let by = Sender {
+                origin: &origin,
+                is_owner: self.place.source == Source::Partials,
+                partitions,
+                watermark,
+                idle,
+                beat,
+            };
+            // The owner of the account is the first partition, however many there are.
+            let sheet = self.output.daily.seal(&self.state, &self.reign.plan, by);
+            bench.outbox.extend(sheet.map(|payload| partial(0, payload)));
+        }
+        let Some((idle, beat)) = heartbeat else { return };
         let records = self.output.partials.drain(&origin, watermark, partitions, idle, beat);
         if !records.is_empty() {
             (self.told_idle, self.told_us) = (idle, now_us);
@@ -462,10 +484,9 @@ impl Part {
     }
 
     /// Whether the partition is idle, and whether the owners of shared keys must hear from it
-    /// even without events. `None` where nobody listens.
+    /// even without events. `None` for those who listen.
     pub(crate) fn heartbeat(&self, flush_us: i64, now_us: i64) -> Option<(bool, bool)> {
-        if self.place.source == Source::Partials || !self.reign.plan.has_shared() || !self.restored
-        {
+        if self.place.source == Source::Partials || !self.restored {
             return None;
         }
         let idle = self.is_idle(flush_us, now_us);

@@ -300,7 +300,11 @@ fn hits(rules: &str, text: &str) -> (Hits, Hits) {
             Effect::Command(one) if one.command == "freeze" => {
                 frozen.insert((one.rule.clone(), account_key(&one.target)));
             }
-            Effect::Command(_) | Effect::Account(_) | Effect::Resolved(_) | Effect::Canary(_) => {}
+            Effect::Command(_)
+            | Effect::Account(_)
+            | Effect::Resolved(_)
+            | Effect::Canary(_)
+            | Effect::Daily(_) => {}
         }
         Ok(())
     };

@@ -156,7 +156,7 @@ fn outcome(case: &Value, folder: &Path) -> (Vec<Value>, Vec<Value>, Summary) {
         match effect {
             Effect::Decision(decision) => decisions.push(serde_json::to_value(decision)?),
             Effect::Command(command) => commands.push(serde_json::to_value(command)?),
-            Effect::Account(_) | Effect::Resolved(_) | Effect::Canary(_) => {}
+            Effect::Account(_) | Effect::Resolved(_) | Effect::Canary(_) | Effect::Daily(_) => {}
         }
         Ok(())
     };

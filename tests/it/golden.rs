@@ -122,7 +122,7 @@ impl Golden {
             Effect::Command(command) => ("command", serde_json::to_value(command)),
             Effect::Account(account) => ("account", serde_json::to_value(account)),
             // What is over is told to people, and is no firing.
-            Effect::Resolved(_) | Effect::Canary(_) => return,
+            Effect::Resolved(_) | Effect::Canary(_) | Effect::Daily(_) => return,
         };
         let value = value.unwrap();
         self.digest.update(format!("{line} {kind} {value}\n").as_bytes());
@@ -172,7 +172,7 @@ fn folded(name: &str, plan: &Plan, lines: &[String], flush_every: usize) {
                 let input = Input::Event { event: &event, offset, record_ts: None };
                 step(&mut state, plan, input, &mut out);
             }
-            Err(reason) => step(&mut state, plan, Input::Rejected { reason }, &mut out),
+            Err(reason) => step(&mut state, plan, Input::Rejected { reason, offset }, &mut out),
         }
         if (line + 1) % flush_every == 0 {
             let watermark = state.watermark();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Counters and gauges of `/metrics`.
-const PLAIN: [&str; 52] = [
+const PLAIN: [&str; 53] = [
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
@@ -24,6 +24,7 @@ const PLAIN: [&str; 52] = [
     "tidegate_consumer_lag",
     "tidegate_control_unavailable",
     "tidegate_control_unreadable_total",
+    "tidegate_daily_reports_total",
     "tidegate_decisions_total",
     "tidegate_events_total",
     "tidegate_freezes_ended_total",

@@ -53,6 +53,7 @@ fn names(base: &str) -> TopicNames {
         journal: name("journal"),
         notices_dead: name("dead"),
         told: name("told"),
+        daily: name("daily"),
     }
 }
 
@@ -115,7 +116,7 @@ fn backtest(rules: &str, events: &[(String, String)]) -> (Vec<String>, Vec<Strin
                 decisions.push(decision.id.clone());
             }
             Effect::Command(command) => commands.push(command.id.clone()),
-            Effect::Account(_) | Effect::Canary(_) => {}
+            Effect::Account(_) | Effect::Canary(_) | Effect::Daily(_) => {}
         }
         Ok(())
     };

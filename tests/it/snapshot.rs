@@ -313,12 +313,12 @@ fn a_snapshot_of_the_version_before_is_read_and_one_of_the_next_is_not() {
     let records = told.pieces[0].concat();
     let of_version = |version: u32| {
         with_head(&records, |head| {
-            assert!(head.contains("\"version\":4"), "{head}");
-            head.replacen("\"version\":4", &format!("\"version\":{version}"), 1)
+            assert!(head.contains("\"version\":5"), "{head}");
+            head.replacen("\"version\":5", &format!("\"version\":{version}"), 1)
         })
     };
     let loader = || Loader::new(&plan, two.events.0.origin().clone());
-    assert_eq!(loader().take(&of_version(5)), Err(Damaged::Version(5)));
+    assert_eq!(loader().take(&of_version(6)), Err(Damaged::Version(6)));
     let mut before = loader();
     before.take(&of_version(3)).unwrap();
     let loaded = before.finish().unwrap();

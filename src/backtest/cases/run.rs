@@ -99,7 +99,7 @@ pub fn run_case(case: &Case, rules: &Arc<RuleSet>, lists: &Lists) -> CaseResult 
                     got.commands.push(serde_json::to_value(command)?);
                 }
             }
-            Effect::Account(_) | Effect::Resolved(_) | Effect::Canary(_) => {}
+            Effect::Account(_) | Effect::Resolved(_) | Effect::Canary(_) | Effect::Daily(_) => {}
         }
         Ok(())
     };

@@ -84,7 +84,10 @@ impl World {
     fn effects(&mut self) -> Vec<Value> {
         let effects = self.states.iter_mut().flat_map(|(.., out)| std::mem::take(&mut out.effects));
         let json = |effect| match effect {
-            Effect::Decision(decision) | Effect::Resolved(decision) | Effect::Canary(decision) => {
+            Effect::Decision(decision)
+            | Effect::Resolved(decision)
+            | Effect::Canary(decision)
+            | Effect::Daily(decision) => {
                 json!({ "decision": decision })
             }
             Effect::Command(command) => json!({ "command": command }),

@@ -153,7 +153,7 @@ fn sees(plan: &Plan, kind: &str) -> Vec<usize> {
     );
     let decoder = crate::event::Decoder::default();
     let event = decoder.decode(text.as_bytes(), 1_000).unwrap();
-    plan.routes.of(&event).iter().map(|route| route.rule).collect()
+    plan.routes.of(&event, None).iter().map(|route| route.rule).collect()
 }
 
 #[test]

@@ -21,13 +21,13 @@ rules:
 
 fn seen(kind: Kind, source: Option<&str>) -> Vec<(String, Sees, Sees)> {
     let set = load(&[File { path: "r.yaml".into(), text: RULES.into() }]).unwrap();
-    let source = source.map_or(String::new(), |source| format!(r#","source":"{source}""#));
+    let named = source.map_or(String::new(), |source| format!(r#","source":"{source}""#));
     let text =
-        format!(r#"{{"id":"e","ts":1763779200123,"user":"u","kind":"{kind}","points":1{source}}}"#);
+        format!(r#"{{"id":"e","ts":1763779200123,"user":"u","kind":"{kind}","points":1{named}}}"#);
     let event = crate::event::Decoder::default().decode(text.as_bytes(), 1000).unwrap();
     let routes = Routes::new(&set);
     let named = |route: &Route| (set.rules[route.rule].name.clone(), route.of, route.to);
-    routes.of(&event).iter().map(named).collect()
+    routes.of(&event, source.map(hash_of)).iter().map(named).collect()
 }
 
 fn expect(kind: Kind, source: Option<&str>, expected: &[(&str, Sees, Sees)]) {

@@ -163,6 +163,8 @@ impl<'p> Loader<'p> {
         state.watermark = head.watermark;
         state.inputs = head.inputs;
         state.heard = head.heard;
+        (state.intake, state.book) = (head.intake, head.book);
+        self.output.daily.forget(state);
         state.mover = head
             .mover
             .map(|(topic, partition, mark)| (Origin { topic: Arc::from(topic), partition }, mark));

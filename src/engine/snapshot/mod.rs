@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::bytes::{put, put_signed, put_text};
+use crate::engine::daily::{Book, Intake};
 use crate::engine::edits::Edit;
 use crate::engine::gather::Heard;
 use crate::engine::inputs::Inputs;
@@ -37,8 +38,8 @@ pub use load::{Damaged, Loaded, Loader};
 pub(crate) use marks::Marks;
 
 /// Version of the format. A reader takes all before as well: 1 has no numbers of young keys, in 2
-/// the values of a series are all floats and there are no flows, 3 knows of no firing whether
-/// it is over, and 4 has not heard any past.
+/// the values of a series are all floats and there are no flows, 3 knows of no firing whether it is
+/// over, and 4 has neither heard any past nor an account of the points.
 pub const SNAPSHOT_VERSION: u32 = 5;
 
 const HEAD: u8 = 1;
@@ -115,6 +116,10 @@ struct Head {
     /// Number of the last key that came.
     #[serde(default)]
     arrivals: u32,
+    #[serde(default)]
+    intake: Intake,
+    #[serde(default)]
+    book: Option<Box<Book>>,
 }
 
 impl Head {
@@ -123,7 +128,8 @@ impl Head {
         let mover = self.mover.iter().map(|(.., mark)| mark.ts);
         let movers = mover.chain(self.own_mover.as_ref().map(|mark| mark.ts));
         let due = self.due.iter().map(|(_, end, _)| *end);
-        self.watermark.into_iter().chain(self.inputs.times()).chain(movers).chain(due)
+        let book = self.book.iter().flat_map(|book| book.times());
+        self.watermark.into_iter().chain(self.inputs.times()).chain(movers).chain(due).chain(book)
     }
 }
 
@@ -313,6 +319,8 @@ impl State {
                 self.dedup.len(),
             ),
             arrivals: cells.young.arrivals,
+            intake: self.intake,
+            book: self.book.clone(),
         }
     }
 }

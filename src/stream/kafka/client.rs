@@ -23,6 +23,8 @@ pub struct TopicNames {
     pub notices_dead: Arc<str>,
     /// What receivers were told.
     pub told: Arc<str>,
+    /// Accounts of days.
+    pub daily: Arc<str>,
 }
 
 impl TopicNames {
@@ -41,6 +43,7 @@ impl TopicNames {
             Sink::Accounts => &self.accounts,
             Sink::Quarantine => &self.quarantine,
             Sink::Journal => &self.journal,
+            Sink::Daily => &self.daily,
         }
     }
 }

@@ -172,6 +172,7 @@ pub(super) fn wanted(
         topic(&names.journal, 1, &[keep]),
         topic(&names.notices_dead, 1, &[]),
         topic(&names.told, 1, &[week]),
+        topic(&names.daily, 1, &[compact]),
     ]
 }
 

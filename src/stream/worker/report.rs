@@ -12,6 +12,8 @@ use crate::stream::shared::{PartitionView, Phase, lock};
 use crate::stream::worker::Worker;
 use crate::stream::{Clock, Log, Place, Sink, Source};
 
+/// The key of decisions that hold the account of a day.
+const REPORT: &[u8] = b"date:";
 /// A worker whose commits fail for so long says so.
 const STUCK_US: i64 = 30_000_000;
 /// Gauges and the status page are brought up to date so often.
@@ -43,9 +45,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         metrics.key_mismatch.inc_by(std::mem::take(&mut self.bench.key_mismatches));
         for output in &self.bench.outbox {
+            let is_report = output.key.as_deref().is_some_and(|key| key.starts_with(REPORT));
             // A canary has a header.
-            if let (Sink::Decisions, Some(value), []) =
-                (output.sink, &output.value, output.headers.as_slice())
+            if let (Sink::Decisions, Some(value), [], false) =
+                (output.sink, &output.value, output.headers.as_slice(), is_report)
             {
                 self.recent.push(value.clone());
             }
@@ -212,6 +215,10 @@ fn count(metrics: &Metrics, note: &Note) {
             metrics.decisions.with_label_values(&[rule, &level, mode]).inc();
         }
         Note::Command(command) => metrics.commands.with_label_values(&[command]).inc(),
+        Note::Daily { ok } => {
+            let verdict = if *ok { "ok" } else { "mismatch" };
+            metrics.daily_reports.with_label_values(&[verdict]).inc();
+        }
         Note::Quarantined(reason) => {
             metrics.quarantined.with_label_values(&[reason.to_string()]).inc();
         }

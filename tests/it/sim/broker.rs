@@ -516,7 +516,8 @@ impl Log for SimLog {
         // The worker cuts records of the journal and partial aggregates for a limit that real topics
         // have.
         let size = |output: &Produce| match output.sink {
-            Sink::Journal | Sink::Partials => 0,
+            Sink::Journal | Sink::Partials | Sink::Daily => 0,
+            _ if output.key.as_deref().is_some_and(|key| key.starts_with(b"date:")) => 0,
             _ => output.value.as_ref().map_or(0, Vec::len),
         };
         let large = batch.outputs.iter().enumerate().filter(|(_, output)| size(output) > SIZE_MAX);

@@ -19,6 +19,8 @@ struct Expected {
     decisions: Vec<String>,
     commands: Vec<(String, String)>,
     accounts: BTreeMap<String, Vec<Value>>,
+    /// Accounts of days.
+    reports: Vec<Value>,
     quarantine: Vec<(i32, i64, String, bool)>,
     accepted: u64,
     /// States begun under a rule set.
@@ -54,6 +56,10 @@ impl Expected {
                 }
                 Effect::Command(command) => {
                     self.commands.push((command_key(&command.target), command.id));
+                }
+                Effect::Daily(decision) => {
+                    self.decisions.push(decision.id.clone());
+                    self.reports.push(serde_json::to_value(decision.daily).unwrap());
                 }
                 Effect::Account(account) => {
                     let key = account_key(&account.target);
@@ -157,6 +163,7 @@ impl Fold<'_> {
             }
             let quarantined = self.step(offset, entry);
             self.output.partials.clear();
+            self.output.daily.trim();
             if next > first {
                 expected.quarantine.extend(quarantined);
                 expected.take(&mut self.output);
@@ -237,7 +244,7 @@ impl Fold<'_> {
                 let input = Input::Event { event: &event, offset, record_ts };
                 step(state, plan, input, output);
             }
-            Err(reason) => step(state, plan, Input::Rejected { reason }, output),
+            Err(reason) => step(state, plan, Input::Rejected { reason, offset }, output),
         }
         let reason = match output.outcome {
             Outcome::Late => Reason::Late,
@@ -426,6 +433,8 @@ pub(super) fn everything(
         accounts.entry(key).or_default().push(json(output));
     }
     assert_eq!(accounts, expected.accounts, "seed {seed}: accounts");
+    let reports: Vec<Value> = written(Sink::Daily).iter().map(json).collect();
+    assert_eq!(reports, expected.reports, "seed {seed}: accounts of days");
     quarantine(seed, broker, written(Sink::Quarantine), expected.quarantine);
     total(seed, written(Sink::Decisions), broker, expected.accepted);
     holds(seed, written(Sink::Commands), &accounts);

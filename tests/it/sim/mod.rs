@@ -8,6 +8,7 @@
 
 mod broker;
 mod check;
+mod daily;
 mod shell;
 mod store;
 mod warming;

@@ -1,0 +1,45 @@
+//! The account of the points, day by day: what was issued, redeemed and expired, by source, and
+//! whether every record is in it.
+//!
+//! Each partition of the events adds up what it accepts, by local day, source and column, and
+//! tells it at each flush, in the transaction of that flush, to the owner of the account: the state
+//! of partition 0 of the partials topic. [`DailyOutbox`] is what waits to be told, `sheet` the
+//! record, `book` the owner's side: days that are open, what has come to date, and what each
+//! partition says of its records. When all partitions are past a day, or do not come for too long,
+//! the owner issues the day's [`DailyReport`]; what comes for a day later is a correction in the
+//! next one.
+//!
+//! The record of a partition says beside what is new how many records and points it has taken in
+//! since its state began: entered twice, so that a record lost or told twice on the way shows.
+
+mod book;
+mod caps;
+mod issue;
+mod outbox;
+mod report;
+mod sheet;
+mod sums;
+
+pub(crate) use book::Book;
+pub(crate) use caps::caps_at;
+pub use outbox::{DailyOutbox, Sender};
+pub use report::{
+    Cap, CommandCount, Conservation, Correction, DailyReport, Figures, PartitionRecords, Periods,
+    Records, Reversed, RuleCount, SourceFigures,
+};
+pub(crate) use sheet::is_sheet;
+pub use sums::Amount;
+pub(crate) use sums::Intake;
+
+/// The rule that a report's decision names.
+pub const DAILY: &str = "tidegate.daily";
+
+/// Sources that stand by name, the first of them that came; what others bring is told together.
+pub(crate) const SOURCES_MAX: usize = 128;
+
+/// A report waits so long for a partition that is behind or silent, milliseconds of processing
+/// time.
+pub(crate) const WAIT_MS: i64 = 6 * 3_600_000;
+
+#[cfg(test)]
+mod tests;
