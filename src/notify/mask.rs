@@ -8,8 +8,8 @@ use crate::engine::Decision;
 
 /// Key fields that name no person or thing of a person. Everything else is masked, so that an
 /// attribute nobody thought of (a phone number in `attrs`) is hidden rather than shown.
-const OPEN: [&str; 9] =
-    ["global", "group", "hold", "instance", "kind", "list", "rule", "silence", "source"];
+const OPEN: [&str; 10] =
+    ["date", "global", "group", "hold", "instance", "kind", "list", "rule", "silence", "source"];
 
 /// Shorter values are replaced in free text only where they stand alone: user `5` must not
 /// turn the value 5120 into `***120`.

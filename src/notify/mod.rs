@@ -8,6 +8,7 @@
 mod backlog;
 mod bulletin;
 mod consumer;
+mod daily;
 mod delivery;
 mod desk;
 mod group;
@@ -46,6 +47,7 @@ mod turn;
 mod way;
 
 pub use consumer::run;
+pub use daily::DailySettings;
 pub use delivery::{Delivery, Outcome, Report, Retry};
 pub use heart::{BeatMethod, HeartbeatSettings};
 pub use mask::{mask, masked, masked_key};

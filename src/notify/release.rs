@@ -7,7 +7,7 @@ use super::lane::{Lane, LaneKey, Mute};
 use super::notice::{Notice, REMIND};
 use super::offer::Offer;
 use super::route::{Router, TOLD_MAX, WOKEN_MAX};
-use crate::engine::{Decision, Subject};
+use crate::engine::{DAILY, Decision, Subject};
 use crate::rule::{Severity, write_duration};
 
 impl Router {
@@ -45,10 +45,12 @@ impl Router {
                 self.unindex(decision, key);
             }
         }
-        notice.remarks = self.remarks(key, (over, muted.len()), is_overflow);
+        if notice.rule != DAILY {
+            notice.remarks = self.remarks(key, (over, muted.len()), is_overflow);
+        }
         notice.links.base.clone_from(&self.base);
         notice.also = muted;
-        if !notice.decisions.is_empty() {
+        if !notice.decisions.is_empty() && notice.rule != DAILY {
             let signed = self.signer.as_ref().map(|signer| signer.path(&id, now));
             notice.links.acknowledge = signed;
             self.wake(&id, &key.receiver);

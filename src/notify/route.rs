@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use crate::engine::{Decision, SILENCES};
+use crate::engine::{DAILY, Decision, SILENCES};
 
+use super::daily::Daily;
 use super::inhibit::Inhibitions;
 use super::lane::{Item, Lane, LaneKey, Mute, item};
 use super::mutes::{Acknowledged, Mutes};
@@ -43,6 +44,7 @@ pub struct Router {
     pub(super) signer: Option<Signer>,
     pub(super) mutes: Mutes,
     pub(super) inhibitions: Inhibitions,
+    pub(super) daily: Daily,
     pub(super) ready: Vec<Notice>,
     pub(super) settled: Vec<(u64, String)>,
     /// Tickets of notices that a mute holds by now, with their receivers.
@@ -76,6 +78,7 @@ impl Router {
             signer: Signer::of(settings),
             mutes,
             inhibitions: Inhibitions::new(&settings.inhibit),
+            daily: Daily::new(&settings.daily),
             ready: Vec::new(),
             settled: Vec::new(),
             deferred: Vec::new(),
@@ -175,6 +178,9 @@ impl Router {
         if decision.mode != "live" {
             return shares;
         }
+        if decision.rule == DAILY {
+            return self.daily(offer);
+        }
         if decision.resolved.is_none() {
             self.source(offer, &mut shares);
         }
@@ -248,7 +254,7 @@ impl Router {
     }
 
     /// A program hears of every decision at once.
-    fn program(&mut self, offer: &Offer<'_>, key: LaneKey, shares: &mut Shares) {
+    pub(super) fn program(&mut self, offer: &Offer<'_>, key: LaneKey, shares: &mut Shares) {
         let LaneKey { receiver, .. } = key;
         let repeat = self.tree.route(key.route).map_or(0, |route| route.repeat_interval);
         let again = self.forgetful.contains(&receiver);
@@ -269,7 +275,13 @@ impl Router {
         });
     }
 
-    fn person(&mut self, offer: &Offer<'_>, key: LaneKey, mute: Mute, shares: &mut Shares) {
+    pub(super) fn person(
+        &mut self,
+        offer: &Offer<'_>,
+        key: LaneKey,
+        mute: Mute,
+        shares: &mut Shares,
+    ) {
         let held_line = line(HELD, &key.receiver);
         let resolved = offer.decision.resolved.as_ref();
         if resolved.is_some_and(|one| self.was_kept_from(&one.decision, &key.receiver)) {

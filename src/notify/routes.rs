@@ -120,17 +120,20 @@ const DAYS: [(&str, Weekday); 7] = [
     ("sun", Weekday::Sunday),
 ];
 
+/// `22:00`
+pub(super) fn time_of_day(text: &str) -> Result<Time, String> {
+    let (hour, minute) = text.split_once(':').unwrap_or((text, ""));
+    let two = |part: &str| (part.len() == 2).then(|| part.parse::<i8>().ok()).flatten();
+    let time = two(hour).zip(two(minute));
+    time.and_then(|(hour, minute)| Time::new(hour, minute, 0, 0).ok())
+        .ok_or_else(|| format!("`{text}` is no time of day; write such as `22:00`"))
+}
+
 impl QuietSettings {
     pub(super) fn checked(&self) -> Result<Quiet, String> {
         let name = self.zone.as_deref().unwrap_or("UTC");
         let zone = TimeZone::get(name).map_err(|_| format!("`{name}` is no IANA time zone"))?;
-        let time = |text: &String| {
-            let (hour, minute) = text.split_once(':').unwrap_or((text, ""));
-            let two = |part: &str| (part.len() == 2).then(|| part.parse::<i8>().ok()).flatten();
-            let time = two(hour).zip(two(minute));
-            time.and_then(|(hour, minute)| Time::new(hour, minute, 0, 0).ok())
-                .ok_or_else(|| format!("`{text}` is no time of day; write such as `22:00`"))
-        };
+        let time = |text: &String| time_of_day(text);
         let hours = match (&self.from, &self.to) {
             (Some(from), Some(to)) if from == to => {
                 return Err("`from` and `to` are the same; a whole day stands in `days`".to_owned());

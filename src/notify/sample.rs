@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::notice::Notice;
 use super::receivers::Language;
-use crate::engine::{Decision, Trigger, WindowSpan};
+use crate::engine::{DAILY, DailyReport, Decision, Trigger, WindowSpan};
 use crate::event::EventTime;
 use crate::rule::Severity;
 
@@ -63,6 +63,17 @@ pub fn cap() -> Decision {
     }
 }
 
+/// The account of a day.
+pub fn account() -> Option<Decision> {
+    let report: DailyReport = serde_json::from_str(include_str!("sample/daily.json")).ok()?;
+    Some(Decision {
+        key: key("date", &report.date),
+        severity: Severity::Info,
+        daily: Some(Box::new(report.clone())),
+        ..Decision::about(DAILY, DAILY, "9c1f7a2e", report.end)
+    })
+}
+
 /// One notice of each kind that there is, so that each variable is used and is missing once.
 pub(super) fn of_all_kinds() -> Vec<Notice> {
     let at = EventTime(1_763_779_200_123);
@@ -99,6 +110,7 @@ pub(super) fn of_all_kinds() -> Vec<Notice> {
         .map(|decision| notice("sample", vec![decision]))
         .collect();
     let all = kinds.iter().flat_map(|notice| notice.decisions.clone()).collect();
+    kinds.extend(account().map(|decision| notice("sample", vec![decision])));
     kinds.push(Notice { rest: 212, ..notice("sample", all) });
     kinds
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::daily::DailySettings;
 use super::heart::HeartbeatSettings;
 use super::receivers::{Language, ReceiverSettings, Secret};
 use super::routes::{self, InhibitSettings, RouteSettings};
@@ -27,6 +28,8 @@ pub struct NotifySettings {
     pub heartbeat: Option<HeartbeatSettings>,
     /// Receivers of what no route matches.
     pub default: Vec<String>,
+    /// Who gets the account of each day, and when.
+    pub daily: DailySettings,
     /// Milliseconds after which an undelivered notice is a dead letter; 24 h if absent.
     #[serde(deserialize_with = "duration")]
     pub give_up: Option<i64>,
@@ -92,6 +95,13 @@ impl NotifySettings {
         for name in self.default.iter().filter(|name| !known(name)) {
             let place = "`default`".to_owned();
             faults.push(SettingsError::Unknown { place, name: name.clone() });
+        }
+        for name in self.daily.to.iter().filter(|name| !known(name)) {
+            let place = "`daily`".to_owned();
+            faults.push(SettingsError::Unknown { place, name: name.clone() });
+        }
+        if let Err(message) = self.daily.time() {
+            faults.push(SettingsError::Route { place: "daily.at:".to_owned(), message });
         }
         faults.extend(self.heartbeat.iter().flat_map(|heartbeat| heartbeat.faults(self)));
         faults

@@ -93,7 +93,26 @@ fn decisions() -> Vec<(&'static str, Vec<Decision>, usize)> {
         ("audit", vec![audit], 0),
         ("group", group.collect(), 206),
         ("digest", digest, 0),
+        ("daily", vec![sample::account().unwrap()], 0),
+        ("daily-mismatch", vec![mismatch()], 0),
     ]
+}
+
+/// The account of a day in which something is wrong.
+fn mismatch() -> Decision {
+    let mut decision = sample::account().unwrap();
+    let report = decision.daily.as_mut().unwrap();
+    report.complete = false;
+    report.waiting = vec!["events 3".to_owned(), "partials 1".to_owned()];
+    report.corrections.clear();
+    (report.caps, report.decisions) = (Vec::new(), Vec::new());
+    report.sources.truncate(1);
+    "<b>bad</b>".clone_into(&mut report.sources[0].source);
+    report.conservation.ok = false;
+    report.conservation.faults =
+        vec!["partition 2: 17820 records came in, 17819 are accounted for".to_owned()];
+    report.conservation.partitions[2].ok = false;
+    decision
 }
 
 /// Everything that people are told of one kind of notice, in one language.

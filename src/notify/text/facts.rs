@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::daily::{self, Account};
 use super::markup::tame;
 use super::words::{self, Words};
 use crate::config::percent;
@@ -40,6 +41,8 @@ pub(super) struct Facts {
     rows: Vec<Row>,
     /// What there is to say beside the decisions.
     remarks: Vec<String>,
+    /// The account of a day, of a notice of that alone.
+    daily: Option<Account>,
     /// Where links begin.
     base_url: Option<String>,
     /// Where every decision of the notice is listed.
@@ -116,12 +119,7 @@ impl Facts {
             receiver: notice.receiver.clone(),
             severity,
             severity_word: words.severity(severity),
-            // White text on each has a contrast above 4.5.
-            colour: match severity {
-                Severity::Critical => "#b3261e",
-                Severity::Warning => "#8a5a00",
-                Severity::Info => "#1a5fb4",
-            },
+            colour: colour(severity),
             rule: tame(&notice.rule),
             rule_text,
             several,
@@ -133,12 +131,25 @@ impl Facts {
             first: rows.first().cloned(),
             rows,
             remarks: notice.remarks.iter().map(|remark| tame(remark)).collect(),
+            daily: match notice.decisions.as_slice() {
+                [one] => one.daily.as_deref().map(|report| Account::of(report, words)),
+                _ => None,
+            },
             base_url: base_url.map(str::to_owned),
             list_url: notice.links.listing(),
             ack_url: notice.links.acknowledge(),
             brief,
             t,
         }
+    }
+}
+
+/// White text on each has a contrast above 4.5.
+pub(super) fn colour(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "#b3261e",
+        Severity::Warning => "#8a5a00",
+        Severity::Info => "#1a5fb4",
     }
 }
 
@@ -192,6 +203,9 @@ fn headline(decision: &Decision, words: &Words, zone: &TimeZone) -> String {
         // About an instance, which stands before it.
         let said = decision.summary.split_once(": ").map(|(_, said)| said);
         return tame(said.unwrap_or(&decision.summary));
+    }
+    if let Some(report) = &decision.daily {
+        return daily::headline(report, words.language);
     }
     let (Some(measure), Some(value)) = (&decision.measure, &decision.value) else {
         if decision.rule.starts_with("tidegate.") {

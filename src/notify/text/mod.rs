@@ -3,6 +3,7 @@
 //! Writes what it is given: masking has happened before. All words come from templates, which
 //! may be replaced ([`crate::notify::NotifySettings::templates`]).
 
+mod daily;
 mod facts;
 mod markup;
 mod segments;
@@ -21,8 +22,9 @@ use self::facts::Facts;
 use self::templates::Templates;
 use self::words::Words;
 use super::notice::Notice;
-use super::receivers::{ReceiverSettings, Via};
+use super::receivers::{Language, ReceiverSettings, Via};
 use super::settings::NotifySettings;
+use crate::engine::{DAILY, DailyReport, Decision};
 
 /// A short message is sent in one part if it can be said in one; three are still read.
 const PARTS_MAX: usize = 3;
@@ -111,15 +113,29 @@ impl Texts {
         templates::BUILT_IN.into_iter()
     }
 
+    /// The account of a day as text, by the built-in template.
+    ///
+    /// # Errors
+    /// None that a test would not find.
+    pub fn daily(report: &DailyReport, language: Language) -> Result<String, TextError> {
+        let settings = NotifySettings { language, ..NotifySettings::default() };
+        let texts = Texts::new(&settings, &ReceiverSettings::default())?;
+        let decision = Decision {
+            daily: Some(Box::new(report.clone())),
+            ..Decision::about(DAILY, DAILY, "", report.end)
+        };
+        Ok(texts.mail(&super::sample::notice("", vec![decision]))?.text)
+    }
+
     pub fn mail(&self, notice: &Notice) -> Result<Message, TextError> {
         let write = |name| self.write(name, notice, usize::MAX, 0);
-        let mut text = write("mail.txt")?.trim().to_owned();
+        let (as_text, as_html) = match notice.decisions.as_slice() {
+            [one] if one.daily.is_some() => ("daily.txt", "daily.html"),
+            _ => ("mail.txt", "mail.html"),
+        };
+        let mut text = write(as_text)?.trim().to_owned();
         text.push('\n');
-        Ok(Message {
-            subject: markup::tame(&write("subject.txt")?),
-            text,
-            html: write("mail.html")?,
-        })
+        Ok(Message { subject: markup::tame(&write("subject.txt")?), text, html: write(as_html)? })
     }
 
     /// One line of as few parts as it can be said in, at most three. What is longer is cut, and

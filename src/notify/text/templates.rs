@@ -12,19 +12,21 @@ use super::markup::{self, Dialect};
 use crate::notify::receivers::Language;
 
 /// The built-in templates by name.
-pub(super) const BUILT_IN: [(&str, &str); 5] = [
+pub(super) const BUILT_IN: [(&str, &str); 7] = [
     ("subject.txt", include_str!("templates/subject.txt")),
     ("mail.txt", include_str!("templates/mail.txt")),
     ("mail.html", include_str!("templates/mail.html")),
     ("sms.txt", include_str!("templates/sms.txt")),
     ("chat.md", include_str!("templates/chat.md")),
+    ("daily.txt", include_str!("templates/daily.txt")),
+    ("daily.html", include_str!("templates/daily.html")),
 ];
 
 /// A template's text is written by people; larger ones were not meant.
 const BYTES_MAX: u64 = 256 * 1024;
 
 /// Variables and words that a hint may name.
-const NAMES: [&str; 55] = [
+const NAMES: [&str; 56] = [
     "ack_url",
     "actor",
     "at",
@@ -35,6 +37,7 @@ const NAMES: [&str; 55] = [
     "brief",
     "colour",
     "count",
+    "daily",
     "description",
     "done",
     "done_label",
