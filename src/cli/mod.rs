@@ -1,6 +1,7 @@
 //! Arguments to one call per command; no logic of its own.
 
 mod backtest;
+mod daily;
 mod demo;
 mod diff;
 mod generate;
@@ -40,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Run rules over a file of events and write the decisions they come to.
     Backtest(backtest::Arguments),
+    /// Show the account of a day: points by source, caps, decisions, and whether all records are in it.
+    Daily(daily::Arguments),
     /// See it work, with nothing else installed: generated abuse in, freezes and notices out.
     Demo(demo::Arguments),
     /// Freeze a target by hand.
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let status = match arguments.command {
         Command::Backtest(arguments) => backtest::run(&arguments, &mut out),
+        Command::Daily(arguments) => daily::run(&arguments, &mut out),
         Command::Demo(arguments) => demo::run(&arguments, &mut out),
         Command::Freeze(arguments) => intervene::freeze(&arguments, &mut out),
         Command::Held(command) => held::run(&command, &mut out),

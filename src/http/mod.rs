@@ -4,6 +4,7 @@
 //! state, and a slow reader of it delays no event.
 
 mod admission;
+mod daily;
 mod impact;
 mod notices;
 mod page;
@@ -11,6 +12,7 @@ mod status;
 mod why;
 
 pub use admission::Admission;
+pub use daily::{Daily, DailyRequest};
 pub use impact::{Impact, ImpactAnswer, ImpactRequest};
 pub use notices::{By, ListRequest, NewSilence, NoticeRequest, Notices};
 pub use why::{Why, WhyAnswer, WhyError, WhyRequest};
@@ -46,6 +48,8 @@ pub struct App {
     pub why: Why,
     /// Answers `/api/v1/impact`.
     pub impact: Impact,
+    /// Answers `/api/v1/daily`.
+    pub daily: Daily,
     /// Answers what is asked and said about notices.
     pub notices: Notices,
     /// What all but health and readiness ask for; `None` asks for nothing.
@@ -99,6 +103,7 @@ fn router(app: App) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/why", get(why::get).post(why::post))
+        .route("/api/v1/daily", get(daily::get).post(daily::post))
         .route("/api/v1/notices", get(notices::list))
         .route("/api/v1/silences", get(notices::silences).post(notices::silence))
         .route("/api/v1/silences/{id}/end", post(notices::end_silence))

@@ -46,6 +46,9 @@ async fn served_to(status: Value, token: Option<&str>) -> Served {
         impact: Arc::new(|request| {
             Box::pin(async move { Ok(serde_json::to_value(request).unwrap_or_default()) })
         }),
+        daily: Arc::new(|request| {
+            Box::pin(async move { Ok(serde_json::to_value(request).unwrap_or_default()) })
+        }),
         notices: Arc::new(|request| {
             Box::pin(
                 async move { Ok(json!({ "asked": format!("{request:?}"), "actor": "<ann>" })) },

@@ -2,6 +2,7 @@
 //! a clean stop. Wires rooms together and decides nothing.
 
 mod announce;
+mod daily;
 mod impact;
 mod lock;
 mod notices;
@@ -31,7 +32,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::http::{self, Admission, App, Readiness};
 use crate::metrics::Metrics;
-use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun, OwnRun, Secret};
+use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun, OwnRun};
 use crate::snapshot::{Objects, Shelf};
 use crate::stream::kafka::{KafkaSettings, TopicError, prepare, publish};
 use crate::stream::{
@@ -155,7 +156,7 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let pages = tokio::spawn(http::serve(
             listener,
-            app(&registry, (&status, &whys), Notices::new(config), config.http.token.as_ref()),
+            app(&registry, (&status, &whys), config),
             until(stopped),
         ));
         let config = config.clone();
@@ -428,10 +429,10 @@ fn registry() -> Result<prometheus::Registry, prometheus::Error> {
 fn app(
     registry: &prometheus::Registry,
     (status, whys): (&Arc<Status>, &Arc<Whys>),
-    notices: Notices,
-    token: Option<&Secret>,
+    config: &Config,
 ) -> App {
-    let notices = Arc::new(notices);
+    let (kafka, notices) = (kafka_settings(config), Arc::new(Notices::new(config)));
+    let token = config.http.token.as_ref();
     let (ready, shown) = (status.clone(), status.clone());
     let (whys, impacts) = (whys.clone(), whys.clone());
     App {
@@ -440,6 +441,7 @@ fn app(
         status: Arc::new(move || shown.json()),
         why: Arc::new(move |request| Box::pin(whys.clone().answer(request))),
         impact: Arc::new(move |request| Box::pin(impacts.clone().impact(request))),
+        daily: Arc::new(move |request| Box::pin(daily::answer(kafka.clone(), request))),
         notices: Arc::new(move |request| Box::pin(notices.clone().answer(request))),
         admission: token.map(|token| Admission::new(token.expose())),
     }

@@ -5,6 +5,7 @@ mod broker;
 mod case;
 mod cluster;
 mod control;
+mod daily;
 mod demo;
 mod diff;
 mod docs;

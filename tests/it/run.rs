@@ -44,7 +44,7 @@ impl Setup {
             "kafka: {{ brokers: '{brokers}', group: {base} }}\n\
              topics: {{ events: {base}.events, commands: {base}.commands, \
              decisions: {base}.decisions, quarantine: {base}.quarantine, \
-             accounts: {base}.accounts, control: {base}.control, notices_dead: {base}.dead }}\n\
+             accounts: {base}.accounts, control: {base}.control, notices_dead: {base}.dead, daily: {base}.daily }}\n\
              {more}\n"
         );
         setup.write("tidegate.yaml", &config);
@@ -179,8 +179,38 @@ fn killed_ten_times_every_effect_is_written_once() {
         }
     }
     wait_for_all(broker, &setup);
+    // The day is over with the first event of the next.
+    let later = json!({ "id": "later", "ts": 1_763_780_000_000_i64 + 86_400_000, "user": "u-later",
+        "kind": "issue", "points": 1, "source": "signin" });
+    let later = ("u-later".to_owned(), later.to_string());
+    broker.produce(&setup.topic("events"), std::slice::from_ref(&later));
+    wait("the day has its account", || !broker.read_all(&setup.topic("daily")).is_empty());
+    account_of_the_day(broker, &setup, &events, &instance);
     assert!(instance.stop().0.success());
-    assert_once(broker, &setup, &events);
+    assert_once(broker, &setup, &[events, vec![later]].concat());
+}
+
+/// One report, of every event once.
+fn account_of_the_day(
+    broker: &Broker,
+    setup: &Setup,
+    events: &[(String, String)],
+    instance: &Instance,
+) {
+    let written = broker.read_all(&setup.topic("daily"));
+    assert_eq!(written.len(), 1);
+    let report: Value = serde_json::from_str(&written[0].value).unwrap();
+    let points = |(_, event): &(String, String)| {
+        serde_json::from_str::<Value>(event).unwrap()["points"].as_u64().unwrap()
+    };
+    let sum: u64 = events.iter().map(points).sum();
+    let expected = json!({ "events": events.len(), "points": sum });
+    assert_eq!(report["total"]["day"]["issued"], expected, "{report:#}");
+    assert_eq!(report["conservation"]["faults"], json!([]));
+    assert_eq!(report["conservation"]["total"]["consumed"], events.len());
+    let path = format!("/api/v1/daily?date={}", report["date"].as_str().unwrap());
+    let answer: Value = serde_json::from_str(&instance.get(&path).1).unwrap();
+    assert_eq!(answer, report);
 }
 
 /// Decisions and commands are those of a backtest, each once.
