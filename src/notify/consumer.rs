@@ -175,7 +175,7 @@ impl Notifier {
             Some(Ok(message)) => self.read(&message, duty),
             Some(Err(KafkaError::PartitionEOF(_))) | None => {}
             Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
-            Some(Err(error)) => self.kafka_trouble(&error.to_string()),
+            Some(Err(error)) => self.trouble_with("kafka", &error.to_string()),
         }
         while let Some(event) = member.context().next() {
             self.act(event, member, duty)?;
@@ -274,7 +274,7 @@ impl Notifier {
                 member.unassign()?;
             }
             Event::Committed(number, result) => self.committed(number, result, duty),
-            Event::Trouble(text) => self.kafka_trouble(&text),
+            Event::Trouble(text) => self.trouble_with("kafka", &text),
         }
         Ok(())
     }
@@ -293,7 +293,7 @@ impl Notifier {
         let told = match member.committed_offsets(asked, ASK) {
             Ok(told) => told,
             Err(error) => {
-                self.kafka_trouble(&error.to_string());
+                self.trouble_with("kafka", &error.to_string());
                 return Ok(());
             }
         };
@@ -454,7 +454,7 @@ impl Notifier {
                 if code == RDKafkaErrorCode::OffsetMetadataTooLarge {
                     duty.metadata_max /= 2;
                 }
-                self.kafka_trouble(&code.to_string());
+                self.trouble_with("kafka", &code.to_string());
             }
         }
     }
@@ -491,10 +491,6 @@ impl Notifier {
         }
         self.progress.begin([]);
         self.settings.metrics.waiting(0, 0, false);
-    }
-
-    fn kafka_trouble(&mut self, error: &str) {
-        self.trouble_with("kafka", error);
     }
 
     fn trouble_with(&mut self, what: &str, error: &str) {

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::daily::Sender;
 use crate::engine::{
     ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Seat, State,
     step,
@@ -13,11 +12,12 @@ use crate::snapshot::{Landmark, Manifest, Subject};
 use crate::stream::control::{
     Applied, Begun, Journaled, Placed, begin, journal, newest, rule_sets,
 };
-use crate::stream::emit::{Note, partial, quarantined, record, report};
+use crate::stream::emit::{Note, quarantined};
 use crate::stream::plans::Sets;
 use crate::stream::reign::Reign;
 use crate::stream::{Place, Polled, Produce, Record, Source};
 
+mod outgoing;
 mod successor;
 
 /// What all partitions of a worker share while records are applied.
@@ -103,11 +103,6 @@ pub(crate) struct Part {
     /// Counts as of the last export.
     reported: Counts,
 }
-
-/// Idle partitions tell the owners of shared keys so this often, so that time goes on (R13).
-const HEARTBEAT_US: i64 = 1_000_000;
-/// R8: no input for so many flushes.
-const IDLE_FLUSHES: i64 = 3;
 
 impl Part {
     pub(crate) fn new(place: Place, origin: Origin, start: i64, reign: Reign) -> Part {
@@ -441,63 +436,6 @@ impl Part {
         // What was rebuilt has been told before.
         self.output.daily.forget(&self.state);
         self.reported = self.output.counts.clone();
-    }
-
-    /// Moves what waits into the outbox of the next transaction.
-    pub(crate) fn collect(
-        &mut self,
-        bench: &mut Workbench,
-        partitions: u32,
-        flush_us: i64,
-        now_us: i64,
-    ) {
-        self.begin(bench);
-        for effect in self.output.effects.drain(..) {
-            self.output.daily.note(&self.reign.plan, &effect);
-            let (produce, note) = record(&effect);
-            bench.outbox.push(produce);
-            bench.outbox.extend(report(&effect));
-            bench.notes.extend(note);
-        }
-        let heartbeat = self.heartbeat(flush_us, now_us);
-        let (origin, watermark) = (self.state.origin().clone(), self.state.watermark());
-        if self.restored {
-            let (idle, beat) = heartbeat.unwrap_or_default();
-            let by = Sender {
-                origin: &origin,
-                is_owner: self.place.source == Source::Partials,
-                partitions,
-                watermark,
-                idle,
-                beat,
-            };
-            // The owner of the account is the first partition, however many there are.
-            let sheet = self.output.daily.seal(&self.state, &self.reign.plan, by);
-            bench.outbox.extend(sheet.map(|payload| partial(0, payload)));
-        }
-        let Some((idle, beat)) = heartbeat else { return };
-        let records = self.output.partials.drain(&origin, watermark, partitions, idle, beat);
-        if !records.is_empty() {
-            (self.told_idle, self.told_us) = (idle, now_us);
-        }
-        bench.outbox.extend(records.into_iter().map(|(to, payload)| partial(to, payload)));
-    }
-
-    /// Whether the partition is idle, and whether the owners of shared keys must hear from it
-    /// even without events. `None` for those who listen.
-    pub(crate) fn heartbeat(&self, flush_us: i64, now_us: i64) -> Option<(bool, bool)> {
-        if self.place.source == Source::Partials || !self.restored {
-            return None;
-        }
-        let idle = self.is_idle(flush_us, now_us);
-        let beat = self.told_us == i64::MIN
-            || idle != self.told_idle
-            || (idle && now_us - self.told_us >= HEARTBEAT_US);
-        Some((idle, beat))
-    }
-
-    fn is_idle(&self, flush_us: i64, now_us: i64) -> bool {
-        self.at_end && now_us - self.last_input_us >= IDLE_FLUSHES * flush_us
     }
 
     /// Counts that came since the last call, for the metrics.
