@@ -78,9 +78,10 @@
 //! An event costs a dozen reads of memory that no cache holds, so they are few and under way
 //! together. A key is interned once; its row ([`engine`]'s `space`) and each of its cells (`cell`)
 //! are one line of the cache, in pages that never move. A worker decodes up to
-//! [`engine::LOOK_AHEAD`] records and lets the state look ahead before it steps over them. The
-//! quiet path allocates nothing: texts are borrowed from the record, and the state keeps hashes
-//! and interned keys.
+//! [`engine::LOOK_AHEAD`] records, each by the layout of those before it ([`event::Layouts`]), and
+//! lets the state look ahead before it steps over them. What stays far from its bounds is counted
+//! by the shortest way ([`engine`]'s `quiet`). The quiet path allocates nothing: texts are borrowed
+//! from the record, and the state keeps hashes and interned keys.
 //!
 //! # Errors and limits
 //!
