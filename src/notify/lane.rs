@@ -150,5 +150,7 @@ pub(super) fn item(decision: &Decision, ticket: u64, (at, decided_at): (i64, i64
         || over_at(decision).or_else(|| decision.measure.is_none().then_some(at)),
         |_| Some(at),
     );
+    // An account of a day is news whenever it comes.
+    let over_at = over_at.filter(|_| decision.daily.is_none());
     Item { ticket, decision: decision.id.clone(), at, decided_at, over_at }
 }

@@ -7,7 +7,7 @@ use super::notice::{DIRECT, HELD, SOURCE, Shares, line};
 use super::offer::Offer;
 use super::route::{RESUMED_WAIT_MS, Router};
 use super::tree::Route;
-use crate::engine::{Decision, SILENCES, Subject};
+use crate::engine::{DAILY, Decision, SILENCES, Subject};
 
 impl Router {
     /// Silences have changed: what they hold is looked at again.
@@ -55,6 +55,10 @@ impl Router {
     }
 
     pub(super) fn mute(&self, decision: &Decision, route: &Route, at: i64) -> Mute {
+        // The account of a day has a time of its own.
+        if decision.rule == DAILY {
+            return Mute::None;
+        }
         let subject = Subject::of(decision);
         if decision.rule == SILENCES {
             return route.quiet_until(&subject, at).map_or(Mute::None, Mute::Quiet);

@@ -85,6 +85,7 @@ impl Own {
         }
         // Nobody keeps account of these.
         router.settled();
+        router.deferred();
         while let Ok(report) = self.desk.reports.try_recv() {
             if let Outcome::Dead(reason) = report.outcome.clone() {
                 letters.write(Letter::new(report, reason, BTreeMap::new()));

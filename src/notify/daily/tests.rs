@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::engine::Decision;
+use crate::engine::{Act, Change, Decision, Matcher};
+use crate::event::EventTime;
 use crate::notify::{NotifySettings, sample};
 
 const HOUR: i64 = 3_600_000;
@@ -71,9 +72,26 @@ fn a_restart_holds_it_until_the_same_time_and_tells_it_once() {
     late.offer_again(&decision, 1, (end + 9 * HOUR, written), |line| line == "mail");
     let notices = late.due(end + 9 * HOUR + 10_000);
     assert_eq!((notices.len(), notices[0].remarks.len()), (1, 0));
+    assert_eq!(notices[0].decisions.len(), 1, "it says what it was held for");
     let mut done = router("{ to: [mail] }");
     let shares = done.offer_again(&decision, 1, (end + 9 * HOUR, written), |_| true);
     assert_eq!(shares.waiting, [""; 0]);
+}
+
+#[test]
+fn it_is_muted_by_nothing() {
+    let mut router = router("{ to: [mail] }");
+    let (decision, end) = account();
+    router.offer(&decision, 1, end + HOUR);
+    let matcher = Matcher { rule: vec!["*".to_owned()], ..Matcher::default() };
+    let act = Act::Silence { matcher, until: EventTime(end + 20 * HOUR) };
+    let (actor, reason) = ("ann".to_owned(), "a rollout".to_owned());
+    let ts = EventTime(end + 2 * HOUR);
+    let silence = Change { v: 1, id: "s".to_owned(), ts, actor, reason, act };
+    assert!(router.mutes.take(&silence.encode()).is_some());
+    router.silences_changed(ts.0);
+    let notices = router.due(end + 8 * HOUR);
+    assert_eq!((notices.len(), notices[0].decisions.len()), (1, 1));
 }
 
 #[test]
