@@ -75,8 +75,9 @@ impl Keyed {
                 }
                 match &mut body.of {
                     Roll::Points(points) => {
-                        let sum =
-                            points.would_sum(since, now).and_then(|sum| sum.checked_add(value));
+                        let sum = points
+                            .would_sum(since, (ts, now))
+                            .and_then(|sum| sum.checked_add(value));
                         if sum.is_none_or(|sum| sum > quiet.most) {
                             return false;
                         }

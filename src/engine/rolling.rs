@@ -100,10 +100,18 @@ impl Rolling {
         i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
     }
 
-    /// The sum of what is later than `since`, if nothing is later than `t`.
-    pub(crate) fn would_sum(&self, since: i64, t: i64) -> Option<i64> {
+    /// The sum of what is later than `since` with an entry at `ts` about to come, if nothing is
+    /// later than `t` and no entry that leaves would be merged with one that stays.
+    pub(crate) fn would_sum(&self, since: i64, (ts, t): (i64, i64)) -> Option<i64> {
         let entries = self.entries();
-        if entries.last().is_some_and(|entry| entry.ts > t) {
+        let last = entries.last().map_or(i64::MIN, |entry| entry.ts);
+        let merges = match self {
+            Rolling::Many(many) if entries.len() >= EXACT_MAX => {
+                !many.merged || ts < last || last <= since
+            }
+            _ => false,
+        };
+        if last > t || merges {
             return None;
         }
         let gone = entries.iter().take_while(|entry| entry.ts <= since);

@@ -17,6 +17,8 @@ rules:
   - { name: often, on: [issue, redeem], measure: count, window: 10m, above: 6, clear: 3, then: [alert] }
   - { name: much, on: [redeem, adjust], measure: sum(points), window: 1h,
       levels: [{ above: 30 }, { above: 90, severity: critical }], cooldown: 30m }
+  - { name: crowd, on: issue, measure: count, window: 1h, above: 128, clear: 120 }
+  - { name: heap, on: issue, measure: sum(points), window: 1h, levels: [{ above: 1900 }, { above: 2100 }] }
   - { name: devices, on: issue, measure: distinct(device), window: 1h, above: 2, clear: 1 }
   - { name: users, on: issue, per: device, measure: distinct(user), window: 1h, above: 2 }
   - { name: source, on: issue, per: source, measure: sum(points), window: day, above: 300 }
@@ -104,6 +106,20 @@ fn text(at: usize, ((user, kind, _), (points, device, reversed)): Row, ts: i64) 
     )
 }
 
+fn both(rows: &[Row], max_keys: Option<usize>) -> [String; 2] {
+    let mut pairs = [true, false].map(|quiet| Pair::new(plan(max_keys, quiet)));
+    let mut ts = 1_763_740_800_000;
+    for (at, row) in rows.iter().enumerate() {
+        ts = (ts + row.0.2).clamp(EventTime::MIN.0, EventTime::MAX.0);
+        let text = text(at, *row, ts);
+        let offset = i64::try_from(at).unwrap();
+        for pair in &mut pairs {
+            pair.feed(&text, offset);
+        }
+    }
+    pairs.map(|mut pair| pair.said())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -112,18 +128,24 @@ proptest! {
         rows in proptest::collection::vec(row(), 1..120),
         max_keys in proptest::option::of(3..9_usize),
     ) {
-        let mut pairs = [true, false].map(|quiet| Pair::new(plan(max_keys, quiet)));
-        let mut ts = 1_763_740_800_000;
-        for (at, row) in rows.into_iter().enumerate() {
-            ts += row.0.2;
-            let ts = ts.clamp(EventTime::MIN.0, EventTime::MAX.0);
-            let text = text(at, row, ts);
-            let offset = i64::try_from(at).unwrap();
-            for pair in &mut pairs {
-                pair.feed(&text, offset);
-            }
-        }
-        let [short, whole] = &mut pairs;
-        prop_assert_eq!(short.said(), whole.said());
+        let [short, whole] = both(&rows, max_keys);
+        prop_assert_eq!(short, whole);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// One user's windows fill up beyond what is kept exactly, and move on.
+    #[test]
+    fn crowded_windows_come_to_the_same(
+        gaps in proptest::collection::vec(
+            prop_oneof![12 => 0..40_000_i64, 1 => -90_000..0_i64, 1 => 60_000..600_000_i64],
+            150..320,
+        ),
+    ) {
+        let rows: Vec<Row> = gaps.iter().map(|gap| ((0, 0, *gap), (15, 0, None))).collect();
+        let [short, whole] = both(&rows, None);
+        prop_assert_eq!(short, whole);
     }
 }
