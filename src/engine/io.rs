@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::engine::{Account, Change, ChangePlace, Command, Decision};
 use crate::event::{Canary, Event, EventTime, Reason};
 
@@ -19,6 +21,15 @@ pub struct Settings {
     pub idle_after_ms: i64,
     /// Keys that a state holds at most, all key forms together; `None` in backtests.
     pub max_keys: Option<usize>,
+}
+
+impl Settings {
+    /// Equal for settings under which a record becomes the same: accepted, duplicate, late or
+    /// quarantined.
+    pub(crate) fn identity(&self) -> u64 {
+        let Settings { allowed_lateness_ms, dedup_ms, max_ahead_ms, .. } = self;
+        xxh3_64(format!("{allowed_lateness_ms} {dedup_ms:?} {max_ahead_ms:?}").as_bytes())
+    }
 }
 
 impl Default for Settings {

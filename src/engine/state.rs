@@ -160,7 +160,8 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
         Input::Event { event, offset, record_ts } => {
             out.counts.consumed += 1;
             out.outcome = state.event(plan, event, offset, record_ts, out);
-            let [accepted, duplicate, late, quarantined] = state.intake.count(offset);
+            let [accepted, duplicate, late, quarantined] =
+                state.intake.count(offset, &plan.settings);
             match out.outcome {
                 Outcome::Accepted => {
                     out.counts.accepted += 1;
@@ -185,7 +186,7 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
             out.counts.consumed += 1;
             out.counts.quarantined += 1;
             out.outcome = Outcome::Quarantined(reason);
-            let [.., quarantined] = state.intake.count(offset);
+            let [.., quarantined] = state.intake.count(offset, &plan.settings);
             *quarantined += 1;
         }
         Input::Partials { payload, record_ts, .. } if is_sheet(payload) => {

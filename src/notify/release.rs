@@ -87,7 +87,8 @@ impl Router {
             }
         }
         if muted > 0 {
-            remarks.push(format!("{muted} alert{} that follow from this are muted", s(muted)));
+            let (follow, are) = if muted == 1 { ("follows", "is") } else { ("follow", "are") };
+            remarks.push(format!("{muted} alert{} that {follow} from this {are} muted", s(muted)));
         }
         if key.step > 0
             && let Some(route) = self.tree.route(key.route)

@@ -247,8 +247,7 @@ impl Part {
         if new.consumed > 0 && new.from < before.next {
             faults.push(format!("offsets {} to {} came twice", new.from, before.next - 1));
         }
-        // A state begun anew counts from elsewhere.
-        if before.since == now.since {
+        if before.counts_as(now) {
             let told = before.consumed + new.consumed;
             if told != now.consumed {
                 let read = now.consumed;

@@ -64,6 +64,7 @@ impl Sheet {
             put_signed(&mut to, watermark);
         }
         put_signed(&mut to, self.totals.since);
+        put(&mut to, self.totals.by);
         put_signed(&mut to, self.totals.next);
         put(&mut to, self.totals.consumed);
         self.totals.outcomes.iter().for_each(|count| put(&mut to, *count));
@@ -107,9 +108,9 @@ impl Sheet {
             0 => None,
             _ => Some(rest.signed()?),
         };
-        let (since, next, consumed) = (rest.signed()?, rest.signed()?, rest.number()?);
-        let outcomes = rest.outcomes()?;
-        let totals = Intake { since, next, consumed, outcomes, columns: rest.row()? };
+        let (since, by) = (rest.signed()?, rest.number()?);
+        let (next, consumed, outcomes) = (rest.signed()?, rest.number()?, rest.outcomes()?);
+        let totals = Intake { since, by, next, consumed, outcomes, columns: rest.row()? };
         let mut sheet = Sheet {
             partition,
             is_owner: flags & IS_OWNER != 0,

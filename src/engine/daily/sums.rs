@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Settings;
 use crate::event::{Event, Kind};
 
 /// Issues, redemptions, expiries, adjustments; reversals of each of these; other reversals.
@@ -104,6 +105,8 @@ impl Sums {
 pub(crate) struct Intake {
     /// Offset of the first record.
     pub(crate) since: i64,
+    /// The [identity](crate::engine::Settings::identity) of the settings that it was judged by.
+    pub(crate) by: u64,
     /// Offset behind the last record.
     pub(crate) next: i64,
     pub(crate) consumed: u64,
@@ -122,13 +125,21 @@ impl Intake {
 
     /// Counts a record; the outcomes are handed out, for that of the record to be counted.
     #[inline]
-    pub(crate) fn count(&mut self, offset: i64) -> &mut [u64; 4] {
+    pub(crate) fn count(&mut self, offset: i64, settings: &Settings) -> &mut [u64; 4] {
         if self.consumed == 0 {
-            self.since = offset;
+            (self.since, self.by) = (offset, settings.identity());
         }
         self.next = offset + 1;
         self.consumed += 1;
         &mut self.outcomes
+    }
+}
+
+impl Intake {
+    /// Whether both count the same records, judged alike. A state that is made again from the same
+    /// first record under other settings comes to other numbers, and nothing is wrong with them.
+    pub(super) fn counts_as(&self, other: &Intake) -> bool {
+        (self.since, self.by) == (other.since, other.by)
     }
 }
 

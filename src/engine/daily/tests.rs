@@ -221,6 +221,31 @@ fn a_day_has_its_report_once_every_partition_is_past_it() {
     assert_eq!(world.reports.len(), 1, "once");
 }
 
+/// As a state is made anew from the log: the late record is one that is accepted now.
+#[test]
+fn a_state_made_again_under_other_settings_is_no_mismatch() {
+    let mut world = World::new("Asia/Shanghai", 1);
+    let feed = |world: &mut World| {
+        world.event(0, DAY + HOUR, "issue", 400, "signin");
+        world.event(0, DAY + HOUR / 2, "issue", 7, "signin");
+    };
+    feed(&mut world);
+    world.flush_all(DAY + HOUR, false);
+    let settings = Settings { allowed_lateness_ms: 2 * HOUR, ..world.plan.settings.clone() };
+    world.plan = Plan::new(world.plan.rules.clone(), Lists::default(), settings);
+    let origin = world.events[0].0.origin().clone();
+    world.events[0] = (State::new(origin), Output::default(), 0);
+    feed(&mut world);
+    let (state, out, _) = &mut world.events[0];
+    out.effects.clear();
+    out.partials.clear();
+    out.daily.forget(state);
+    world.event(0, DAY + 27 * HOUR, "issue", 1, "signin");
+    world.flush_all(DAY + 27 * HOUR, false);
+    let own = &world.reports[0].conservation;
+    assert!(own.ok, "{:?}", own.faults);
+}
+
 #[test]
 fn the_report_says_who_brought_what() {
     let world = two_days();

@@ -433,7 +433,7 @@ fn a_source_that_comes_while_a_notice_waits_mutes_and_counts_it() {
     let mut notices = router.due(10_000);
     notices.extend(router.due(20_000));
     assert_eq!(told(&notices), [("mail", vec![128], 0)]);
-    assert_eq!(notices[0].remarks, ["1 alert that follow from this are muted"]);
+    assert_eq!(notices[0].remarks, ["1 alert that follows from this is muted"]);
     assert_eq!(router.deferred(), [(64, "mail".to_owned())]);
 }
 
@@ -545,7 +545,7 @@ fn a_stopped_campaign_mutes_its_users_and_tells_how_many() {
     router.offer(&late, 30 * 64, 12_000);
     let notices = router.due(71_000);
     assert_eq!(told(&notices), [("mail", vec![], 0)]);
-    assert_eq!(notices[0].remarks, ["1 alert that follow from this are muted"]);
+    assert_eq!(notices[0].remarks, ["1 alert that follows from this is muted"]);
     // When it is over, what still fires is told.
     assert_eq!(router.next_due_at(), Some(2 * HOUR));
     let notices = router.due(2 * HOUR);
