@@ -6,9 +6,8 @@
 //! behind it was told already travels as the commit's metadata ([`Resume`]), and what that does
 //! not hold, or not yet, stands in the log of told notices ([`Ledger`]), so that neither a restart
 //! nor a rebalance tells it again. Limits of that: what was on its way at a crash, or taken and
-//! not yet in the log, is told again; and `give_up` counts anew after a restart.
-//!
-//! No fault of Kafka ends the loop. Nothing of a decision is logged but its place.
+//! not yet in the log, is told again; and `give_up` counts anew after a restart. No fault of Kafka
+//! ends the loop. Nothing of a decision is logged but its place.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
