@@ -114,17 +114,17 @@ impl Rolling {
         if last > t || merges {
             return None;
         }
-        let gone = entries.iter().take_while(|entry| entry.ts <= since);
-        let sum = match self {
+        match self {
             Rolling::Few(entries) => {
                 let left = entries.iter().filter(|entry| entry.ts > since);
-                return left.map(|entry| entry.value).try_fold(0, i64::checked_add);
+                left.map(|entry| entry.value).try_fold(0, i64::checked_add)
             }
             Rolling::Many(many) => {
-                many.total - gone.map(|entry| i128::from(entry.value)).sum::<i128>()
+                let gone = entries.iter().take_while(|entry| entry.ts <= since);
+                let gone: i128 = gone.map(|entry| i128::from(entry.value)).sum();
+                i64::try_from(many.total - gone).ok()
             }
-        };
-        i64::try_from(sum).ok()
+        }
     }
 
     pub(crate) fn max(&self, t: i64, window_ms: i64) -> Option<i64> {

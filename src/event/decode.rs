@@ -117,16 +117,15 @@ impl Decoder {
         max_bytes: usize,
     ) -> Result<Event<'a>, Reason> {
         let scanner = scanner_of(payload, max_bytes)?;
-        if self.fields.is_empty() {
-            let mut members = Members::new(scanner);
-            if layouts.read(&mut members) {
-                return self.event(&members);
-            }
+        if !self.fields.is_empty() {
+            return self.in_full(scanner).map(|(event, _)| event);
+        }
+        let mut members = Members::new(scanner);
+        if layouts.read(&mut members) {
+            return self.event(&members);
         }
         let (event, record) = self.in_full(scanner)?;
-        if self.fields.is_empty() {
-            layouts.learn(scanner, record);
-        }
+        layouts.learn(scanner, record);
         Ok(event)
     }
 

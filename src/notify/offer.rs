@@ -27,18 +27,7 @@ impl Router {
     /// Takes a decision in. The shares are empty for what does not notify (shadow, no `alert`)
     /// and for what has no receiver.
     pub fn offer(&mut self, decision: &Decision, ticket: u64, now_ms: i64) -> Shares {
-        let subject = Subject::of(decision);
-        let told = &|_: &str| false;
-        let decided_at = now_ms;
-        self.take(&Offer {
-            decision,
-            subject,
-            ticket,
-            now: now_ms,
-            written_at: None,
-            decided_at,
-            told,
-        })
+        self.offer_written(decision, ticket, (now_ms, now_ms))
     }
 
     /// The same, of one that was written a moment ago: its delay counts from then.

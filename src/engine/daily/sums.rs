@@ -133,9 +133,7 @@ impl Intake {
         self.consumed += 1;
         &mut self.outcomes
     }
-}
 
-impl Intake {
     /// Whether both count the same records, judged alike. A state that is made again from the same
     /// first record under other settings comes to other numbers, and nothing is wrong with them.
     pub(super) fn counts_as(&self, other: &Intake) -> bool {
