@@ -133,20 +133,26 @@ mod cell {
 #[derive(Debug, Clone)]
 pub(crate) struct Decoding {
     pub(crate) decoder: Decoder,
+    /// Of the records so far.
+    pub(crate) layouts: Layouts,
     pub(crate) max_bytes: usize,
 }
 
 impl Decoding {
-    pub(crate) fn decode(&self, chunk: Chunk) -> Decoded {
+    /// The event of a record.
+    pub(crate) fn event<'a>(&mut self, value: &'a [u8]) -> Result<Event<'a>, Reason> {
+        self.decoder.decode_alike(&mut self.layouts, value, self.max_bytes)
+    }
+
+    pub(crate) fn decode(&mut self, chunk: Chunk) -> Decoded {
         Decoded::new(chunk, |chunk| match &chunk.form {
             Form::Lines => self.lines(&chunk.text),
             Form::Records(records) => self.records(&chunk.text, records),
         })
     }
 
-    fn lines<'a>(&self, mut text: &'a [u8]) -> Rows<'a> {
+    fn lines<'a>(&mut self, mut text: &'a [u8]) -> Rows<'a> {
         let mut rows = Vec::with_capacity(text.len() / 128);
-        let mut layouts = Layouts::default();
         let mut number = 0;
         while !text.is_empty() {
             let end = memchr(b'\n', text).unwrap_or(text.len());
@@ -154,20 +160,19 @@ impl Decoding {
             text = rest.get(1..).unwrap_or_default();
             let line = line.trim_ascii();
             if !line.is_empty() {
-                rows.extend(self.row(&mut layouts, number, line, None));
+                rows.extend(self.row(number, line, None));
             }
             number += 1;
         }
         Rows { rows, numbers: number }
     }
 
-    fn records<'a>(&self, text: &'a [u8], records: &[RecordAt]) -> Rows<'a> {
+    fn records<'a>(&mut self, text: &'a [u8], records: &[RecordAt]) -> Rows<'a> {
         let mut begin = 0;
-        let mut layouts = Layouts::default();
         let row = |(number, record): (u32, &RecordAt)| {
             let value = text.get(begin..record.end).unwrap_or_default();
             begin = record.end;
-            self.row(&mut layouts, number, value, record.timestamp_ms.map(EventTime))
+            self.row(number, value, record.timestamp_ms.map(EventTime))
         };
         let rows: Vec<Row<'a>> = (0..).zip(records).filter_map(row).collect();
         Rows { rows, numbers: u32::try_from(records.len()).unwrap_or(u32::MAX) }
@@ -175,13 +180,12 @@ impl Decoding {
 
     /// `None` for a canary, which is no event: as if it were not there.
     fn row<'a>(
-        &self,
-        layouts: &mut Layouts,
+        &mut self,
         number: u32,
         value: &'a [u8],
         record_ts: Option<EventTime>,
     ) -> Option<Row<'a>> {
-        let event = self.decoder.decode_alike(layouts, value, self.max_bytes);
+        let event = self.event(value);
         if event.is_err() && Canary::read(value).is_some() {
             return None;
         }

@@ -9,7 +9,7 @@ use crate::backtest::halves::{Own, Shared, Step};
 use crate::backtest::results::Results;
 use crate::backtest::summary::Summary;
 use crate::engine::{Effect, Outcome, Plan, Standing, State};
-use crate::event::{Canary, Decoder};
+use crate::event::{Canary, Decoder, Layouts};
 use crate::rule::{Mode, Rule, RuleSet};
 
 mod why;
@@ -33,7 +33,7 @@ impl Backtest {
     pub fn new(plan: Plan, decoder: Decoder, max_bytes: usize, name: &str) -> Backtest {
         let plan = Arc::new(plan);
         Backtest {
-            decoding: Decoding { decoder, max_bytes },
+            decoding: Decoding { decoder, layouts: Layouts::default(), max_bytes },
             own: Own::new(plan.clone(), name),
             shared: Shared::new(plan.clone()),
             results: Results::new(plan.rule_set()),
@@ -67,7 +67,7 @@ impl Backtest {
         if line.is_empty() {
             return;
         }
-        let decoded = self.decoding.decoder.decode(line, self.decoding.max_bytes);
+        let decoded = self.decoding.event(line);
         if decoded.is_err() && Canary::read(line).is_some() {
             return;
         }

@@ -77,8 +77,8 @@ pub(crate) fn run(
         let mut readers: Vec<SyncSender<Chunk>> = Vec::new();
         for folds in steppers {
             let (read, chunks) = sync_channel(WAITING);
-            let decoding = decoding.clone();
-            scope.spawn(move || decode(&decoding, &chunks, &folds));
+            let mut decoding = decoding.clone();
+            scope.spawn(move || decode(&mut decoding, &chunks, &folds));
             readers.push(read);
         }
         let failed = &failed;
@@ -112,7 +112,7 @@ fn read(source: &mut impl Source, decoders: &[SyncSender<Chunk>]) -> io::Result<
     Ok(())
 }
 
-fn decode(decoding: &Decoding, chunks: &Receiver<Chunk>, folds: &[SyncSender<Arc<Decoded>>]) {
+fn decode(decoding: &mut Decoding, chunks: &Receiver<Chunk>, folds: &[SyncSender<Arc<Decoded>>]) {
     for chunk in chunks {
         let decoded = Arc::new(decoding.decode(chunk));
         for fold in folds {
