@@ -241,7 +241,7 @@ impl Broker {
         let mut config = self.client();
         let consumer: BaseConsumer =
             config.set("bootstrap.servers", node.address()).create().unwrap();
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + 2 * PATIENCE;
         while Instant::now() < give_up_at && !node.has_ended() {
             let metadata = consumer.fetch_metadata(None, STEP * 10);
             let is_member =
