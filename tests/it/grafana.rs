@@ -110,8 +110,15 @@ fn alerts() -> Vec<Alert> {
     alerts.groups.into_iter().flat_map(|group| group.rules).collect()
 }
 
+/// All panels, those in collapsed rows included.
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    dashboard["panels"].as_array().unwrap().iter()
+    let outer = dashboard["panels"].as_array().unwrap().iter();
+    outer.flat_map(|panel| std::iter::once(panel).chain(folded(panel)))
+}
+
+/// The panels that a row holds while it is collapsed; none of an open row or another panel.
+fn folded(panel: &Value) -> &[Value] {
+    panel["panels"].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// The names of all series that `/metrics` must have.
@@ -174,19 +181,31 @@ fn the_dashboard_is_whole() {
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     assert!(variables.iter().any(|v| v["name"] == "datasource" && v["type"] == "datasource"));
     let mut ids = BTreeSet::new();
-    let mut cells = BTreeSet::new();
     for panel in panels(&dashboard) {
         let title = panel["title"].as_str().unwrap();
         assert!(ids.insert(panel["id"].as_i64().unwrap()), "{title}: its id twice");
-        let place = |side: &str| panel["gridPos"][side].as_i64().unwrap();
-        for x in place("x")..place("x") + place("w") {
-            for y in place("y")..place("y") + place("h") {
-                assert!(x < 24 && cells.insert((x, y)), "{title}: overlaps another");
-            }
-        }
         if panel["type"] != "row" {
             assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
             assert!(!panel["description"].as_str().unwrap().is_empty(), "{title}");
+        }
+    }
+    let mut cells = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        take_place(panel, &mut cells);
+        let mut inner = BTreeSet::new();
+        for panel in folded(panel) {
+            take_place(panel, &mut inner);
+        }
+    }
+}
+
+/// Takes the cells on which a panel lies; no other may lie there. What a collapsed row holds has
+/// room of its own: opened, it moves what is below.
+fn take_place(panel: &Value, cells: &mut BTreeSet<(i64, i64)>) {
+    let place = |side: &str| panel["gridPos"][side].as_i64().unwrap();
+    for x in place("x")..place("x") + place("w") {
+        for y in place("y")..place("y") + place("h") {
+            assert!(x < 24 && cells.insert((x, y)), "{}: overlaps another", panel["title"]);
         }
     }
 }
