@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::control::{Accounts, LoadError, Origins, RulesOnDisk, read_published, read_with_texts};
 use crate::engine::{Act, Change, Held, Hold, account_key};
 use crate::event::EventTime;
-use crate::rule::{Scope, parse_duration, parse_instant};
+use crate::rule::{Scope, millis, parse_duration, parse_instant};
 use crate::service;
 use crate::stream::kafka::{new_change, publish, survey};
 use crate::stream::{Clock, SystemClock};
@@ -244,7 +244,7 @@ fn rehearse(act: &Act, by: &ByArguments, out: &mut dyn Write) -> Result<u8> {
         let mut origins = Origins::of(&holds);
         let since_ms = holds.iter().map(|held| held.hold.ts.0).min().map(|first_ms| {
             // A decision is written after its event came, and that may lie ahead of the clock.
-            let ahead_ms = i64::try_from(config.input.max_ahead.as_millis()).unwrap_or(i64::MAX);
+            let ahead_ms = millis(config.input.max_ahead);
             first_ms.saturating_sub(ahead_ms).saturating_sub(CLOCKS_APART_MS).max(0)
         });
         if since_ms.is_some() {

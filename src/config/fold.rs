@@ -1,7 +1,6 @@
 //! What the fold needs of a configuration: how to read events, and the engine's settings.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::fault::{ConfigError, Fault, nearest};
 use super::layer::{Sources, file_tree};
@@ -9,6 +8,7 @@ use super::sections::Config;
 use super::tree::Data;
 use crate::engine::Settings;
 use crate::event::{Decoder, MappingError};
+use crate::rule::millis;
 
 /// What the fold needs of the configuration.
 #[derive(Debug, Clone)]
@@ -41,15 +41,14 @@ impl Config {
     /// # Errors
     /// When `input.fields` or `input.kinds` cannot be used; loading has told that already.
     pub fn fold(&self) -> Result<FoldConfig, MappingError> {
-        let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         Ok(FoldConfig {
             decoder: Decoder::new(&self.input.fields, &self.input.kinds)?,
             max_bytes: self.input.max_bytes,
             settings: Settings {
-                allowed_lateness_ms: ms(self.engine.allowed_lateness),
-                dedup_ms: self.engine.dedup.map(ms),
-                max_ahead_ms: Some(ms(self.input.max_ahead)),
-                idle_after_ms: ms(self.engine.idle_after),
+                allowed_lateness_ms: millis(self.engine.allowed_lateness),
+                dedup_ms: self.engine.dedup.map(millis),
+                max_ahead_ms: Some(millis(self.input.max_ahead)),
+                idle_after_ms: millis(self.engine.idle_after),
                 max_keys: Some(self.engine.max_keys),
             },
         })

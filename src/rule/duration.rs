@@ -1,5 +1,7 @@
 //! Durations: `500ms`, `30s`, `10m`, `1h`, `7d`.
 
+use std::time::Duration;
+
 /// The longest duration accepted: a hundred years. Keeps sums of times far from overflow.
 pub const DURATION_MAX_MS: i64 = 36_500 * 86_400_000;
 
@@ -17,6 +19,11 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     };
     let ms = digits.parse::<i64>().ok()?.checked_mul(unit_ms)?;
     (1..=DURATION_MAX_MS).contains(&ms).then_some(ms)
+}
+
+/// Whole milliseconds; the most there are where it is longer.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// As [`parse_duration`] reads it, in the greatest unit that leaves no rest.

@@ -25,6 +25,7 @@ mod section;
 mod tests;
 pub mod types;
 
+pub(crate) use duration::millis;
 pub use duration::{DURATION_MAX_MS, parse_duration, write_duration};
 pub use fault::Fault;
 pub use format::{FormatError, format};
