@@ -68,6 +68,7 @@ pub struct Metrics {
     pub canary_timestamp_seconds: Gauge,
     pub watch_alerts: IntGaugeVec,
     pub ready: IntGauge,
+    pub restoring: IntGauge,
     pub start_time_seconds: Gauge,
 }
 
@@ -341,6 +342,8 @@ impl Metrics {
                 &["alert"],
             )?,
             ready: maker.gauge("ready", "1 when /readyz says yes.")?,
+            restoring: maker
+                .gauge("restoring", "1 while state is being restored, and that goes on.")?,
             start_time_seconds: maker.add(Gauge::with_opts(opts(
                 "start_time_seconds",
                 "When the process started, seconds since the epoch.",

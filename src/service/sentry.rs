@@ -1,6 +1,7 @@
 //! Watches the instance itself: sends canaries, looks at what there is to see once a second, and
 //! hands what it has to say to the notifier, which needs no broker for that.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,10 +13,11 @@ use crate::engine::{Decision, Plan};
 use crate::event::{Canary, EventTime};
 use crate::metrics::Metrics;
 use crate::notify::Alive;
+use crate::rule::millis;
 use crate::service::{Status, Totals};
 use crate::stream::kafka::{CanaryLine, KafkaSettings};
 use crate::stream::{Clock, Fleet, Phase, Source, SystemClock, WorkerView, lock};
-use crate::watch::{Canaries, Facts, Limits, News, Pulse, Watch};
+use crate::watch::{Canaries, Facts, Limits, News, Pulse, Restores, Watch};
 
 /// How long it is waited for canaries to come back before the clock is looked at.
 const STEP: Duration = Duration::from_millis(100);
@@ -27,12 +29,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The watch over a running instance.
 pub(super) struct Sentry {
     watch: Watch,
+    limits: Limits,
+    restores: Restores,
     /// Where canaries are sent.
     pulse: Option<Arc<Pulse>>,
     /// Where there are receivers to tell.
     news: Option<UnboundedSender<Decision>>,
     events: String,
     faulty_rules: Option<String>,
+    /// When canaries came through last, as of the last look.
+    beaten_ms: Option<i64>,
     stop: Arc<AtomicBool>,
 }
 
@@ -93,10 +99,13 @@ impl Sentry {
         let alive = alive(pulse.clone(), status.clone(), lost_after_ms);
         let sentry = Sentry {
             watch: Watch::new(&config.kafka.instance, limits),
+            limits,
+            restores: Restores::default(),
             pulse,
             news: tells.then_some(news),
             events: config.topics.events.clone(),
             faulty_rules: None,
+            beaten_ms: None,
             stop,
         };
         Ok((sentry, Reports { news: heard, alive }))
@@ -124,6 +133,7 @@ impl Sentry {
         }
         let (readiness, views) = (status.readiness(), status.views());
         let now_ms = now_ms();
+        self.restores(&views, metrics, now_ms);
         let totals = Totals::of(metrics);
         let own = views.iter().flat_map(|view| &view.partitions);
         let facts = Facts {
@@ -169,6 +179,27 @@ impl Sentry {
         }
         written
     }
+
+    /// Looks whether state is being restored, and that goes on.
+    fn restores(&mut self, views: &[WorkerView], metrics: &Metrics, now_ms: i64) {
+        let all_work = views.iter().all(|view| view.state == Phase::Running);
+        let beaten = self.pulse.as_ref().map(|pulse| pulse.beaten_ms());
+        let is_over = match beaten {
+            // Once it has been seen to work again.
+            Some(beaten) => beaten > self.beaten_ms,
+            None => all_work,
+        };
+        self.beaten_ms = beaten.flatten();
+        if is_over {
+            self.restores.over();
+        }
+        let at = views.iter().flat_map(restored_to);
+        let is_restoring = self.restores.look(at, now_ms, self.limits.stalled_ms);
+        metrics.restoring.set(is_restoring.into());
+        if let Some(pulse) = &self.pulse {
+            pulse.set_restoring(is_restoring);
+        }
+    }
 }
 
 impl Drop for Sentry {
@@ -185,23 +216,67 @@ fn rule_of(decision: &Decision) -> &str {
 
 /// Something that changes as long as a restore goes on.
 fn restoring(views: &[WorkerView]) -> Option<u64> {
-    let at_work: Vec<&WorkerView> =
-        views.iter().filter(|view| view.state == Phase::Restoring).collect();
-    let partitions = at_work.iter().flat_map(|view| &view.partitions);
-    let applied: u64 = partitions.map(|own| u64::try_from(own.next).unwrap_or(0) + 1).sum();
-    (!at_work.is_empty()).then_some(applied)
+    let mut at_work = views.iter().filter(|view| view.state == Phase::Restoring).peekable();
+    at_work.peek()?;
+    let at = at_work.flat_map(restored_to);
+    Some(at.map(|(_, at)| u64::try_from(at).unwrap_or(0) + 1).sum())
+}
+
+/// What a worker restores, and how far it is: the snapshots that it reads, and then the log.
+fn restored_to(view: &WorkerView) -> Vec<(String, i64)> {
+    let mut at = Vec::new();
+    if let Some(loaded) = view.loading
+        && matches!(view.state, Phase::Restoring | Phase::Running)
+    {
+        at.push((view.slot.clone(), i64::try_from(loaded).unwrap_or(i64::MAX)));
+    }
+    if view.state == Phase::Restoring {
+        let partitions = view.partitions.iter();
+        at.extend(partitions.map(|own| (format!("{}[{}]", own.topic, own.partition), own.next)));
+    }
+    at
 }
 
 /// Whether everything works, as far as can be known; and why not.
 fn alive(pulse: Option<Arc<Pulse>>, status: Arc<Status>, lost_after_ms: i64) -> Alive {
     Arc::new(move || match &pulse {
         Some(pulse) if pulse.is_alive(now_ms(), lost_after_ms) => Ok(()),
+        Some(pulse) if pulse.is_restoring() => Err("state is being restored".to_owned()),
         Some(_) => Err("no canary comes through".to_owned()),
         None => {
             let readiness = status.readiness();
             if readiness.ready { Ok(()) } else { Err(readiness.reason) }
         }
     })
+}
+
+/// Partitions that are to answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Own {
+    /// Whose state is there.
+    partitions: Vec<i32>,
+    /// There are no others.
+    is_all: bool,
+}
+
+/// The partitions of the workers in a topic; `None` while one of these neither works nor restores.
+fn owned(views: impl Iterator<Item: Deref<Target = WorkerView>>, topic: &str) -> Option<Own> {
+    let mut own = Own { partitions: Vec::new(), is_all: true };
+    for view in views {
+        match view.state {
+            // Between two polls it does nothing but read a snapshot.
+            Phase::Running if view.loading.is_some() => own.is_all = false,
+            Phase::Running => {}
+            Phase::Restoring => own.is_all = false,
+            Phase::Joining | Phase::Stuck | Phase::Stopped => return None,
+        }
+        if view.loading.is_none() {
+            let there = view.partitions.iter().filter(|one| one.restored && one.topic == topic);
+            own.partitions.extend(there.map(|one| one.partition));
+        }
+    }
+    own.partitions.sort_unstable();
+    Some(own)
 }
 
 /// The thread that sends canaries.
@@ -240,15 +315,16 @@ impl Post {
 
     /// Sends a round that is due, and hears what has come back.
     fn turn(&mut self, line: &mut CanaryLine) -> Result<(), String> {
-        if self.canaries.is_due(now_ms()) {
-            match self.owned() {
-                // Not all workers work: nothing that comes back would prove anything.
-                None => {}
-                Some(own) if own.is_empty() => {
+        // While a worker cannot work nothing that comes back would prove anything.
+        if let Some(own) = self.owned() {
+            self.canaries.keep(&own.partitions);
+            match self.canaries.is_due(now_ms()) {
+                false => {}
+                true if own.partitions.is_empty() => {
                     self.canaries.skip(now_ms());
-                    self.through(now_ms());
+                    self.through(own.is_all);
                 }
-                Some(own) => self.send(line, &own)?,
+                true => self.send(line, &own)?,
             }
         }
         if !self.canaries.waits() {
@@ -263,7 +339,7 @@ impl Post {
             self.metrics.canary_seconds.observe(back.took_ms as f64 / 1000.0);
             self.count("returned", 1);
             if back.is_whole {
-                self.through(now_ms());
+                self.through(back.is_of_all);
             }
         }
         let lost = self.canaries.give_up(now_ms());
@@ -276,9 +352,9 @@ impl Post {
         Err("canaries are lost".to_owned())
     }
 
-    fn send(&mut self, line: &mut CanaryLine, own: &[i32]) -> Result<(), String> {
+    fn send(&mut self, line: &mut CanaryLine, own: &Own) -> Result<(), String> {
         line.listen()?;
-        let ids = self.canaries.begin(own, now_ms());
+        let ids = self.canaries.begin(&own.partitions, own.is_all, now_ms());
         let ts = EventTime(SystemClock.wall_us() / 1000);
         let canary = |(partition, id)| (partition, Canary::new(id, self.instance.clone(), ts));
         let canaries: Vec<(i32, Canary)> = ids.into_iter().map(canary).collect();
@@ -286,26 +362,24 @@ impl Post {
         line.send(&canaries)
     }
 
-    /// The partitions that the workers have; `None` while not all of them work.
-    fn owned(&self) -> Option<Vec<i32>> {
+    fn owned(&self) -> Option<Own> {
         let source = match self.by {
             Source::Events => &self.kafka.topics.events,
             Source::Partials => &self.kafka.topics.partials,
         };
-        let mut own = Vec::new();
-        for view in &self.views {
-            let view = lock(view);
-            if view.state != Phase::Running {
-                return None;
-            }
-            let partitions = view.partitions.iter().filter(|one| *one.topic == **source);
-            own.extend(partitions.map(|one| one.partition));
-        }
-        own.sort_unstable();
-        Some(own)
+        owned(self.views.iter().map(|view| lock(view)), source)
     }
 
-    fn through(&self, now_ms: i64) {
+    /// All of a round has come through.
+    fn through(&self, is_of_all: bool) {
+        let now_ms = now_ms();
+        if !is_of_all {
+            // Of the others something else is said, should they not come on.
+            if self.pulse.is_restoring() {
+                self.pulse.excuse(now_ms);
+            }
+            return;
+        }
         self.pulse.beat(now_ms);
         #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are a float here")]
         self.metrics.canary_timestamp_seconds.set(SystemClock.wall_us() as f64 / 1e6);
@@ -320,6 +394,5 @@ fn now_ms() -> i64 {
     SystemClock.now_us() / 1000
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
+#[cfg(test)]
+mod tests;

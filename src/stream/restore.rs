@@ -3,7 +3,7 @@
 //! (architecture 3).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::engine::{Loaded, Loader, Origin, Plan};
 use crate::metrics::Metrics;
@@ -12,7 +12,7 @@ use crate::stream::control::{Journaled, histories};
 use crate::stream::part::{Part, subject_of};
 use crate::stream::plans::{NOWHERE, PlanCell};
 use crate::stream::reign::{Found, Reign, Sought, begun, forget_holds};
-use crate::stream::{Failure, Log, Place, Side, SideRecord, Source, Start};
+use crate::stream::{Failure, Log, Place, Side, SideRecord, Source, Start, WorkerView, lock};
 
 /// The parts of an assignment, each with the offset to read from.
 pub(crate) struct Restored {
@@ -33,6 +33,8 @@ pub(crate) struct Origins<'a> {
     /// Go on from a snapshot although records after it are gone.
     pub(crate) accept_gap: bool,
     pub(crate) metrics: &'a Metrics,
+    /// Where it is said how many segments have been read.
+    pub(crate) view: &'a Mutex<WorkerView>,
 }
 
 impl Origins<'_> {
@@ -311,6 +313,7 @@ impl<L: Log> Search<'_, L> {
         let mut loader = Loader::new(plan, self.origins.of(self.place));
         for segment in &manifest.segments {
             loader.take(&self.shelf.records(subject, segment)?).map_err(bad)?;
+            *lock(self.origins.view).loading.get_or_insert_default() += 1;
         }
         loader.finish().map_err(bad)
     }

@@ -63,6 +63,9 @@ pub struct WorkerView {
     /// it has not.
     #[serde(skip)]
     pub contact_us: i64,
+    /// While it does nothing but read snapshots: how many segments it has read.
+    #[serde(skip)]
+    pub loading: Option<u64>,
     pub partitions: Vec<PartitionView>,
 }
 

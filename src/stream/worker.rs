@@ -281,8 +281,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     fn restore(&mut self, now_us: i64) -> Result<(), Failure> {
+        self.begin_loading(now_us);
         let Some(places) = &self.pending else { return Ok(()) };
-        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), &self.metrics);
+        let outside = (&self.metrics, &*self.view);
+        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), outside);
         let (log, parked) = (&mut self.log, &mut self.parked);
         let found = restore::parts(log, places, parked, &origins, now_us);
         let Restored { mut parts, truncated, changes } = match found {
@@ -428,7 +430,7 @@ fn origins<'a>(
     settings: &'a WorkerSettings,
     plans: &'a PlanCell,
     own: Option<&'a Snapshots>,
-    metrics: &'a Metrics,
+    (metrics, view): (&'a Metrics, &'a Mutex<WorkerView>),
 ) -> Origins<'a> {
     Origins {
         events_topic: &settings.events_topic,
@@ -438,6 +440,7 @@ fn origins<'a>(
         shelf: own.map(|own| own.keeper.shelf()),
         accept_gap: own.is_some_and(|own| own.settings.accept_gap),
         metrics,
+        view,
     }
 }
 

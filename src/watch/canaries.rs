@@ -1,7 +1,8 @@
 //! Which canaries are out, and which have come back. Pure.
 //!
-//! They go out in rounds, one to each partition that the instance owns, and a round is through when
-//! all of it is. A partition that does not work keeps every round from being through.
+//! They go out in rounds, one to each partition that the instance owns and whose state is there, and
+//! a round is through when all of it is. A partition that does not work keeps every round from being
+//! through.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,6 +21,8 @@ pub struct Canaries {
 #[derive(Debug)]
 struct Round {
     sent_at_ms: i64,
+    /// It went to every partition that there is.
+    is_of_all: bool,
     /// By id.
     out: BTreeMap<String, i32>,
 }
@@ -30,6 +33,8 @@ pub struct Back {
     pub took_ms: i64,
     /// It was the last of its round.
     pub is_whole: bool,
+    /// Which went to every partition of the instance, and not only to those whose state is there.
+    pub is_of_all: bool,
 }
 
 impl Canaries {
@@ -59,14 +64,19 @@ impl Canaries {
         self.due_at_ms = now_ms.saturating_add(self.interval_ms);
     }
 
-    /// A round to these partitions: the id for each.
-    pub fn begin(&mut self, partitions: &[i32], now_ms: i64) -> Vec<(i32, String)> {
+    /// A round to these partitions, which are all or not: the id for each.
+    pub fn begin(
+        &mut self,
+        partitions: &[i32],
+        is_of_all: bool,
+        now_ms: i64,
+    ) -> Vec<(i32, String)> {
         self.skip(now_ms);
         self.number += 1;
         let id = |partition: &i32| format!("{}-{}-{partition}", self.name, self.number);
         let ids: Vec<(i32, String)> = partitions.iter().map(|at| (*at, id(at))).collect();
         let out = ids.iter().map(|(partition, id)| (id.clone(), *partition)).collect();
-        self.rounds.push_back(Round { sent_at_ms: now_ms, out });
+        self.rounds.push_back(Round { sent_at_ms: now_ms, is_of_all, out });
         ids
     }
 
@@ -76,11 +86,22 @@ impl Canaries {
         let round = self.rounds.get_mut(at)?;
         round.out.remove(id);
         let took_ms = now_ms.saturating_sub(round.sent_at_ms).max(0);
-        let is_whole = round.out.is_empty();
+        let (is_whole, is_of_all) = (round.out.is_empty(), round.is_of_all);
         if is_whole {
             self.rounds.remove(at);
         }
-        Some(Back { took_ms, is_whole })
+        Some(Back { took_ms, is_whole, is_of_all })
+    }
+
+    /// Lets go of those to partitions of which nobody here works now: their state is being restored,
+    /// or others have them.
+    pub fn keep(&mut self, partitions: &[i32]) {
+        for round in &mut self.rounds {
+            let sent = round.out.len();
+            round.out.retain(|_, partition| partitions.contains(partition));
+            round.is_of_all &= round.out.len() == sent;
+        }
+        self.rounds.retain(|round| !round.out.is_empty());
     }
 
     /// Gives up those that have been out for too long; their partitions.

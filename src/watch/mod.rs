@@ -8,7 +8,9 @@
 mod alarms;
 mod canaries;
 mod pulse;
+mod restores;
 
 pub use alarms::{Facts, Limits, News, Watch};
 pub use canaries::{Back, Canaries};
 pub use pulse::Pulse;
+pub use restores::Restores;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Counters and gauges of `/metrics`.
-const PLAIN: [&str; 53] = [
+const PLAIN: [&str; 54] = [
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",
@@ -43,6 +43,7 @@ const PLAIN: [&str; 53] = [
     "tidegate_quarantined_total",
     "tidegate_ready",
     "tidegate_records_consumed_total",
+    "tidegate_restoring",
     "tidegate_rules_info",
     "tidegate_rules_reload_success",
     "tidegate_rules_warming",

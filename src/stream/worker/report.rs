@@ -67,6 +67,14 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
     }
 
+    /// Lets others see that it restores: for a while it may do nothing else.
+    pub(super) fn begin_loading(&mut self, now_us: i64) {
+        self.report_now(now_us);
+        lock(&self.view).loading = Some(0);
+        // What comes of it is seen at once.
+        self.reported_us = i64::MIN;
+    }
+
     pub(super) fn report_now(&mut self, now_us: i64) {
         self.reported_us = now_us;
         let mut partitions = Vec::new();
@@ -104,6 +112,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let control = self.desk.trouble(STUCK_US, now_us);
         view.control = control.map(str::to_owned);
         view.contact_us = self.contact_us;
+        view.loading = None;
         view.partitions = partitions;
     }
 }

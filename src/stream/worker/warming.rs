@@ -7,7 +7,7 @@ use crate::stream::part::{Part, Workbench};
 use crate::stream::restore::{self, Seen};
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::worker::{RETRY_US, Worker, origins};
-use crate::stream::{Clock, Failure, Log, Polled, Record, Source, shared};
+use crate::stream::{Clock, Failure, Log, Polled, Record, Source, lock, shared};
 
 /// A round of the loop spends so long on it.
 const SLICE_US: i64 = 4_000;
@@ -106,7 +106,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         // The journal has it.
         drop(part.news());
-        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), &self.metrics);
+        // Until the next report.
+        lock(&self.view).loading = Some(0);
+        let outside = (&self.metrics, &*self.view);
+        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), outside);
         let (successor, seen) = restore::successor(&mut self.log, part, &origins)?;
         tracing::info!(topic = %successor.state.origin().topic,
             partition = successor.place.partition, from = successor.next, to = part.next,
@@ -172,7 +175,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return Ok(true);
         }
         own.not_before_us = now_us + PAUSE_US;
-        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), &self.metrics);
+        let outside = (&self.metrics, &*self.view);
+        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), outside);
         own.seen = restore::seen(&mut self.log, &origins)?;
         Ok(own.is_known(partitions))
     }
