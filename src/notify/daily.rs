@@ -1,5 +1,7 @@
 //! Who gets the account of a day, and when. Pure.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -10,7 +12,8 @@ use super::notice::Shares;
 use super::offer::Offer;
 use super::route::Router;
 use super::routes::time_of_day;
-use crate::engine::DailyReport;
+use crate::engine::{DailyReport, Decision};
+use crate::rule::Severity;
 
 /// An older account is history that is being read: it is written, and nobody is told.
 const STALE_MS: i64 = 3 * 86_400_000;
@@ -62,27 +65,43 @@ impl Daily {
     }
 }
 
+/// Whether the account of a day goes by the routes, too: one that does not add up, while it is news.
+pub(super) fn is_alarm(offer: &Offer<'_>) -> bool {
+    offer.decision.severity == Severity::Critical && !is_history(offer)
+}
+
+fn is_history(offer: &Offer<'_>) -> bool {
+    let report = offer.decision.daily.as_deref();
+    report.is_none_or(|report| offer.now.saturating_sub(report.end.0) > STALE_MS)
+}
+
+/// Each day is a notice of its own.
+pub(super) fn group(decision: &Decision) -> String {
+    let date = decision.daily.as_deref().map_or("", |report| report.date.as_str());
+    format!("date\u{1f}{date}")
+}
+
 impl Router {
-    /// The account of a day goes to its own receivers: to programs at once, to people in time.
-    pub(super) fn daily(&mut self, offer: &Offer<'_>) -> Shares {
-        let mut shares = Shares::default();
-        let Some(report) = offer.decision.daily.as_deref() else { return shares };
-        if offer.now.saturating_sub(report.end.0) > STALE_MS {
-            return shares;
-        }
+    /// The account of a day goes to its own receivers, to programs at once, to people in time. Those
+    /// in `told` have it by the routes.
+    pub(super) fn daily(&mut self, offer: &Offer<'_>, told: &BTreeSet<String>, to: &mut Shares) {
+        let Some(report) = offer.decision.daily.as_deref().filter(|_| !is_history(offer)) else {
+            return;
+        };
         let due_at = self.daily.due_at(report);
         for receiver in self.daily.to.clone() {
-            // Each day is a notice of its own.
-            let group = format!("date\u{1f}{}", report.date);
+            if told.contains(&receiver) {
+                continue;
+            }
+            let group = group(offer.decision);
             let key = LaneKey { receiver, route: 0, group, step: 0, mute: Mute::None };
             if self.machines.contains(&key.receiver) {
-                self.program(offer, key, &mut shares);
+                self.program(offer, key, to);
             } else {
                 let mute = if due_at > offer.now { Mute::Quiet(due_at) } else { Mute::None };
-                self.person(offer, key, mute, &mut shares);
+                self.person(offer, key, mute, to);
             }
         }
-        shares
     }
 }
 

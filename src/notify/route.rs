@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::engine::{DAILY, Decision, SILENCES};
 
-use super::daily::Daily;
+use super::daily::{self, Daily};
 use super::inhibit::Inhibitions;
 use super::lane::{Item, Lane, LaneKey, Mute, item};
 use super::mutes::{Acknowledged, Mutes};
@@ -179,11 +179,31 @@ impl Router {
             return shares;
         }
         if decision.rule == DAILY {
-            return self.daily(offer);
+            let mut told = BTreeSet::new();
+            if daily::is_alarm(offer) {
+                told = self.by_routes(offer, alert, &mut shares);
+            }
+            self.daily(offer, &told, &mut shares);
+            return shares;
         }
         if decision.resolved.is_none() {
             self.source(offer, &mut shares);
         }
+        self.by_routes(offer, alert, &mut shares);
+        if let Some(resolved) = &decision.resolved {
+            self.resolve(&resolved.decision, offer.now);
+        }
+        shares
+    }
+
+    /// By every route that it takes; all who are told of it.
+    fn by_routes(
+        &mut self,
+        offer: &Offer<'_>,
+        alert: &[String],
+        shares: &mut Shares,
+    ) -> BTreeSet<String> {
+        let decision = offer.decision;
         let taken =
             if decision.rule == SILENCES { vec![0] } else { self.tree.taken(&offer.subject) };
         let mut seen = BTreeSet::new();
@@ -191,7 +211,7 @@ impl Router {
             let Some(route) = self.tree.route(at).cloned() else { continue };
             let to = match (nth, alert.is_empty()) {
                 _ if decision.rule == SILENCES => self.concerned(decision),
-                (0, false) => alert.clone(),
+                (0, false) => alert.to_vec(),
                 (_, false) => break,
                 (_, true) => route.to.clone(),
             };
@@ -203,12 +223,9 @@ impl Router {
             }
             // Told by one route is told.
             receivers.retain(|name| seen.insert(name.clone()));
-            self.by_route(offer, (at, &route), receivers, &mut shares);
+            self.by_route(offer, (at, &route), receivers, shares);
         }
-        if let Some(resolved) = &decision.resolved {
-            self.resolve(&resolved.decision, offer.now);
-        }
-        shares
+        seen
     }
 
     /// One route: its receivers, and the steps behind them.
@@ -222,8 +239,11 @@ impl Router {
         if offer.decision.resolved.is_some() && !route.tells_resolved || receivers.is_empty() {
             return;
         }
-        let is_news = offer.decision.resolved.is_some() || offer.decision.rule == SILENCES;
-        let group = route.group(&offer.subject);
+        let is_account = offer.decision.rule == DAILY;
+        let is_news =
+            offer.decision.resolved.is_some() || offer.decision.rule == SILENCES || is_account;
+        let group =
+            if is_account { daily::group(offer.decision) } else { route.group(&offer.subject) };
         let mute = self.mute(offer.decision, route, offer.now);
         for receiver in receivers {
             let key =

@@ -128,3 +128,25 @@ fn faults_name_the_key() {
         ]
     );
 }
+
+#[test]
+fn one_that_does_not_add_up_goes_by_the_routes_at_once_too() {
+    let mut router = router("{ to: [mail, other, hook] }");
+    let (mut decision, end) = account();
+    decision.severity = Severity::Critical;
+    let now = end + 600_000;
+    let shares = router.offer(&decision, 1, now);
+    assert_eq!(shares.waiting, ["other", "~mail", "hook"]);
+    router.due(now);
+    let notices = router.due(now + 10_000);
+    assert_eq!(notices.len(), 1, "mail waits for the morning");
+    assert_eq!((notices[0].receiver.as_str(), notices[0].decisions.len()), ("other", 1));
+    assert_eq!(notices[0].links.acknowledge(), None);
+    let morning = router.due(end + 8 * HOUR);
+    assert_eq!(morning.iter().map(|one| one.receiver.as_str()).collect::<Vec<_>>(), ["mail"]);
+    // Without anybody to get the account on-call hears of it all the same; not of history.
+    let mut alone = self::router("{}");
+    assert_eq!(alone.offer(&decision, 1, now).waiting, ["other"]);
+    let mut late = self::router("{}");
+    assert_eq!(late.offer(&decision, 1, end + 73 * HOUR), Shares::default());
+}
