@@ -31,7 +31,7 @@ pub(crate) struct Step<'a, 'e> {
 pub(crate) struct Told {
     posts: Posts,
     /// For the account.
-    sheet: Option<Vec<u8>>,
+    sheets: Vec<Vec<u8>>,
 }
 
 /// The half that sees events.
@@ -92,8 +92,8 @@ impl Own {
         for (_, effect) in &effects {
             self.out.daily.note(&self.plan, effect);
         }
-        let sheet = seal(&self.state, &self.plan, &mut self.out, false);
-        (effects, Told { posts, sheet })
+        let sheets = seal(&self.state, &self.plan, &mut self.out, false);
+        (effects, Told { posts, sheets })
     }
 }
 
@@ -113,7 +113,7 @@ impl Shared {
         Shared { plan, state, out: Output::default(), merged: 0 }
     }
 
-    pub(crate) fn merge(&mut self, Told { posts, sheet }: &Told) -> Tagged {
+    pub(crate) fn merge(&mut self, Told { posts, sheets }: &Told) -> Tagged {
         let mut effects = Vec::new();
         let Shared { plan, state, out, merged } = self;
         state.merge_posts(plan, posts, *merged, out, &mut |tag, out| {
@@ -126,7 +126,7 @@ impl Shared {
         }
         let own = seal(state, plan, out, true);
         // The account is told by piece: what it says is said by day, whatever came together.
-        for payload in [own.as_deref(), sheet.as_deref()].into_iter().flatten() {
+        for payload in own.iter().chain(sheets) {
             let input = Input::Partials { payload, offset: *merged, record_ts: None };
             step(state, plan, input, out);
         }
@@ -141,7 +141,7 @@ impl Shared {
 }
 
 /// What a half has to tell the account.
-fn seal(state: &State, plan: &Plan, out: &mut Output, is_owner: bool) -> Option<Vec<u8>> {
+fn seal(state: &State, plan: &Plan, out: &mut Output, is_owner: bool) -> Vec<Vec<u8>> {
     let by = Sender {
         origin: state.origin(),
         is_owner,

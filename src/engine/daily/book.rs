@@ -38,8 +38,10 @@ pub(crate) struct Book {
     pub(super) issued: Option<i32>,
     /// The first day of all.
     pub(super) since: Option<i32>,
-    /// Sources that stand by name.
-    sources: BTreeSet<String>,
+    /// Sources that are kept by name, of the year that `issued` is in, and of those behind it.
+    pub(super) sources: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) newer: BTreeSet<String>,
     pub(super) days: BTreeMap<i32, Day>,
     /// Of the periods that `issued` is in, up to it.
     pub(super) month: Sums,
@@ -95,7 +97,7 @@ impl Book {
             self.stretch(&sheet);
         }
         for (day, sums) in sheet.days {
-            let sums = self.known(sums);
+            let sums = self.known(day, sums);
             saturated |= self.add(day, &sums);
         }
         for (day, row) in sheet.more.decisions {
@@ -219,13 +221,16 @@ impl Book {
     }
 
     /// The same under the names that stand.
-    fn known(&mut self, sums: Sums) -> Sums {
+    fn known(&mut self, day: i32, sums: Sums) -> Sums {
+        let year = |day| periods_of(day)[0];
+        let is_newer = self.issued.or(self.since).is_some_and(|last| year(day) > year(last));
+        let sources = if is_newer { &mut self.newer } else { &mut self.sources };
         let mut known = Sums { other: sums.other, ..Sums::default() };
         for (source, row) in sums.named {
-            if self.sources.len() < SOURCES_MAX {
-                self.sources.insert(source.clone());
+            if sources.len() < SOURCES_MAX {
+                sources.insert(source.clone());
             }
-            let stands = self.sources.contains(&source);
+            let stands = sources.contains(&source);
             known.add(stands.then_some(source.as_str()), &row);
         }
         known

@@ -5,13 +5,13 @@ use serde_json::Map;
 use crate::engine::act::hex;
 use crate::engine::calendar::date_of;
 use crate::engine::daily::book::{Book, Day, closed_at, fault_of, is_past, periods_of};
+use crate::engine::daily::listed::{list, periods};
 use crate::engine::daily::report::{
-    Conservation, Correction, DailyReport, Figures, PartitionRecords, Periods, Records,
-    SourceFigures,
+    Conservation, Correction, DailyReport, Figures, PartitionRecords, Records,
 };
 use crate::engine::daily::sheet::Sheet;
-use crate::engine::daily::sums::{COLUMNS, Row, Stretch, Sums};
-use crate::engine::daily::{Amount, DAILY, Sender, caps_at};
+use crate::engine::daily::sums::{Stretch, Sums};
+use crate::engine::daily::{DAILY, Sender, caps_at};
 use crate::engine::plan::Plan;
 use crate::engine::state::{Output, State};
 use crate::engine::{Decision, Effect};
@@ -101,8 +101,8 @@ impl State {
             idle: false,
             beat: false,
         };
-        let told = out.daily.seal(self, plan, by);
-        if let Some(sheet) = told.as_deref().and_then(Sheet::decode) {
+        for told in out.daily.seal(self, plan, by) {
+            let Some(sheet) = Sheet::decode(&told) else { continue };
             out.counts.saturated += u64::from(book.take(sheet, None));
         }
         for day in book.rest() {
@@ -122,18 +122,6 @@ impl Book {
         }
         let span = plan.calendar.day_span(day);
         let waiting = self.waiting(day, span.end.saturating_add(lateness_ms));
-        let rows = |row: &Row, of: &dyn Fn(&Sums) -> Row| Periods {
-            day: Figures::of(row),
-            month: Figures::of(&of(&self.month)),
-            quarter: Figures::of(&of(&self.quarter)),
-            year: Figures::of(&of(&self.year)),
-        };
-        let nothing = [Amount::default(); COLUMNS];
-        let named = |source: &str| {
-            let of = |sums: &Sums| sums.named.get(source).copied().unwrap_or(nothing);
-            let figures = rows(&of(&open.sums), &of);
-            SourceFigures { source: source.to_owned(), figures }
-        };
         let corrections = std::mem::take(&mut self.corrections).into_iter();
         let report = DailyReport {
             v: 1,
@@ -144,14 +132,9 @@ impl Book {
             since: date_of(self.since.unwrap_or(day)).to_string(),
             complete: waiting.is_empty(),
             waiting,
-            total: rows(&open.sums.total(), &Sums::total),
-            sources: self.year.named.keys().map(|source| named(source)).collect(),
-            other_sources: self
-                .year
-                .other
-                .iter()
-                .any(|amount| !amount.is_nothing())
-                .then(|| rows(&open.sums.other, &|sums| sums.other)),
+            total: periods(self, &open.sums, Sums::total),
+            sources: Vec::new(),
+            other_sources: None,
             corrections: corrections
                 .map(|(day, row)| Correction {
                     date: date_of(day).to_string(),
@@ -162,14 +145,21 @@ impl Book {
             caps: open.caps,
             decisions: sorted(open.decisions),
             commands: sorted(open.commands),
+            other_decisions: 0,
+            other_commands: 0,
         };
+        let report = list(self, &open.sums, &report);
         Effect::Daily(Box::new(decision(report, &plan.rules.version)))
     }
 
-    /// Goes on to a day: the periods that it is not in begin anew.
+    /// Goes on to a day: the periods that it is not in begin anew, and with the year the sources that
+    /// are kept by name.
     fn turn(&mut self, day: i32) {
         let Some(issued) = self.issued.replace(day) else { return };
         let (last, now) = (periods_of(issued), periods_of(day));
+        if last[0] != now[0] {
+            self.sources = std::mem::take(&mut self.newer);
+        }
         let periods = [&mut self.year, &mut self.quarter, &mut self.month];
         for (period, (last, now)) in periods.into_iter().zip(last.iter().zip(&now)) {
             if last != now {

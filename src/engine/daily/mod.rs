@@ -9,13 +9,18 @@
 //! the owner issues the day's [`DailyReport`]; what comes for a day later is a correction in the
 //! next one.
 //!
+//! Every list has its limit, in what is kept and in what is written, and what is beyond it is added up:
+//! totals are exact, and no record is larger than a topic takes.
+//!
 //! The record of a partition says beside what is new how many records and points it has taken in
 //! since its state began: entered twice, so that a record lost or told twice on the way shows.
 
 mod book;
 mod caps;
 mod issue;
+mod listed;
 mod outbox;
+mod pieces;
 mod report;
 mod sheet;
 mod sums;
@@ -34,8 +39,9 @@ pub(crate) use sums::Intake;
 /// The rule that a report's decision names.
 pub const DAILY: &str = "tidegate.daily";
 
-/// Sources that stand by name, the first of them that came; what others bring is told together.
-pub(crate) const SOURCES_MAX: usize = 128;
+/// Sources that are kept by name, the first of them that came in a year; what others bring stands
+/// together.
+pub(crate) const SOURCES_MAX: usize = 1024;
 
 /// A report waits so long for a partition that is behind or silent, milliseconds of processing
 /// time.

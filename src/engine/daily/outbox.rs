@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hashbrown::HashTable;
 
 use crate::engine::calendar::Span;
+use crate::engine::daily::pieces::{Before, pieces};
 use crate::engine::daily::report::{Cap, CommandCount, RuleCount};
 use crate::engine::daily::sheet::{More, Sheet};
 use crate::engine::daily::sums::{Amount, COLUMNS, Intake, Stretch, Sums, column_of};
@@ -15,6 +16,12 @@ use crate::rule::Severity;
 
 /// Sources that one flush tells apart; what more there are is told together.
 const SOURCES_A_FLUSH: usize = 1024;
+/// Rows by day and source that wait for one flush, 2.4 MB of them; beyond that a source is told with
+/// the others of its day.
+const ROWS_MAX: usize = 16_384;
+/// Days that are closed between two flushes with what their caps had come to; of those before only
+/// that they are over.
+const CLOSINGS_MAX: usize = 64;
 /// Between two flushes the names of so many are kept.
 const KEPT: usize = 256;
 /// Sources found by a look at one place.
@@ -44,7 +51,11 @@ pub struct Sender<'a> {
 pub struct DailyOutbox {
     /// The totals as they were when the watermark came to its day, or at the last flush.
     base: Intake,
+    /// As they were told last.
+    told: Before,
     days: Vec<Day>,
+    /// Of all days.
+    rows: usize,
     /// The day of the last event, and its place.
     span: Span,
     current: usize,
@@ -59,9 +70,8 @@ pub struct DailyOutbox {
     decisions: BTreeMap<(i32, String, u32, Severity, String), u64>,
     /// By day, rule and command.
     commands: BTreeMap<(i32, String, String), u64>,
-    caps: Vec<Cap>,
-    /// The last day that a partition of the partials topic has closed.
-    closed: Option<i32>,
+    /// Days that a partition of the partials topic has closed, in order.
+    closings: Vec<(i32, Vec<Cap>)>,
 }
 
 /// Amounts of one day, by source and column.
@@ -75,7 +85,9 @@ impl Default for DailyOutbox {
     fn default() -> Self {
         DailyOutbox {
             base: Intake::default(),
+            told: Before::default(),
             days: Vec::new(),
+            rows: 0,
             span: Span::default(),
             current: 0,
             names: Vec::new(),
@@ -84,8 +96,7 @@ impl Default for DailyOutbox {
             stretches: Vec::new(),
             decisions: BTreeMap::new(),
             commands: BTreeMap::new(),
-            caps: Vec::new(),
-            closed: None,
+            closings: Vec::new(),
         }
     }
 }
@@ -102,12 +113,26 @@ impl DailyOutbox {
             (Some(name), Some(hash)) => self.place(name, hash),
             _ => WITHOUT,
         };
-        let at = place as usize * COLUMNS + column_of(event);
-        let cells = &mut self.days[self.current].cells;
-        if at >= cells.len() {
-            cells.resize((place as usize + 1) * COLUMNS, Amount::default());
+        let mut at = place as usize * COLUMNS + column_of(event);
+        if at >= self.days[self.current].cells.len() {
+            at = self.grow(place) as usize * COLUMNS + column_of(event);
         }
-        cells[at].add(event.points)
+        self.days[self.current].cells[at].add(event.points)
+    }
+
+    /// Makes room for a place in the current day, or says whose row it shares.
+    #[cold]
+    fn grow(&mut self, place: u32) -> u32 {
+        let cells = &mut self.days[self.current].cells;
+        let has = cells.len() / COLUMNS;
+        let more = (place as usize + 1).saturating_sub(has);
+        let place = if place > OTHER && self.rows + more > ROWS_MAX { OTHER } else { place };
+        let needs = place as usize + 1;
+        if needs > has {
+            self.rows += needs - has;
+            cells.resize(needs * COLUMNS, Amount::default());
+        }
+        place
     }
 
     /// The place of a source, which its hash names.
@@ -159,8 +184,10 @@ impl DailyOutbox {
 
     /// A partition of the partials topic has closed a day, with what its caps had come to.
     pub(crate) fn close(&mut self, day: i32, caps: Vec<Cap>) {
-        self.closed = Some(day);
-        self.caps.extend(caps);
+        self.closings.push((day, caps));
+        if self.closings.len() > CLOSINGS_MAX {
+            self.closings.remove(0);
+        }
     }
 
     /// Counts decisions and commands on their way out.
@@ -181,7 +208,8 @@ impl DailyOutbox {
 
     /// Lets go of everything that waits: a replay has told it before.
     pub fn forget(&mut self, state: &State) {
-        *self = DailyOutbox { base: state.intake, ..DailyOutbox::default() };
+        let told = Before { totals: state.intake, watermark: None };
+        *self = DailyOutbox { base: state.intake, told, ..DailyOutbox::default() };
     }
 
     /// Keeps what a replay leaves behind small.
@@ -190,6 +218,13 @@ impl DailyOutbox {
             self.stretches.clear();
             self.take_days();
         }
+        self.closings.clear();
+    }
+
+    /// Rows that wait, for tests.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Whether something waits to be told.
@@ -198,14 +233,14 @@ impl DailyOutbox {
             || !self.stretches.is_empty()
             || !self.decisions.is_empty()
             || !self.commands.is_empty()
-            || self.closed.is_some()
+            || !self.closings.is_empty()
     }
 
-    /// The record for the owner of the account, leaving nothing behind; none where there is nothing
-    /// to tell.
-    pub fn seal(&mut self, state: &State, plan: &Plan, by: Sender<'_>) -> Option<Vec<u8>> {
+    /// The records for the owner of the account, in their order, leaving nothing behind; none where
+    /// there is nothing to tell.
+    pub fn seal(&mut self, state: &State, plan: &Plan, by: Sender<'_>) -> Vec<Vec<u8>> {
         if !by.beat && !self.has_news(state) {
-            return None;
+            return Vec::new();
         }
         let totals = state.intake;
         if self.base.next != totals.next {
@@ -223,8 +258,7 @@ impl DailyOutbox {
         let more = More {
             decisions: decisions.collect(),
             commands: commands.collect(),
-            closed: self.closed.take(),
-            caps: std::mem::take(&mut self.caps),
+            ..More::default()
         };
         let sheet = Sheet {
             partition: by.origin.partition,
@@ -237,7 +271,9 @@ impl DailyOutbox {
             days: self.take_days(),
             more,
         };
-        Some(sheet.encode())
+        let now = Before { totals, watermark: sheet.watermark };
+        let before = std::mem::replace(&mut self.told, now);
+        pieces(sheet, std::mem::take(&mut self.closings), before)
     }
 
     fn take_days(&mut self) -> Vec<(i32, Sums)> {
@@ -260,7 +296,7 @@ impl DailyOutbox {
             }
             days.push((day, sums));
         }
-        (self.span, self.current) = (Span::default(), 0);
+        (self.span, self.current, self.rows) = (Span::default(), 0, 0);
         if self.names.len() > KEPT {
             self.names.clear();
             self.index.clear();

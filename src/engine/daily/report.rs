@@ -28,9 +28,10 @@ pub struct DailyReport {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<String>,
     pub total: Periods,
-    /// In order of names; the empty one is that of events without a source.
+    /// In order of names, those with the most points on the day; the empty name is that of events
+    /// without a source.
     pub sources: Vec<SourceFigures>,
-    /// What all further sources brought.
+    /// What all others brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_sources: Option<Periods>,
     /// What came since the last report for days that had one; it is in the sums to date.
@@ -39,7 +40,17 @@ pub struct DailyReport {
     pub caps: Vec<Cap>,
     pub decisions: Vec<RuleCount>,
     pub commands: Vec<CommandCount>,
+    /// In rows beyond the 500 that are listed of each: those with the least.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub other_decisions: u64,
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub other_commands: u64,
     pub conservation: Conservation,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A day, and what its month, quarter and year had come to at its end.

@@ -42,6 +42,9 @@ struct World {
     reports: Vec<DailyReport>,
     /// Accepted: day, source, kind and points.
     naive: Vec<(i64, String, String, i64)>,
+    /// Records that the events' partitions told, and the size of the largest.
+    sheets: usize,
+    largest: usize,
 }
 
 impl World {
@@ -61,6 +64,8 @@ impl World {
             owners: of("partials"),
             reports: Vec::new(),
             naive: Vec::new(),
+            sheets: 0,
+            largest: 0,
         }
     }
 
@@ -105,9 +110,13 @@ impl World {
             idle,
             beat: true,
         };
-        let sheet = out.daily.seal(state, &self.plan, by).unwrap();
+        let sheets = out.daily.seal(state, &self.plan, by);
         let batches = out.partials.drain(&origin, watermark, self.partitions, idle, true);
-        self.hear(0, &sheet, now);
+        self.largest = sheets.iter().map(Vec::len).fold(self.largest, usize::max);
+        self.sheets += sheets.len();
+        for sheet in sheets {
+            self.hear(0, &sheet, now);
+        }
         for (to, payload) in batches {
             self.hear(to as usize, &payload, now);
         }
@@ -133,7 +142,7 @@ impl World {
             idle: false,
             beat: false,
         };
-        if let Some(sheet) = out.daily.seal(state, &self.plan, by) {
+        for sheet in out.daily.seal(state, &self.plan, by) {
             self.hear(0, &sheet, now);
         }
     }
@@ -402,18 +411,161 @@ fn days_follow_the_clock_of_the_zone() {
 }
 
 #[test]
-fn sources_beyond_the_limit_stand_together() {
+fn sources_beyond_the_limit_stand_together_and_the_largest_by_name() {
     let mut world = World::new("Asia/Shanghai", 1);
     for source in 0..200 {
-        world.event(0, DAY + source, "issue", 1, &format!("s{source:03}"));
+        world.event(0, DAY + source, "issue", 1 + source % 100, &format!("s{source:03}"));
         world.flush(0, DAY + source, false);
     }
     world.event(0, DAY + 25 * HOUR, "issue", 1, "s199");
     world.flush(0, DAY + 25 * HOUR, false);
     let report = &world.reports[0];
     assert_eq!(report.sources.len(), 128);
-    assert_eq!(report.other_sources.unwrap().day.issued.events, 72);
+    assert!(report.sources.is_sorted_by_key(|one| one.source.clone()));
+    let least = report.sources.iter().map(|one| one.figures.day.issued.points).min();
+    assert_eq!(least, Some(37), "s036 to s099 and s136 to s199");
+    let others = report.other_sources.unwrap();
+    assert_eq!((others.day.issued.events, others.day.issued.points), (72, 2 * 36 * 37 / 2));
     assert_eq!(report.total.day.issued.events, 200);
+    assert_eq!(others.year.issued.points, others.day.issued.points);
+}
+
+/// No record exceeds what a topic takes, nothing is lost on the way, and memory has a limit.
+#[test]
+fn a_hundred_thousand_sources_over_years_between_two_flushes_are_told_in_pieces() {
+    let mut world = World::new("Asia/Shanghai", 1);
+    let name = |source: u32| format!("{source:06}-{}", "x".repeat(240));
+    let day = |n: u32| DAY + i64::from(n % 1_500) * 24 * HOUR;
+    world.event(0, DAY, "issue", 1, "first");
+    world.flush(0, DAY, false);
+    for n in 0..100_000 {
+        // Half of them come again on every day.
+        let source = if n % 2 == 0 { n } else { n % 500 };
+        world.event(0, day(n / 67), "issue", 10, &name(source));
+        if n % 10_000 == 0 {
+            world.event(0, day(n / 67), "redeem", 10_000_000, "");
+        }
+    }
+    assert!(world.events[0].1.daily.rows() <= 16_384 + 2 * 1_500);
+    world.flush(0, DAY + 1, false);
+    assert!(world.sheets > 4, "{}", world.sheets);
+    assert!(world.largest < 400_000, "{}", world.largest);
+    // So far apart that every day has its report.
+    for n in 1_500..1_503 {
+        world.event(0, DAY + i64::from(n) * 24 * HOUR, "issue", 1, "last");
+        world.flush(0, DAY + 1_000 * i64::from(n), false);
+    }
+    let issued: u64 = world.reports.iter().map(|report| report.total.day.issued.events).sum();
+    assert_eq!(issued, 100_000 + 2, "the last two days are not over");
+    let points: i64 = world.reports.iter().map(|report| report.total.day.issued.points).sum();
+    assert_eq!(points, 1_000_000 + 2);
+    for report in &world.reports {
+        assert!(report.conservation.ok, "{:?}", report.conservation.faults);
+        assert!(report.corrections.is_empty(), "{}", report.date);
+        let rows = report.sources.iter().map(|one| one.figures.day.issued.events);
+        let others = report.other_sources.map_or(0, |others| others.day.issued.events);
+        assert_eq!(rows.sum::<u64>() + others, report.total.day.issued.events);
+        assert!(report.sources.len() <= 128);
+        let text = serde_json::to_string(report).unwrap();
+        assert!(text.len() < 700_000, "{}", text.len());
+    }
+}
+
+#[test]
+fn a_report_that_would_be_too_large_lists_less() {
+    let mut world = World::new("Asia/Shanghai", 1);
+    // Names that are six times as long in JSON.
+    let name = |source: u32| format!("{source:03}{}", "\u{1}".repeat(253));
+    for source in 0..400 {
+        for kind in ["issue", "redeem", "expire", "adjust"] {
+            world.event(0, DAY + HOUR, kind, 1_000_000_000_000, &name(source));
+        }
+    }
+    for source in 0..400 {
+        for kind in ["issue", "redeem", "expire", "adjust"] {
+            let reverses = json!({ "id": "x", "kind": kind });
+            world.record(
+                0,
+                &json!({ "ts": DAY + HOUR, "user": "u", "kind": "reverse",
+                "points": 1_000_000_000_000_i64, "source": name(source), "reverses": reverses }),
+            );
+        }
+    }
+    let (_, out, _) = &mut world.events[0];
+    for rule in 0..5_000 {
+        let decision = crate::engine::Decision {
+            ts: EventTime(DAY + HOUR),
+            ..crate::engine::Decision::of_instance(
+                &format!("rule-{rule:0100}"),
+                "i",
+                "x",
+                EventTime(DAY),
+            )
+        };
+        out.daily.note(&world.plan, &Effect::Decision(Box::new(decision)));
+    }
+    world.flush(0, DAY + HOUR, false);
+    world.event(0, DAY + 25 * HOUR, "issue", 1, "a");
+    world.flush(0, DAY + 25 * HOUR, false);
+    let report = &world.reports[0];
+    assert!(report.conservation.ok, "{:?}", report.conservation.faults);
+    assert!(serde_json::to_string(report).unwrap().len() <= 600 << 10);
+    assert!((32..128).contains(&report.sources.len()), "{}", report.sources.len());
+    let named: u64 = report.sources.iter().map(|one| one.figures.day.issued.events).sum();
+    let others = report.other_sources.unwrap().day.issued.events;
+    assert_eq!(named + others, 400);
+    let listed: u64 = report.decisions.iter().map(|one| one.decisions).sum();
+    let fired = world.reports[0].decisions.iter().filter(|one| one.rule == "campaign").count();
+    assert!(fired <= 1 && report.decisions.len() <= 250);
+    assert!(listed + report.other_decisions >= 5_000);
+}
+
+#[test]
+fn sources_by_name_begin_anew_with_the_year() {
+    let mut world = World::new("Asia/Shanghai", 1);
+    for source in 0..1_030 {
+        world.event(0, DAY + source, "issue", 1, &format!("old-{source:04}"));
+        if source % 500 == 499 {
+            world.flush(0, DAY + source, false);
+        }
+    }
+    let next_year = DAY + 60 * 24 * HOUR;
+    for (nth, source) in ["new", "new", "new"].iter().enumerate() {
+        let at = next_year + i64::try_from(nth).unwrap() * 24 * HOUR;
+        world.event(0, at, "issue", 1, source);
+        world.flush(0, at, false);
+    }
+    let last = world.reports.last().unwrap();
+    let names: Vec<&str> = last.sources.iter().map(|one| one.source.as_str()).collect();
+    assert_eq!(names, ["new"]);
+    assert!(last.other_sources.is_none());
+}
+
+#[test]
+fn caps_of_days_that_are_closed_together_stand_with_their_days() {
+    let mut world = two_days();
+    let caps = world.reports[0].caps.clone();
+    assert_eq!(caps.len(), 3);
+    let (state, out, _) = &mut world.owners[0];
+    let origin = state.origin().clone();
+    let by = Sender {
+        origin: &origin,
+        is_owner: true,
+        partitions: 2,
+        watermark: state.watermark(),
+        idle: false,
+        beat: false,
+    };
+    for day in 0..100 {
+        out.daily.close(day, caps[..usize::from(day != 98)].to_vec());
+    }
+    let told = out.daily.seal(state, &world.plan, by);
+    let told = told.iter().map(|sheet| super::sheet::Sheet::decode(sheet).unwrap());
+    let told: Vec<(Option<i32>, usize)> =
+        told.map(|sheet| (sheet.more.closed, sheet.more.caps.len())).collect();
+    assert_eq!(told.len(), 64, "of those before it is enough that a later one is over");
+    assert_eq!(told[0], (Some(36), 1));
+    assert_eq!(told[62..], [(Some(98), 0), (Some(99), 1)]);
 }
 
 #[test]
@@ -429,7 +581,7 @@ fn damaged_sheets_are_refused() {
         idle: false,
         beat: true,
     };
-    let sheet = out.daily.seal(state, &world.plan, by).unwrap();
+    let sheet = out.daily.seal(state, &world.plan, by).remove(0);
     for len in 1..sheet.len() {
         world.hear(0, &sheet[..len], DAY + 25 * HOUR);
     }

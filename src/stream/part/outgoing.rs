@@ -40,8 +40,8 @@ impl Part {
                 beat,
             };
             // The owner of the account is the first partition, however many there are.
-            let sheet = self.output.daily.seal(&self.state, &self.reign.plan, by);
-            bench.outbox.extend(sheet.map(|payload| partial(0, payload)));
+            let sheets = self.output.daily.seal(&self.state, &self.reign.plan, by);
+            bench.outbox.extend(sheets.into_iter().map(|payload| partial(0, payload)));
         }
         let Some((idle, beat)) = heartbeat else { return };
         let records = self.output.partials.drain(&origin, watermark, partitions, idle, beat);
