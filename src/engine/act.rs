@@ -30,6 +30,8 @@ pub(crate) struct Firing<'a> {
     pub(crate) ts: i64,
     pub(crate) seed: Seed<'a>,
     pub(crate) trigger: Option<Trigger>,
+    /// Of the event that tipped the rule.
+    pub(crate) source: Option<&'a str>,
     pub(crate) severity: Severity,
     pub(crate) then: &'a [Action],
     pub(crate) finding: Option<Finding>,
@@ -240,6 +242,7 @@ fn decision(plan: &Plan, rule: &Rule, key: &Map<String, Value>, firing: &Firing<
         forecast: finding.and_then(|finding| Some(EventTime(finding.forecast.as_ref()?.0))),
         window: finding.map(|finding| finding.window.clone()),
         trigger: firing.trigger.clone(),
+        source: firing.source.filter(|_| !key.contains_key("source")).map(str::to_owned),
         summary: format!("{}: {}", subject(&rule.per, key), reason(rule, firing)),
         ruleset: plan.rules.version.clone(),
         alert: (!alert.is_empty()).then(|| receivers.collect()),

@@ -110,7 +110,7 @@ impl Keyed {
             None => self.forget(rule, id, plan),
         }
         if let (true, Some(score)) = (fires, score) {
-            let at = At { ts: span.end, seed: Seed::Closed(span.start), ..*at };
+            let at = At { ts: span.end, seed: Seed::Closed(span.start), source: None, ..*at };
             self.score(rule, &key, check, &score, &at, ctx);
         }
     }
@@ -142,7 +142,7 @@ impl Keyed {
             let next = next_span(plan, view.window, span);
             self.schedule(next.end, rule, id, plan);
         }
-        let at = At { ts: span.end, seed: Seed::Closed(span.start), ..*at };
+        let at = At { ts: span.end, seed: Seed::Closed(span.start), source: None, ..*at };
         let window = window_span(plan, view.window, span);
         let of = Of { rule, id, key: &key };
         if plan.info[rule].resolves

@@ -45,6 +45,9 @@ pub struct Decision {
     pub window: Option<WindowSpan>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
+    /// Source of the event that tipped the rule, where the key has none: for inhibitions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// One line for people; carries keys whole (receivers mask).
     pub summary: String,
     pub ruleset: String,
@@ -133,6 +136,7 @@ impl Decision {
             forecast: None,
             window: None,
             trigger: None,
+            source: None,
             summary: String::new(),
             ruleset: ruleset.to_owned(),
             alert: Some(Vec::new()),

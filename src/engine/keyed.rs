@@ -55,6 +55,8 @@ pub(crate) struct At<'a> {
     pub(crate) topic: &'a Arc<str>,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    /// Of the event, where it is one that is judged.
+    pub(crate) source: Option<&'a str>,
 }
 
 impl<'a> At<'a> {
@@ -67,6 +69,7 @@ impl<'a> At<'a> {
             topic: &origin.topic,
             partition: origin.partition,
             offset,
+            source: event.source.as_deref(),
         }
     }
 
@@ -79,6 +82,7 @@ impl<'a> At<'a> {
             topic: &origin.topic,
             partition: origin.partition,
             offset: mover.offset,
+            source: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl Keyed {
             ts: at.ts,
             seed: at.seed,
             trigger: Some(at.trigger()),
+            source: at.source,
             severity: *severity,
             then,
             finding: None,
@@ -359,6 +364,7 @@ impl Keyed {
             ts: at.ts,
             seed: at.seed,
             trigger: Some(at.trigger()),
+            source: at.source,
             severity: fired.severity,
             then: &fired.then,
             finding: Some(finding),

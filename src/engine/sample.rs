@@ -37,6 +37,7 @@ impl Decision {
                 partition: 0,
                 offset: 0,
             }),
+            source: None,
             severity,
             then,
             finding: finding(plan, &rule.check, level, at),

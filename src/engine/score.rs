@@ -112,6 +112,7 @@ impl Keyed {
             ts: at.ts,
             seed: at.seed,
             trigger: Some(at.trigger()),
+            source: at.source,
             severity: check.severity,
             then: &check.then,
             finding: Some(finding),

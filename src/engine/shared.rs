@@ -138,6 +138,7 @@ impl State {
             topic: &from.topic,
             partition: from.partition,
             offset: mover.map_or(-1, |mark| mark.offset),
+            source: None,
         };
         if let Some(mover) = mover {
             self.note_mover(&from, &mover);
@@ -263,6 +264,7 @@ fn mark_of<'a>(
         topic: &from.topic,
         partition: from.partition,
         offset: mark.offset,
+        source: None,
     }
 }
 

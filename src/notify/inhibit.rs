@@ -45,7 +45,8 @@ impl Inhibitions {
             if until <= now || !one.source.matches(&subject) {
                 continue;
             }
-            let Some(equal) = values(&one.equal, &subject) else { continue };
+            // What stops a campaign is about the campaign.
+            let Some(equal) = values(&one.equal, &subject, None) else { continue };
             let same = |known: &&mut Source| known.which == which && known.decision == decision.id;
             if let Some(known) = self.sources.iter_mut().find(same) {
                 // Told again, since it still stands.
@@ -74,15 +75,22 @@ impl Inhibitions {
 
     /// The source that mutes a decision for longest; none mutes itself.
     pub(super) fn muted(&self, decision: &Decision, at: i64) -> Option<&Source> {
+        if self.sources.is_empty() {
+            return None;
+        }
         let subject = Subject::of(decision);
+        let equal = |one: &InhibitSettings| {
+            let is_target = one.target.matches(&subject) && !one.source.matches(&subject);
+            is_target.then(|| values(&one.equal, &subject, decision.source.as_deref())).flatten()
+        };
+        let equals: Vec<Option<Vec<String>>> = self.settings.iter().map(equal).collect();
         let mutes = |source: &&Source| {
-            let Some(one) = self.settings.get(source.which) else { return false };
             source.from <= at
                 && at < source.until
                 && source.decision != decision.id
-                && one.target.matches(&subject)
-                && !one.source.matches(&subject)
-                && values(&one.equal, &subject).as_ref() == Some(&source.equal)
+                && equals
+                    .get(source.which)
+                    .is_some_and(|equal| equal.as_ref() == Some(&source.equal))
         };
         self.sources.iter().filter(mutes).max_by_key(|source| source.until)
     }
@@ -132,8 +140,16 @@ pub(super) fn over_at(decision: &Decision) -> Option<i64> {
     Some(if is_calendar { window.end.0 } else { window.end.0.saturating_add(length) })
 }
 
-/// `None` where one of them is missing.
-fn values(names: &[String], subject: &Subject<'_>) -> Option<Vec<String>> {
-    let values: Vec<String> = names.iter().map(|name| subject.value(name)).collect();
+/// `None` where one of them is missing. `source` is that of the event behind the decision, for what
+/// has none in its key or labels.
+fn values(names: &[String], subject: &Subject<'_>, source: Option<&str>) -> Option<Vec<String>> {
+    let value = |name: &String| {
+        let own = subject.value(name);
+        match source {
+            Some(source) if own.is_empty() && name == "source" => source.to_owned(),
+            _ => own,
+        }
+    };
+    let values: Vec<String> = names.iter().map(value).collect();
     values.iter().all(|value| !value.is_empty()).then_some(values)
 }
