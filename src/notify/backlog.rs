@@ -151,6 +151,27 @@ impl<W> Backlog<W> {
         self.again.insert((at, entry.seq), entry);
     }
 
+    /// Takes out all that waits, but what has arrived in part, in the order in which it would go;
+    /// each with the time before which it is not to be tried.
+    pub(crate) fn recall(&mut self) -> Vec<(i64, Entry<W>)> {
+        let begun = |entry: &Entry<W>| entry.done.parts() > 0;
+        let again = self.again.extract_if(.., |_, entry| !begun(entry));
+        let mut recalled: Vec<(i64, Entry<W>)> =
+            again.map(|((at, _), entry)| (at, entry)).collect();
+        recalled.extend(std::mem::take(&mut self.fresh).into_values().map(|one| (i64::MIN, one)));
+        self.oldest_at = i64::MAX;
+        // Should it come back and fail, it is the same one.
+        self.failed.take_if(|failed| recalled.iter().any(|(_, entry)| entry.seq == *failed));
+        recalled
+    }
+
+    /// What was taken out after so many attempts goes on as it was.
+    pub(crate) fn push_again(&mut self, notice: Notice, waits: W, (attempts, at): (u32, i64)) {
+        self.next_seq += 1;
+        let entry = Entry { notice, done: Done::default(), attempts, waits, seq: self.next_seq };
+        self.put_back(entry, at);
+    }
+
     /// Takes out what is past its time, wherever it waits, but only what has failed before or
     /// waits for a receiver that is failing: everything is tried at least once, or was hopeless.
     pub(crate) fn expired(&mut self, given_up_before: i64) -> Vec<Entry<W>> {

@@ -10,7 +10,6 @@
 //! ends the loop. Nothing of a decision is logged but its place.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,11 +24,11 @@ use tokio::sync::watch;
 use crate::engine::{Decision, SILENCES};
 
 use super::bulletin::Bulletin;
-use super::delivery::{Clock, Delivery, Outcome, Retry};
+use super::delivery::{Clock, Delivery, Retry};
 use super::desk::{Desk, ended};
 use super::group::{self, Event, Member};
 use super::ledger::Ledger;
-use super::letters::{self, Letter, Letters};
+use super::letters::{self, Letters};
 use super::mutes::Mutes;
 use super::own::Own;
 use super::progress::{Place, Progress};
@@ -41,14 +40,15 @@ use super::settings::SettingsError;
 use super::trouble::Trouble;
 use super::turn;
 
+mod settle;
+
 /// Short, since reports of receivers are looked at between two polls.
 const POLL: Duration = Duration::from_millis(20);
+/// Records that are read one after the other: a restart reads many again.
+const SOME: usize = 200;
 const COMMIT_EVERY_MS: i64 = 200;
 /// How often it is said again that a silence is over, until that is heard.
 const OVERDUE_EVERY_MS: i64 = 5_000;
-/// At some 2 kB a decision and receiver 100 MB: a receiver that is down for a day gets behind
-/// the others only at more than 2,000 decisions an hour.
-const OPEN_MAX: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 /// A stop shall be over within 5 s: attempts under way, dead letters and the commit, the client.
 const HALT: Duration = Duration::from_millis(2_500);
 const LAST_COMMIT_MS: i64 = 1_500;
@@ -170,11 +170,18 @@ impl Notifier {
 
     /// One turn of the loop. An error ends the membership.
     fn turn(&mut self, member: &Arc<Member>, duty: &mut Duty) -> Result<(), KafkaError> {
-        match member.poll(POLL) {
-            Some(Ok(message)) => self.read(&message, duty),
-            Some(Err(KafkaError::PartitionEOF(_))) | None => {}
-            Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
-            Some(Err(error)) => self.trouble_with("kafka", &error.to_string()),
+        let mut wait = POLL;
+        for _ in 0..SOME {
+            match member.poll(std::mem::take(&mut wait)) {
+                Some(Ok(message)) => self.read(&message, duty),
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
+                Some(Err(KafkaError::PartitionEOF(_))) | None => break,
+                Some(Err(error)) => self.trouble_with("kafka", &error.to_string()),
+            }
+            // What has been taken away is not read on, and too much is not either.
+            if member.context().has_news() || self.has_enough() {
+                break;
+            }
         }
         while let Some(event) = member.context().next() {
             self.act(event, member, duty)?;
@@ -190,6 +197,9 @@ impl Notifier {
                 delivery.hand(notice);
             }
             duty.changed = true;
+        }
+        if let Some(desk) = &mut duty.desk {
+            desk.review(now);
         }
         if let Some(own) = &mut self.own {
             own.turn(now, duty.desk.is_some(), &mut self.letters);
@@ -352,56 +362,7 @@ impl Notifier {
             Some(bulletin) => Router::with(notify, bulletin.mutes.clone()),
             None => Router::new(notify),
         };
-        Ok(Desk { router, delivery: Some(delivery), reports })
-    }
-
-    /// Takes in what receivers and the writer of dead letters have reported.
-    fn settle(&mut self, duty: &mut Duty) {
-        let Some(desk) = &mut duty.desk else { return };
-        while let Ok(report) = desk.reports.try_recv() {
-            duty.changed = true;
-            match report.outcome.clone() {
-                Outcome::Delivered => {
-                    for ticket in report.notice.tickets {
-                        self.progress.settle(ticket, &report.notice.receiver);
-                    }
-                    if let Some(at) = report.written_at {
-                        self.progress.logged(at);
-                    }
-                }
-                Outcome::Dead(reason) => {
-                    let mut offsets: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
-                    let tickets = report.notice.tickets.iter();
-                    for place in tickets.filter_map(|ticket| self.progress.place(*ticket)) {
-                        offsets.entry(place.partition).or_default().push(place.offset);
-                    }
-                    self.letters.write(Letter::new(report, reason, offsets));
-                }
-            }
-        }
-        while let Some(written) = self.letters.next_written() {
-            duty.changed = true;
-            for ticket in written.tickets {
-                self.progress.settle(ticket, &written.receiver);
-            }
-        }
-    }
-
-    /// Stops reading while too much waits.
-    fn breathe(&mut self, member: &Arc<Member>, duty: &mut Duty) -> Result<(), KafkaError> {
-        let open = self.progress.open();
-        let max = self.settings.notify.open_max.unwrap_or(OPEN_MAX).get();
-        if duty.desk.is_some() && !duty.paused && open >= max {
-            tracing::warn!(open, "too many decisions wait for their receivers; reading pauses");
-            member.pause(&member.assignment()?)?;
-            duty.paused = true;
-        } else if duty.paused && open <= max - max.div_ceil(10) {
-            tracing::info!(open, "reading of decisions goes on");
-            member.resume(&member.assignment()?)?;
-            duty.paused = false;
-        }
-        self.settings.metrics.waiting(open, self.progress.held(), duty.paused);
-        Ok(())
+        Ok(Desk { router, delivery: Some(delivery), reports, review_at: 0 })
     }
 
     /// Commits what has changed, without waiting.
@@ -410,6 +371,7 @@ impl Notifier {
             return;
         }
         duty.changed = false;
+        self.progress.let_go();
         let mut list = TopicPartitionList::new();
         let mut commits = BTreeMap::new();
         for (partition, resume) in self.progress.resumes() {

@@ -21,6 +21,7 @@ use super::notice::Notice;
 use super::rate;
 use super::settings::{NotifySettings, SettingsError};
 use super::transport::{SendError, Transport};
+use crate::rule::millis;
 
 /// A receiver that asks to be left alone for longer is asked again after so long.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
@@ -53,9 +54,11 @@ pub enum Outcome {
     Delivered,
     /// For the dead letters, with the last reason.
     Dead(String),
+    /// It has not arrived: whether it still is to was asked meanwhile. Not before when it may be tried.
+    Recalled(i64),
 }
 
-/// The end of a notice; its tickets are settled for this receiver.
+/// The end of a notice; its tickets are settled for this receiver, unless it was recalled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     pub notice: Notice,
@@ -65,13 +68,22 @@ pub struct Report {
     pub written_at: Option<i64>,
 }
 
+/// A notice on its way to its receiver's task: how often it was tried, and not before when it may be.
+struct Handed {
+    notice: Notice,
+    attempts: u32,
+    again_at: i64,
+}
+
 /// The receivers' tasks. Dropping it ends them; what was not reported was not settled.
 #[derive(Debug)]
 pub struct Delivery {
-    queues: BTreeMap<String, UnboundedSender<Notice>>,
+    queues: BTreeMap<String, UnboundedSender<Handed>>,
     reports: UnboundedSender<Sent>,
     metrics: NotifyMetrics,
     halted: watch::Sender<bool>,
+    /// How often what waits for people was recalled.
+    recalls: watch::Sender<u64>,
     tasks: JoinSet<()>,
     ledger: JoinSet<()>,
 }
@@ -98,10 +110,11 @@ impl Delivery {
         if let Some(ms) = settings.give_up.and_then(|ms| u64::try_from(ms).ok()) {
             retry.give_up = Duration::from_millis(ms);
         }
-        let give_up_ms = i64::try_from(retry.give_up.as_millis()).unwrap_or(i64::MAX);
+        let give_up_ms = millis(retry.give_up);
         let (reports, sent) = mpsc::unbounded_channel();
         let (told, settled) = mpsc::unbounded_channel();
         let (halted, halt) = watch::channel(false);
+        let (recalls, recall) = watch::channel(0);
         let mut queues = BTreeMap::new();
         let mut workers = Vec::new();
         for (name, receiver) in &settings.receivers {
@@ -119,7 +132,13 @@ impl Delivery {
                 last_error: String::new(),
                 clock: Clock::default(),
                 window: Arc::new(Semaphore::new(WINDOW)),
-                link: Link { waiting, halt: halt.clone(), reports: reports.clone() },
+                is_recalled: false,
+                link: Link {
+                    waiting,
+                    halt: halt.clone(),
+                    recall: recall.clone(),
+                    reports: reports.clone(),
+                },
                 metrics: metrics.clone(),
             });
         }
@@ -130,16 +149,23 @@ impl Delivery {
         let mut keeper = JoinSet::new();
         keeper.spawn(ledger.run(sent, told));
         let metrics = metrics.clone();
-        Ok((Delivery { queues, reports, metrics, halted, tasks, ledger: keeper }, settled))
+        Ok((Delivery { queues, reports, metrics, halted, recalls, tasks, ledger: keeper }, settled))
     }
 
     /// Queues a notice without waiting. One for nobody is reported dead at once.
     pub fn hand(&self, notice: Notice) {
-        let notice = match self.queues.get(&notice.receiver) {
-            None => notice,
-            Some(queue) => match queue.send(notice) {
+        self.hand_back(notice, (0, i64::MIN));
+    }
+
+    /// The same of one that was asked back after so many attempts.
+    pub(super) fn hand_back(&self, notice: Notice, (attempts, again_at): (u32, i64)) {
+        let queue = self.queues.get(&notice.receiver);
+        let handed = Handed { notice, attempts, again_at };
+        let notice = match queue {
+            None => handed.notice,
+            Some(queue) => match queue.send(handed) {
                 Ok(()) => return,
-                Err(refused) => refused.0,
+                Err(refused) => refused.0.notice,
             },
         };
         let reason = "no such receiver";
@@ -149,6 +175,11 @@ impl Delivery {
         let report = Report { notice, outcome, attempts: 0, written_at: None };
         // Refused only when the other side is gone, and with it whoever would commit.
         self.reports.send((report, None)).unwrap_or_default();
+    }
+
+    /// Asks back, as [`Outcome::Recalled`], what waits for people and has not arrived in part.
+    pub(super) fn recall(&self) {
+        self.recalls.send_modify(|count| *count += 1);
     }
 
     /// Begins no further attempt and waits for those under way, `within` at most. What has
@@ -167,8 +198,9 @@ impl Delivery {
 
 /// How a worker hears and answers.
 struct Link {
-    waiting: UnboundedReceiver<Notice>,
+    waiting: UnboundedReceiver<Handed>,
     halt: watch::Receiver<bool>,
+    recall: watch::Receiver<u64>,
     reports: UnboundedSender<Sent>,
 }
 
@@ -185,8 +217,17 @@ struct Worker {
     clock: Clock,
     /// Places for what is on its way, or told and not yet written down.
     window: Arc<Semaphore>,
+    is_recalled: bool,
     link: Link,
     metrics: NotifyMetrics,
+}
+
+/// Whether a notice may be tried.
+enum Admitted {
+    Now(Entry<ExponentialBackoff>, OwnedSemaphorePermit),
+    /// All that waits is asked back.
+    NotYet(Entry<ExponentialBackoff>),
+    Never,
 }
 
 /// What a wait ended with.
@@ -199,8 +240,17 @@ enum Heard {
 impl Worker {
     async fn run(mut self) {
         loop {
+            // Looked at first: what was handed over before it was called has come by then.
+            let is_recalled = self.is_recalled();
+            self.is_recalled = false;
+            self.link.recall.mark_unchanged();
             while let Ok(notice) = self.link.waiting.try_recv() {
                 self.accept(notice);
+            }
+            if is_recalled {
+                for (again_at, entry) in self.backlog.recall() {
+                    self.report(entry, Outcome::Recalled(again_at), None);
+                }
             }
             let now = self.clock.now_ms();
             for entry in self.backlog.expired(now.saturating_sub(self.give_up_ms)) {
@@ -209,13 +259,17 @@ impl Worker {
             }
             let heard = match self.backlog.next(now) {
                 Next::Try(entry) => match self.admit(entry).await {
-                    Some((entry, place)) => {
+                    Admitted::Now(entry, place) => {
                         self.attempt(entry, place).await;
                         Heard::News
                     }
-                    None => Heard::Halt,
+                    Admitted::NotYet(entry) => {
+                        self.backlog.put_back(entry, now);
+                        Heard::News
+                    }
+                    Admitted::Never => Heard::Halt,
                 },
-                Next::WaitUntil(at) => self.hear(tokio::time::sleep(millis(at - now))).await,
+                Next::WaitUntil(at) => self.hear(tokio::time::sleep(span(at - now))).await,
                 Next::Idle => self.hear(std::future::pending()).await,
             };
             if matches!(heard, Heard::Halt) || *self.link.halt.borrow() {
@@ -229,6 +283,10 @@ impl Worker {
         tokio::select! {
             biased;
             () = halted(&mut self.link.halt) => Heard::Halt,
+            Ok(()) = self.link.recall.changed() => {
+                self.is_recalled = true;
+                Heard::News
+            }
             () = time => Heard::Time,
             notice = self.link.waiting.recv() => match notice {
                 Some(notice) => {
@@ -240,9 +298,19 @@ impl Worker {
         }
     }
 
-    fn accept(&mut self, notice: Notice) {
-        let waits = waits(&self.retry);
-        if self.transport.is_machine() {
+    /// Whether what waits is asked back. Programs hear of everything.
+    fn is_recalled(&self) -> bool {
+        let is_new = self.link.recall.has_changed().unwrap_or(false);
+        (self.is_recalled || is_new) && !self.transport.is_machine()
+    }
+
+    fn accept(&mut self, Handed { notice, attempts, again_at }: Handed) {
+        let mut waits = waits(&self.retry);
+        if attempts > 0 {
+            // As far as they had come; they grow no more after a few.
+            waits.nth(attempts.min(60) as usize - 1);
+            self.backlog.push_again(notice, waits, (attempts, again_at));
+        } else if self.transport.is_machine() {
             self.backlog.push(notice, waits);
         } else if self.backlog.push_digest(notice, waits) {
             self.metrics.count(&self.name, "digested");
@@ -250,21 +318,23 @@ impl Worker {
     }
 
     /// Waits for a place in the window and for the rate limit; what waits for people by then joins
-    /// the one digest. `None` when halted.
-    async fn admit(
-        &mut self,
-        mut entry: Entry<ExponentialBackoff>,
-    ) -> Option<(Entry<ExponentialBackoff>, OwnedSemaphorePermit)> {
-        let place = self.place().await?;
-        let Some(limit) = self.limit.clone() else { return Some((entry, place)) };
+    /// the one digest. One that is asked back takes nothing of the rate.
+    async fn admit(&mut self, mut entry: Entry<ExponentialBackoff>) -> Admitted {
+        let place = match self.place().await {
+            Ok(place) => place,
+            Err(Heard::Halt) => return Admitted::Never,
+            Err(_) => return Admitted::NotYet(entry),
+        };
+        let Some(limit) = self.limit.clone() else { return Admitted::Now(entry, place) };
         if entry.attempts > 0 || limit.check().is_ok() {
-            return Some((entry, place));
+            return Admitted::Now(entry, place);
         }
         let ready = limit.until_ready();
         tokio::pin!(ready);
         loop {
             match self.hear(&mut ready).await {
-                Heard::Halt => return None,
+                Heard::Halt => return Admitted::Never,
+                Heard::News if self.is_recalled() => return Admitted::NotYet(entry),
                 Heard::News => {}
                 Heard::Time => break,
             }
@@ -274,10 +344,11 @@ impl Worker {
                 self.metrics.count(&self.name, "digested");
             }
         }
-        Some((entry, place))
+        Admitted::Now(entry, place)
     }
 
-    async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
+    /// A place in the window, or what came instead.
+    async fn place(&mut self) -> Result<OwnedSemaphorePermit, Heard> {
         let place = Arc::clone(&self.window).acquire_owned();
         tokio::pin!(place);
         let mut got = None;
@@ -285,9 +356,9 @@ impl Worker {
             // The window is never closed.
             let wait = async { got = (&mut place).await.ok() };
             match self.hear(wait).await {
-                Heard::Halt => return None,
-                Heard::News => {}
-                Heard::Time => return got,
+                Heard::News if !self.is_recalled() => {}
+                Heard::Time => return got.ok_or(Heard::Halt),
+                heard => return Err(heard),
             }
         }
     }
@@ -313,7 +384,7 @@ impl Worker {
         };
         let now = self.clock.now_ms();
         let asked = error.retry_after.map_or(Duration::ZERO, |asked| asked.min(RETRY_AFTER_MAX));
-        let asked_at = now.saturating_add(i64::try_from(asked.as_millis()).unwrap_or(i64::MAX));
+        let asked_at = now.saturating_add(millis(asked));
         let again_at = now.saturating_add(next_ms(&mut entry.waits, &self.retry)).max(asked_at);
         let is_down = self.backlog.failing(&entry);
         let pause = if is_down { next_ms(&mut self.pauses, &self.retry) } else { 0 };
@@ -353,6 +424,7 @@ impl Worker {
                 self.metrics.delivered_after(&self.name, f64::from(ms) / 1000.0);
                 self.metrics.count(&self.name, "delivered");
             }
+            Outcome::Recalled(_) => {}
             Outcome::Dead(reason) => {
                 tracing::error!(receiver = %self.name, %reason, "a notice was not delivered");
                 self.metrics.count(&self.name, "dead");
@@ -379,10 +451,10 @@ fn waits(retry: &Retry) -> ExponentialBackoff {
 }
 
 fn next_ms(waits: &mut ExponentialBackoff, retry: &Retry) -> i64 {
-    i64::try_from(waits.next().unwrap_or(retry.wait_max).as_millis()).unwrap_or(i64::MAX)
+    millis(waits.next().unwrap_or(retry.wait_max))
 }
 
-fn millis(ms: i64) -> Duration {
+fn span(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
@@ -396,7 +468,7 @@ pub(crate) struct Clock {
 impl Default for Clock {
     fn default() -> Clock {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let started_at = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+        let started_at = millis(at);
         Clock { started_at, since: Instant::now() }
     }
 }
@@ -404,7 +476,9 @@ impl Default for Clock {
 impl Clock {
     /// Milliseconds since the epoch.
     pub(crate) fn now_ms(&self) -> i64 {
-        let ms = i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.started_at.saturating_add(ms)
+        self.started_at.saturating_add(millis(self.since.elapsed()))
     }
 }
+
+#[cfg(test)]
+mod tests;

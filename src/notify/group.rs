@@ -42,6 +42,11 @@ impl Context {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    /// Whether something has been told that nobody has acted on yet.
+    pub(super) fn has_news(&self) -> bool {
+        !self.events.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn record(&self, event: Event) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
     }

@@ -94,7 +94,7 @@ impl Ledger {
                 VecDeque::new()
             }),
             // Its letter is what counts.
-            Outcome::Dead(_) => VecDeque::new(),
+            Outcome::Dead(_) | Outcome::Recalled(_) => VecDeque::new(),
         };
         let place = place.filter(|_| !self.is_lame && !records.is_empty());
         self.waiting.push_back(Waiting { report, place, since: Instant::now(), records });

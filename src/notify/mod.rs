@@ -28,6 +28,7 @@ mod progress;
 mod quiet;
 mod rate;
 mod recall;
+mod recalled;
 mod receivers;
 mod release;
 mod remind;

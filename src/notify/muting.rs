@@ -12,6 +12,7 @@ use crate::engine::{DAILY, Decision, SILENCES, Subject};
 impl Router {
     /// Silences have changed: what they hold is looked at again.
     pub(super) fn silences_changed(&mut self, now: i64) {
+        self.new_mutes = true;
         for (key, lane) in &mut self.lanes {
             if matches!(key.mute, Mute::Silence(_)) {
                 lane.due_at = now;
@@ -92,6 +93,7 @@ impl Router {
         let (decision, ticket) = (offer.decision, offer.ticket);
         if self.inhibitions.begin(decision, ticket, offer.at(), offer.now) {
             shares.waiting.push(name);
+            self.new_mutes = true;
         }
     }
 

@@ -60,7 +60,7 @@ impl Own {
         let heart = Heart::new(notify, names, metrics)?;
         let (delivery, reports) = Delivery::start(notify, *reveal, retry, metrics)?;
         let router = Router::of_instance(notify, mutes.clone());
-        let desk = Desk { router, delivery: Some(delivery), reports };
+        let desk = Desk { router, delivery: Some(delivery), reports, review_at: 0 };
         Ok(Some(Own { desk, run, next_ticket: FIRST_TICKET, heart }))
     }
 
@@ -86,9 +86,16 @@ impl Own {
         // Nobody keeps account of these.
         router.settled();
         router.deferred();
+        self.desk.review(now);
         while let Ok(report) = self.desk.reports.try_recv() {
-            if let Outcome::Dead(reason) = report.outcome.clone() {
-                letters.write(Letter::new(report, reason, BTreeMap::new()));
+            match report.outcome.clone() {
+                Outcome::Delivered => {}
+                Outcome::Dead(reason) => {
+                    letters.write(Letter::new(report, reason, BTreeMap::new()));
+                }
+                Outcome::Recalled(at) => {
+                    self.desk.recalled(report.notice, (report.attempts, at), now);
+                }
             }
         }
         if let Some(heart) = &mut self.heart {

@@ -6,9 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::notice::{HELD, LINES, Shares, is_deferred, line};
+use super::notice::{HELD, LINES, Shares, is_deferred, is_reminder, line};
 use super::resume::{Logged, Range, Resume};
 use super::told::Told;
+
+/// So far back in a partition, records, does what is still to be told again keep an offset from being
+/// committed: a restart reads that again, in a few seconds.
+const REMINDED_BACK: i64 = 100_000;
 
 /// Where a decision stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +57,9 @@ struct Waiting {
     now: usize,
     /// For a mute to end, or for somebody not to acknowledge.
     later: usize,
+    /// Of those, how many to say again what still fires.
+    reminders: usize,
+    ticket: u64,
 }
 
 /// One receiver's offsets, of which `settled` ranges never span a pending one.
@@ -142,13 +149,24 @@ impl Progress {
             return;
         }
         let later = shares.waiting.iter().filter(|line| is_deferred(line)).count();
+        let reminders = shares.waiting.iter().filter(|line| is_reminder(line)).count();
         let now = shares.waiting.len() - later;
         partition.urgent += usize::from(now > 0);
-        partition.open.insert(place.offset, Waiting { now, later });
+        partition.open.insert(place.offset, Waiting { now, later, reminders, ticket });
         for receiver in shares.waiting {
             partition.receivers.entry(receiver).or_default().pending.insert(place.offset);
         }
         self.tickets.insert(ticket, place);
+    }
+
+    /// Lets go of what lies far back and is only told again as long as it fires: whoever remembers it
+    /// tells it, but a restart forgets it.
+    pub(crate) fn let_go(&mut self) {
+        for partition in self.partitions.values_mut() {
+            while let Some(ticket) = partition.let_go() {
+                self.tickets.remove(&ticket);
+            }
+        }
     }
 
     /// One receiver is done with a ticket, on the line that it is of. An unknown one, or one that is done, changes nothing.
@@ -165,6 +183,7 @@ impl Progress {
         if let Some(waiting) = partition.open.get_mut(&place.offset) {
             if is_deferred(&receiver) {
                 waiting.later -= 1;
+                waiting.reminders -= usize::from(is_reminder(&receiver));
             } else {
                 waiting.now -= 1;
                 partition.urgent -= usize::from(waiting.now == 0);
@@ -222,6 +241,24 @@ impl Partition {
     /// All before it is settled.
     fn safe(&self) -> i64 {
         self.open.first_key_value().map_or(self.next, |(offset, _)| *offset)
+    }
+
+    /// The ticket of the oldest that waits, if it lies far back and nothing of it would be lost.
+    fn let_go(&mut self) -> Option<u64> {
+        let (&offset, waiting) = self.open.first_key_value()?;
+        let is_far = self.next - offset > REMINDED_BACK;
+        if !is_far || waiting.now > 0 || waiting.later > waiting.reminders {
+            return None;
+        }
+        let ticket = waiting.ticket;
+        for (_, line) in self.receivers.iter_mut().filter(|(name, _)| is_reminder(name)) {
+            if line.pending.remove(&offset) {
+                line.settle(offset);
+            }
+        }
+        self.open.remove(&offset);
+        self.trim();
+        Some(ticket)
     }
 
     /// Forgets what lies before the offset to commit.

@@ -49,6 +49,8 @@ pub struct Router {
     pub(super) settled: Vec<(u64, String)>,
     /// Tickets of notices that a mute holds by now, with their receivers.
     pub(super) deferred: Vec<(u64, String)>,
+    /// A mute has begun, for which what waits elsewhere is to be judged anew.
+    pub(super) new_mutes: bool,
     pub(super) held_max: usize,
     pub(super) lanes: BTreeMap<LaneKey, Lane>,
     /// Decision → lanes that can do without it once it is resolved.
@@ -82,6 +84,7 @@ impl Router {
             ready: Vec::new(),
             settled: Vec::new(),
             deferred: Vec::new(),
+            new_mutes: false,
             held_max: settings.held_max.unwrap_or(HELD_MAX).get(),
             lanes: BTreeMap::new(),
             index: BTreeMap::new(),
@@ -404,7 +407,7 @@ impl Router {
         self.push(offer.decision, item, key, due_at);
     }
 
-    fn push(&mut self, decision: &Decision, item: Item, key: LaneKey, due_at: i64) {
+    pub(super) fn push(&mut self, decision: &Decision, item: Item, key: LaneKey, due_at: i64) {
         let whole = self.machines.contains(&key.receiver);
         let is_held = key.mute != Mute::None;
         let id = self.tree.route(key.route).map(|route| route.group_id(&key.group));

@@ -47,6 +47,34 @@ fn only_what_all_are_done_with_is_committed() {
 }
 
 #[test]
+fn what_is_only_told_again_does_not_hold_the_commit_back_for_ever() {
+    let mut progress = Progress::default();
+    progress.begin([(0, Resume::unread(0))]);
+    let mut tickets = Vec::new();
+    for offset in 0..10 {
+        tickets.push(offer(&mut progress, offset, shares(&["^61 mail"], &["mail"])));
+    }
+    let held = offer(&mut progress, 10, shares(&["~chat", "^61 mail"], &["chat", "mail"]));
+    offer(&mut progress, 11, shares(&["^61 mail"], &["mail"]));
+    offer(&mut progress, 100_000, Shares::default());
+    progress.let_go();
+    assert_eq!((resume(&progress, 0).committed, progress.held()), (1, 11));
+    offer(&mut progress, 150_000, Shares::default());
+    progress.let_go();
+    let now = resume(&progress, 0);
+    assert_eq!((now.committed, now.next, progress.held()), (10, 150_001, 2));
+    // Whoever remembers it may still tell it, and be done with it.
+    assert_eq!(progress.place(tickets[3]), None);
+    progress.settle(tickets[3] + 62, "mail");
+    assert_eq!(resume(&progress, 0), now);
+    // What is held by a mute would be lost.
+    progress.settle(held + 1, "chat");
+    progress.let_go();
+    assert_eq!(resume(&progress, 0), Resume::unread(150_001));
+    assert_eq!((progress.open(), progress.held()), (0, 0));
+}
+
+#[test]
 fn one_receiver_that_is_down_is_one_range() {
     let mut progress = Progress::default();
     progress.begin([(0, Resume::unread(0))]);

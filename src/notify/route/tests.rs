@@ -556,6 +556,30 @@ fn a_stopped_campaign_mutes_its_users_and_tells_how_many() {
 }
 
 #[test]
+fn what_is_keyed_by_user_alone_is_muted_by_the_source_of_its_event() {
+    let mut router = of(&format!("{RECEIVERS}{INHIBIT}"));
+    let from = |id, source: Option<&str>| Decision {
+        source: source.map(str::to_owned),
+        ..keyed(id, "cap", "warning", json!({"user": "u-1"}))
+    };
+    assert_eq!(router.offer(&from(2, Some("lottery")), 128, 0).waiting, ["mail"]);
+    let campaign = keyed(1, "campaign", "critical", json!({"source": "lottery"}));
+    router.offer(&campaign, 64, 1_000);
+    assert_eq!(router.offer(&from(3, Some("lottery")), 192, 2_000).waiting, ["~mail"]);
+    assert_eq!(router.offer(&from(4, Some("quiz")), 256, 2_000).waiting, ["mail"]);
+    assert_eq!(router.offer(&from(5, None), 320, 2_000).waiting, ["mail"]);
+    let mut notices = router.due(10_000);
+    notices.extend(router.due(12_000));
+    let at = notices.iter().position(|notice| notice.tickets.contains(&64)).unwrap();
+    let remarks = notices.swap_remove(at).remarks;
+    assert_eq!(remarks, ["2 alerts that follow from this are muted"], "the one that waited, too");
+    // What an event of a campaign has tipped says nothing of the campaign.
+    let user = Decision { rule: "campaign".to_owned(), ..from(9, Some("quiz")) };
+    assert_eq!(router.offer(&user, 9 * 64, 13_000).waiting, ["mail"]);
+    assert_eq!(router.offer(&from(6, Some("quiz")), 384, 14_000).waiting, ["mail"]);
+}
+
+#[test]
 fn a_source_that_is_resolved_mutes_no_more() {
     let mut router = of(&format!("{RECEIVERS}{INHIBIT}"));
     let campaign = keyed(1, "campaign", "critical", json!({"source": "lottery"}));
@@ -669,4 +693,76 @@ fn a_delay_counts_from_the_commit_of_the_first_decision_or_from_the_end_of_what_
     router.offer_written(&held, 4, (60_000, 60_000));
     let late = decided(router.due(95_000));
     assert_eq!(late, [("chat".to_owned(), 95_000)]);
+}
+
+#[test]
+fn a_mute_that_begins_while_a_notice_waits_for_its_receiver_holds_it() {
+    let mut router = of(RECEIVERS);
+    let fires = until(decision(1, "cap", "warning"), 24 * HOUR);
+    let resolved = until(decision(2, "cap", "warning"), 24 * HOUR);
+    router.offer(&fires, 64, 0);
+    router.offer(&resolved, 128, 0);
+    router.offer(&decision(5, "other", "warning"), 320, 0);
+    let mut notices = router.due(10_000);
+    router.offer(&over(3, &resolved), 192, 11_000);
+    notices.extend(router.due(80_000));
+    // The receiver is down; all of it has become one digest.
+    let mut digest = notices.remove(0);
+    for notice in notices {
+        digest.absorb(notice);
+    }
+    assert_eq!((digest.tickets.as_slice(), digest.rest), (&[64, 128, 320, 192][..], 0));
+    assert!(!router.has_new_mutes());
+    let whole = router.recall(digest.clone(), 90_000).unwrap();
+    assert_eq!(whole, digest, "nothing mutes it");
+    silence(&mut router, "s", 100_000, "cap", HOUR);
+    assert!(router.has_new_mutes() && !router.has_new_mutes());
+    let rest = router.recall(digest, 100_000).unwrap();
+    assert_eq!((ids(&rest), rest.tickets.as_slice(), rest.rest), (vec!["5"], &[320][..], 0));
+    assert_eq!(router.deferred(), [(64, "mail".to_owned()), (128, "mail".to_owned())]);
+    // Nobody need hear the end of what nobody was told of.
+    assert!(router.settled().contains(&(192, "mail".to_owned())));
+    let notices = router.due(HOUR);
+    assert_eq!(told(&notices), [("mail", vec![65, 129], 0)]);
+    assert_eq!(ids(&notices[0]), ["1"]);
+    let remark = "was silenced by ann until now; 1 more alert came and went meanwhile";
+    assert_eq!(notices[0].remarks, [remark]);
+}
+
+#[test]
+fn of_a_storm_that_waits_for_its_receiver_those_known_as_a_number_are_held_too() {
+    let mut router = of(&format!("{RECEIVERS}{INHIBIT}"));
+    let mut user = keyed(9, "cap", "warning", json!({"source": "lottery", "user": "u-1"}));
+    for n in 0..200_u32 {
+        user.id = format!("many-{n}");
+        router.offer(&user, 640 + 64 * u64::from(n), 0);
+    }
+    let storm = router.due(10_000).remove(0);
+    assert_eq!((storm.decisions.len(), storm.rest), (50, 150));
+    let campaign = keyed(1, "campaign", "critical", json!({"source": "lottery"}));
+    router.offer(&campaign, 64, 20_000);
+    assert!(router.has_new_mutes());
+    assert_eq!(router.recall(storm, 21_000), None);
+    assert_eq!(router.deferred().len(), 200);
+    let notices = router.due(30_000);
+    assert_eq!(told(&notices), [("mail", vec![64], 0)]);
+    assert_eq!(notices[0].remarks, ["200 alerts that follow from this are muted"]);
+    let held = router.due(20_000 + 2 * HOUR);
+    assert_eq!((held[0].tickets.len(), held[0].tickets[0]), (200, 641));
+}
+
+#[test]
+fn a_step_that_waits_for_its_receiver_waits_for_the_mute_and_begins_anew() {
+    let routes = "routes: [{ to: [chat], escalate: [{ after: 15m, to: [mail] }] }]";
+    let mut router = of(&format!("{RECEIVERS}{routes}"));
+    let fires = until(decision(1, "cap", "critical"), 24 * HOUR);
+    router.offer(&fires, 64, 0);
+    router.due(10_000);
+    let step = router.due(10_000 + 15 * MINUTE).remove(0);
+    assert_eq!((step.receiver.as_str(), step.tickets.as_slice()), ("mail", &[66][..]));
+    silence(&mut router, "s", 20 * MINUTE, "cap", HOUR);
+    assert_eq!(router.recall(step, 20 * MINUTE), None);
+    assert_eq!(router.deferred(), [], "it waits on its line as before");
+    assert_eq!(told(&router.due(HOUR)), []);
+    assert_eq!(told(&router.due(HOUR + 15 * MINUTE)), [("mail", vec![66], 0)]);
 }

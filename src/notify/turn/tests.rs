@@ -97,9 +97,14 @@ impl World {
         let severity = ["info", "warning", "critical"][rng.random_range(0..3)];
         let source = ["lottery", "quiz"][rng.random_range(0..2)];
         let end = self.now + rng.random_range(1..LONG_MS);
+        // A rule per user knows the source of the event alone.
+        let key = match rule {
+            "user" => json!({ "user": "u-1" }),
+            _ => json!({ "source": source, "user": "u-1" }),
+        };
         let decision: Decision = serde_json::from_value(json!({
             "id": self.next_id.to_string(), "ts": self.now, "rule": rule, "level": 0,
-            "severity": severity, "mode": "live", "key": {"source": source, "user": "u-1"},
+            "severity": severity, "mode": "live", "key": key, "source": source,
             "measure": "count", "summary": "s", "ruleset": "x", "alert": [],
             "window": {"start": self.now - 1_000, "end": end, "label": "day 1970-01-01 UTC"},
         }))
@@ -223,6 +228,7 @@ impl Life {
     }
 
     fn hear(&mut self, world: &World) {
+        let silent = self.heard;
         for record in world.control.iter().skip(self.heard) {
             match self.router.mutes.take(record) {
                 Some(Muted::Silences) => self.router.silences_changed(world.now),
@@ -234,6 +240,27 @@ impl Life {
         }
         self.heard = world.control.len();
         settle(&mut self.router, &mut self.progress);
+        if self.heard > silent || self.router.has_new_mutes() {
+            self.review(world.now);
+        }
+    }
+
+    /// What waits for people is judged anew.
+    fn review(&mut self, now: i64) {
+        for (_, backlog) in self.backlogs.iter_mut().filter(|(name, _)| *name != "hook") {
+            for (at, entry) in backlog.recall() {
+                match self.router.recall(entry.notice, now) {
+                    Some(rest) if entry.attempts > 0 => {
+                        backlog.push_again(rest, entry.waits, (entry.attempts, at));
+                    }
+                    Some(rest) => {
+                        backlog.push_digest(rest, 1_000);
+                    }
+                    None => {}
+                }
+                settle(&mut self.router, &mut self.progress);
+            }
+        }
     }
 
     fn hand(&mut self, now: i64) {
@@ -358,6 +385,7 @@ impl Life {
     /// Metadata that is too small for most of what there is to say now and then, too.
     fn commit(&mut self, world: &mut World, rng: &mut ChaCha8Rng) {
         let bytes_max = if rng.random_range(0..3) == 0 { 100 } else { METADATA_MAX_BYTES };
+        self.progress.let_go();
         let resumes: Vec<(i32, Resume)> = self.progress.resumes().collect();
         for (partition, resume) in resumes {
             let text = resume.encode(bytes_max);

@@ -1,0 +1,147 @@
+//! What waits for a receiver that is down or slow, when a mute begins: it is held like what comes
+//! later, and not told hours after (N3). Pure.
+
+use std::collections::BTreeMap;
+
+use super::lane::{Item, LaneKey, Mute, item};
+use super::notice::{DIRECT, HELD, LINES, Notice};
+use super::route::Router;
+use crate::engine::{DAILY, Decision, SILENCES, Subject};
+
+/// A decision of a notice, on the line of its ticket.
+struct Part {
+    ticket: u64,
+    decision: String,
+    body: Option<Decision>,
+}
+
+impl Router {
+    /// Whether something mutes since the last call that did not before.
+    pub(super) fn has_new_mutes(&mut self) -> bool {
+        std::mem::take(&mut self.new_mutes)
+    }
+
+    /// Judges a notice anew that waits for its receiver: what a mute holds by now is held, and the
+    /// rest of it, if there is any, goes back.
+    pub(super) fn recall(&mut self, mut notice: Notice, now: i64) -> Option<Notice> {
+        if notice.tickets.is_empty() || self.is_full() {
+            return Some(notice);
+        }
+        let mut bodies: BTreeMap<String, Decision> =
+            std::mem::take(&mut notice.decisions).into_iter().map(|d| (d.id.clone(), d)).collect();
+        let order: Vec<String> = notice.ids.clone();
+        let parts: Vec<Part> = std::mem::take(&mut notice.tickets)
+            .into_iter()
+            .zip(std::mem::take(&mut notice.ids))
+            .map(|(ticket, decision)| Part { ticket, body: bodies.remove(&decision), decision })
+            .collect();
+        let mut verdicts: Vec<Option<LaneKey>> =
+            parts.iter().map(|part| self.held_by(part, &notice.receiver, now)).collect();
+        let listed = || parts.iter().zip(&verdicts).filter(|(part, _)| part.body.is_some());
+        // Of very many only some are known whole; the others are like them.
+        let is_common = listed().all(|(_, verdict)| verdict.is_some());
+        let last = listed().next_back().filter(|_| is_common);
+        let common = last.and_then(|(_, verdict)| verdict.clone());
+        for (part, verdict) in
+            parts.iter().zip(&mut verdicts).filter(|(part, _)| part.body.is_none())
+        {
+            verdict.clone_from(&common.clone().map(|key| step_of(key, part.ticket)));
+        }
+        for (part, verdict) in parts.into_iter().zip(verdicts) {
+            let is_listed = part.body.is_some();
+            let left = match verdict {
+                Some(held) => {
+                    self.hold(part, &held, (&notice, now));
+                    None
+                }
+                None => self.unless_kept_from(part, &notice.receiver, now),
+            };
+            match left {
+                Some(part) => {
+                    notice.tickets.push(part.ticket);
+                    notice.ids.push(part.decision);
+                    notice.decisions.extend(part.body);
+                }
+                None if !is_listed => notice.rest = notice.rest.saturating_sub(1),
+                None => {}
+            }
+        }
+        let place = |one: &Decision| order.iter().position(|id| *id == one.id);
+        notice.decisions.sort_by_key(place);
+        (!notice.tickets.is_empty()).then_some(notice)
+    }
+
+    /// Where a mute holds it, if one does.
+    fn held_by(&self, part: &Part, receiver: &str, now: i64) -> Option<LaneKey> {
+        let decision = part.body.as_ref()?;
+        if decision.rule == SILENCES || decision.rule == DAILY {
+            return None;
+        }
+        let step = usize::try_from((part.ticket % LINES).saturating_sub(HELD)).ok()?;
+        let subject = Subject::of(decision);
+        let taken = self.tree.taken(&subject);
+        let tells = |at: &usize| {
+            let Some(route) = self.tree.route(*at) else { return false };
+            let to = match step {
+                0 => Some(&route.to),
+                step => route.steps.get(step - 1).map(|step| &step.to),
+            };
+            to.is_some_and(|to| to.iter().any(|name| name == receiver))
+        };
+        // Whom the rule itself names, and who stands in for others, is told by the first.
+        let route_at = taken.iter().copied().find(|at| tells(at)).or(taken.first().copied())?;
+        let route = self.tree.route(route_at)?;
+        let mute = self.mute(decision, route, now);
+        let group = route.group(&subject);
+        let receiver = receiver.to_owned();
+        (mute != Mute::None).then_some(LaneKey { receiver, route: route_at, group, step, mute })
+    }
+
+    fn hold(&mut self, part: Part, held: &LaneKey, (notice, now): (&Notice, i64)) {
+        let Part { mut ticket, decision, body } = part;
+        let receiver = &held.receiver;
+        if ticket % LINES == DIRECT {
+            self.deferred.push((ticket, receiver.clone()));
+            if let Mute::Inhibited(source) = &held.mute {
+                self.count_muted((ticket, now), source, held);
+            }
+            ticket += HELD - DIRECT;
+        }
+        let due_at = self.ends_at(&held.mute, now);
+        let times = (notice.offered_at, notice.decided_at);
+        self.index.entry(decision.clone()).or_default().push(held.clone());
+        if let Some(body) = body {
+            let item = item(&body, ticket, times);
+            self.push(&body, item, held.clone(), due_at);
+            return;
+        }
+        let id = self.tree.route(held.route).map(|route| route.group_id(&held.group));
+        let lane = self.lanes.entry(held.clone()).or_default();
+        if !lane.waits() {
+            lane.id = id.unwrap_or_default();
+            lane.rule.clone_from(&notice.rule);
+            lane.due_at = due_at.max(lane.quiet_until);
+        }
+        let (at, decided_at) = times;
+        lane.items.push(Item { ticket, decision, at, decided_at, over_at: None });
+    }
+
+    /// The end of something is not told to whom a mute kept its beginning from.
+    fn unless_kept_from(&mut self, part: Part, receiver: &str, now: i64) -> Option<Part> {
+        let resolved = part.body.as_ref().and_then(|body| body.resolved.clone());
+        match resolved {
+            Some(resolved) if self.was_kept_from(&resolved.decision, receiver) => {
+                self.resolve(&resolved.decision, now);
+                self.settled.push((part.ticket, receiver.to_owned()));
+                None
+            }
+            _ => Some(part),
+        }
+    }
+}
+
+/// The same lane on the line of another ticket.
+fn step_of(key: LaneKey, ticket: u64) -> LaneKey {
+    let step = usize::try_from((ticket % LINES).saturating_sub(HELD)).unwrap_or(key.step);
+    LaneKey { step, ..key }
+}
