@@ -79,14 +79,19 @@ impl Lane {
 
     /// Takes a decision in; `whole` keeps every one for a program.
     pub(super) fn push(&mut self, decision: &Decision, item: Item, is_held: bool, whole: bool) {
-        if self.items.is_empty() {
-            self.rule.clone_from(&decision.rule);
-        } else if self.rule != decision.rule {
-            self.rule.clear();
-        }
         let most = if is_held { HELD_MAX } else { LISTED_MAX };
         if whole || self.bodies.len() < most {
             self.bodies.push(decision.clone());
+        }
+        self.count(&decision.rule, item);
+    }
+
+    /// Takes in one that is known as a number alone.
+    pub(super) fn count(&mut self, rule: &str, item: Item) {
+        if self.items.is_empty() {
+            rule.clone_into(&mut self.rule);
+        } else if self.rule != rule {
+            self.rule.clear();
         }
         self.items.push(item);
     }

@@ -115,15 +115,9 @@ impl Router {
             self.push(&body, item, held.clone(), due_at);
             return;
         }
-        let id = self.tree.route(held.route).map(|route| route.group_id(&held.group));
-        let lane = self.lanes.entry(held.clone()).or_default();
-        if !lane.waits() {
-            lane.id = id.unwrap_or_default();
-            lane.rule.clone_from(&notice.rule);
-            lane.due_at = due_at.max(lane.quiet_until);
-        }
         let (at, decided_at) = times;
-        lane.items.push(Item { ticket, decision, at, decided_at, over_at: None });
+        let item = Item { ticket, decision, at, decided_at, over_at: None };
+        self.lane(held.clone(), due_at).count(&notice.rule, item);
     }
 
     /// The end of something is not told to whom a mute kept its beginning from.

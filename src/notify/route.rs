@@ -410,13 +410,18 @@ impl Router {
     pub(super) fn push(&mut self, decision: &Decision, item: Item, key: LaneKey, due_at: i64) {
         let whole = self.machines.contains(&key.receiver);
         let is_held = key.mute != Mute::None;
+        self.lane(key, due_at).push(decision, item, is_held, whole);
+    }
+
+    /// The lane of a key; one in which nothing waits begins anew.
+    pub(super) fn lane(&mut self, key: LaneKey, due_at: i64) -> &mut Lane {
         let id = self.tree.route(key.route).map(|route| route.group_id(&key.group));
         let lane = self.lanes.entry(key).or_default();
         if !lane.waits() {
             lane.id = id.unwrap_or_default();
             lane.due_at = due_at.max(lane.quiet_until);
         }
-        lane.push(decision, item, is_held, whole);
+        lane
     }
 }
 

@@ -16,6 +16,7 @@ use crate::notify::turn;
 /// At some 2 kB a decision and receiver 100 MB: a receiver that is down for a day gets behind
 /// the others only at more than 2,000 decisions an hour.
 const OPEN_MAX: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
+
 impl Notifier {
     /// Takes in what receivers and the writer of dead letters have reported.
     pub(super) fn settle(&mut self, duty: &mut Duty) {
