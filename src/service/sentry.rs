@@ -318,13 +318,12 @@ impl Post {
         // While a worker cannot work nothing that comes back would prove anything.
         if let Some(own) = self.owned() {
             self.canaries.keep(&own.partitions);
-            match self.canaries.is_due(now_ms()) {
-                false => {}
-                true if own.partitions.is_empty() => {
-                    self.canaries.skip(now_ms());
-                    self.through(own.is_all);
-                }
-                true => self.send(line, &own)?,
+            let is_due = self.canaries.is_due(now_ms());
+            if is_due && own.partitions.is_empty() {
+                self.canaries.skip(now_ms());
+                self.through(own.is_all);
+            } else if is_due {
+                self.send(line, &own)?;
             }
         }
         if !self.canaries.waits() {

@@ -20,17 +20,16 @@ const HALVINGS_MAX: usize = 9;
 
 /// Lists the sources of a day in the report, and cuts all lists to their length.
 pub(super) fn list(book: &Book, day: &Sums, report: &DailyReport) -> DailyReport {
-    let mut listed = report.clone();
-    for halvings in 0..=HALVINGS_MAX {
-        listed = report.clone();
+    let listed = |halvings: usize| {
+        let mut listed = report.clone();
         (listed.sources, listed.other_sources) = sources(book, day, SOURCES >> halvings);
         cut(&mut listed, halvings);
-        let text = serde_json::to_string(&listed);
-        if text.is_ok_and(|text| text.len() <= REPORT_BYTES) {
-            break;
-        }
-    }
-    listed
+        listed
+    };
+    let fits = |listed: &DailyReport| {
+        serde_json::to_string(listed).is_ok_and(|text| text.len() <= REPORT_BYTES)
+    };
+    (0..HALVINGS_MAX).map(listed).find(fits).unwrap_or_else(|| listed(HALVINGS_MAX))
 }
 
 /// The figures of one row of the day, and of the same in the periods to date.
