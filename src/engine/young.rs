@@ -32,7 +32,7 @@ pub(crate) struct Young {
     /// Its value when the step began: whatever came since has to stay, since steps remember places.
     since: u32,
     /// By rule and id: the slot in which a cell that made room still waits to expire. A new cell
-    /// in its place waits there as well.
+    /// in its place that may expire then or later waits there as well, and is looked at again.
     stale: HashMap<(u32, u32), i64>,
 }
 
@@ -77,12 +77,14 @@ impl Young {
     }
 
     /// Whether a new cell of this rule and id, which may expire in this slot, waits already.
-    pub(crate) fn waits(&mut self, rule: u32, id: u32, slot: i64) -> bool {
-        if self.stale.is_empty() || self.stale.get(&(rule, id)).is_none_or(|old| *old > slot) {
-            return false;
-        }
-        self.stale.remove(&(rule, id));
-        true
+    pub(crate) fn waits(&self, rule: u32, id: u32, slot: i64) -> bool {
+        !self.stale.is_empty() && self.stale.get(&(rule, id)).is_some_and(|old| *old <= slot)
+    }
+
+    /// A cell that may expire in this slot makes room. One that took a place over waits in an
+    /// earlier slot than its own.
+    fn makes_room(&mut self, rule: u32, id: u32, slot: i64) {
+        self.stale.entry((rule, id)).and_modify(|old| *old = slot.min(*old)).or_insert(slot);
     }
 
     /// A cell's time to expire has come.
@@ -155,8 +157,7 @@ impl Keyed {
             let is_calm = match &cell.body {
                 Body::Calendar(body) => body.periods.iter().all(|period| period.fired == 0),
                 Body::Rolling(_) => cell.fired == 0,
-                Body::Match => true,
-                Body::ZScore(_) => false,
+                Body::Match | Body::ZScore(_) => false,
             };
             let waits = matches!(plan.info[rule].form, Form::CalendarBelow | Form::RollingBelow);
             is_calm && !waits && self.cooldowns.latest(rule, id).is_none()
@@ -169,7 +170,7 @@ impl Keyed {
         let slots: Vec<(usize, i64)> = slots.collect();
         for (rule, slot) in slots {
             let named = u32::try_from(rule).unwrap_or(u32::MAX);
-            self.cells.young.stale.insert((named, id), slot);
+            self.cells.young.makes_room(named, id, slot);
             self.forget(rule, id, plan);
         }
     }

@@ -187,3 +187,36 @@ fn a_key_that_cools_down_makes_no_room() {
         assert_eq!(told(user), (0, 6), "{user}");
     }
 }
+
+/// Whoever takes a place over that has been given up twice goes when its window is over, like
+/// anybody else.
+#[test]
+fn a_place_given_up_twice_is_given_back() {
+    let plan = bounded(
+        "
+version: 1
+rules:
+  - { name: again, on: issue, per: user, measure: count, window: 1h, above: 5 }
+  - { name: lent, on: redeem, per: [user, device], measure: count, window: 1h, above: 5 }
+",
+        1,
+    );
+    let (mut state, mut out) =
+        (State::new(Origin { topic: "events".into(), partition: 0 }), Output::default());
+    let mut feed = |minute: i64, user: &str, kind: &str| {
+        let ts = 1_763_779_200_000 + minute * 60_000;
+        let line = format!(
+            r#"{{"id":"e{minute}","ts":{ts},"user":"{user}","kind":"{kind}","points":1,"device":"d"}}"#
+        );
+        let event = Decoder::default().decode(line.as_bytes(), 65_536);
+        let (event, offset) = (&event.unwrap(), minute);
+        step(&mut state, &plan, Input::Event { event, offset, record_ts: None }, &mut out);
+        state.keys()
+    };
+    assert_eq!(feed(0, "a", "issue"), 1);
+    assert_eq!(feed(10, "b", "issue"), 1, "in the place of a");
+    assert_eq!(feed(20, "c", "redeem"), 1, "b has gone, and nobody is in its place");
+    // The hour of a is over, with the lateness; those of b and c are not.
+    assert_eq!(feed(76, "d", "issue"), 1, "in that place");
+    assert_eq!(feed(600, "e", "expire"), 0);
+}
