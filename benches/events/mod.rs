@@ -144,6 +144,7 @@ impl Fold {
     }
 
     /// Decodes and folds in each line; returns the effects put out.
+    #[inline(never)]
     pub(crate) fn feed<'a>(&mut self, plan: &Plan, lines: &'a str) -> usize {
         let mut effects = 0;
         let mut lines = lines.lines();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
+use crate::event::eights::eight_digits;
 use crate::event::layout::Layouts;
 use crate::event::scan::{NotJson, Scanner, word};
 use crate::event::span::{Sort, Span};
@@ -169,7 +170,7 @@ impl Decoder {
             }
             if name == FIELDS[ATTRS] {
                 members.attrs.clear();
-                if let Some(value) = value.filter(|value| value.sort() == Sort::Object) {
+                if let Some(value) = value.filter(|value| value.is(Sort::Object)) {
                     let member = |name, value| members.attrs.push((name, value));
                     scanner.members(value, member).map_err(|NotJson| Reason::NotJson)?;
                 }
@@ -193,10 +194,7 @@ impl Decoder {
         let adjusts = kind == Kind::Adjust
             || reverses.as_ref().is_some_and(|reverses| reverses.kind == Kind::Adjust);
         let least = if adjusts { -POINTS_MAX } else { 0 };
-        let points = match points.sort() {
-            Sort::Integer => integer(scanner, points),
-            _ => None,
-        };
+        let points = if points.is(Sort::Integer) { integer(scanner, points) } else { None };
         let points = points.filter(|points| (least..=POINTS_MAX).contains(points));
         let mut event = Event {
             id,
@@ -237,7 +235,7 @@ impl Decoder {
         const BAD: Reason = Reason::Bad("reverses");
         let mut parts = mapped;
         if present(value) {
-            if value.sort() != Sort::Object {
+            if !value.is(Sort::Object) {
                 return Err(BAD);
             }
             let member = |name, value| {
@@ -308,7 +306,7 @@ pub(super) fn place_of(name: u64) -> Option<usize> {
 /// `null` and the empty string mean absent (E2).
 #[inline]
 fn present(value: Span) -> bool {
-    value.sort() != Sort::Null && !(value.is_text() && value.is_empty())
+    !(value.is(Sort::Null) || value.is_text() && value.is_empty())
 }
 
 #[inline]
@@ -386,7 +384,7 @@ fn rfc_3339(text: &str) -> Option<i64> {
 fn attributes<'a>(members: &Members<'a>, attrs: &mut Attrs<'a>) -> Result<(), Reason> {
     const BAD: Reason = Reason::Bad("attrs");
     let Members { scanner, values, attrs: own, mapped, .. } = members;
-    if values[ATTRS].sort() != Sort::Object && present(values[ATTRS]) {
+    if !values[ATTRS].is(Sort::Object) && present(values[ATTRS]) {
         return Err(BAD);
     }
     let mut count = 0;
@@ -443,16 +441,6 @@ fn integer(scanner: Scanner<'_>, value: Span) -> Option<i64> {
         }
         None => eight_digits(first << (8 * (8 - size))),
     })
-}
-
-/// The number that eight digits write, of which the first is lowest; zero bytes count as zeros.
-/// Neighbours are joined, then pairs, then fours.
-#[inline]
-fn eight_digits(digits: u64) -> i64 {
-    let ones = digits & 0x0f0f_0f0f_0f0f_0f0f;
-    let twos = ones.wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
-    let fours = twos.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
-    (fours.wrapping_mul(10_000 << 32 | 1) >> 32).cast_signed()
 }
 
 fn number<'a>(text: &str) -> Option<AttrValue<'a>> {

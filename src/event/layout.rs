@@ -16,6 +16,7 @@ mod tests;
 use smallvec::SmallVec;
 
 use crate::event::decode::{ATTRS, Members, place_of};
+use crate::event::quotes::Quotes;
 use crate::event::scan::{NotJson, Scanner};
 use crate::event::span::{Sort, Span};
 
@@ -52,10 +53,11 @@ struct Way {
     next: u32,
 }
 
-/// Bytes as numbers of eight, each with a mask of those that count.
+/// Bytes as numbers of eight, each with a mask of those that count: the first two, and the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Between {
-    words: SmallVec<[(u64, u64); 2]>,
+    first: [(u64, u64); 2],
+    rest: Box<[(u64, u64)]>,
     size: u32,
 }
 
@@ -74,6 +76,18 @@ impl Layouts {
     #[inline]
     pub(super) fn read(&self, members: &mut Members<'_>) -> bool {
         let scanner = members.scanner;
+        match Quotes::of(scanner.bytes()) {
+            Some(quotes) => self.walk(members, |at, depth| {
+                scanner.plain_value(&quotes, at).or_else(|| scanner.value(at, depth).ok())
+            }),
+            None => self.walk(members, |at, depth| scanner.value(at, depth).ok()),
+        }
+    }
+
+    /// Follows a record along the layouts; `value` reads the value at a place that is so deep.
+    #[inline]
+    fn walk(&self, members: &mut Members<'_>, value: impl Fn(u32, u32) -> Option<Span>) -> bool {
+        let scanner = members.scanner;
         let Some(mut step) = self.steps.first() else { return false };
         let mut at = 0;
         loop {
@@ -84,14 +98,14 @@ impl Layouts {
             let value = match way.then {
                 Then::End => return true,
                 Then::Field(place) => {
-                    let Ok(value) = scanner.value(at, 0) else { return false };
+                    let Some(value) = value(at, 0) else { return false };
                     if let Some(place) = place {
                         members.values[place] = value;
                     }
                     value
                 }
                 Then::Attr(before, size) => {
-                    let Ok(value) = scanner.value(at, 1) else { return false };
+                    let Some(value) = value(at, 1) else { return false };
                     let from = at - before - size;
                     members.attrs.push((Span::new(Sort::Text, from, from + size), value));
                     value
@@ -145,17 +159,17 @@ fn path_of(scanner: Scanner<'_>, record: Span) -> Result<Option<Path>, NotJson> 
     let mut fits = true;
     let mut member = |name: Span, value: Span| {
         let place = place_of(scanner.word(name));
-        fits &= name.sort() == Sort::Text;
+        fits &= name.is(Sort::Text);
         if place != Some(ATTRS) {
             path.push((value.start(), value.end(), Then::Field(place)));
             return;
         }
         // Where attributes stand there is no step for a value, so that an object is never taken
         // for one.
-        fits &= value.sort() == Sort::Object;
-        if value.sort() == Sort::Object {
+        fits &= value.is(Sort::Object);
+        if value.is(Sort::Object) {
             let attr = |name: Span, value: Span| {
-                fits &= name.sort() == Sort::Text;
+                fits &= name.is(Sort::Text);
                 let size = name.last() - name.begin();
                 path.push((
                     value.start(),
@@ -188,17 +202,23 @@ impl Way {
 impl Between {
     fn new(scanner: Scanner<'_>, from: u32, to: u32) -> Between {
         let word = |at: u32| {
-            let mask = low_bytes(to - at);
+            let mask = low_bytes(to.saturating_sub(at));
             (scanner.chunk(at) & mask, mask)
         };
-        Between { words: (from..to).step_by(8).map(word).collect(), size: to - from }
+        let first = [word(from), word(from + 8)];
+        Between { first, rest: (from..to).step_by(8).skip(2).map(word).collect(), size: to - from }
     }
 
     /// Whether the text has these bytes there.
     #[inline]
     fn stands(&self, scanner: Scanner<'_>, from: u32) -> bool {
-        let places = (from..).step_by(8);
-        self.words.iter().zip(places).all(|((word, mask), at)| scanner.chunk(at) & mask == *word)
+        let here = scanner.chunks(from);
+        let same = |((word, mask), here): (&(u64, u64), u64)| here & mask == *word;
+        self.first.iter().zip(here).all(same)
+            && (self.rest.is_empty() || {
+                let places = (from..).step_by(8).skip(2);
+                self.rest.iter().zip(places.map(|at| scanner.chunk(at))).all(same)
+            })
     }
 }
 

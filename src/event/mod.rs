@@ -6,8 +6,10 @@
 
 mod canary;
 mod decode;
+mod eights;
 mod encode;
 mod layout;
+mod quotes;
 mod scan;
 mod span;
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+use crate::event::eights::{no_digits, special};
+use crate::event::quotes::Quotes;
 use crate::event::span::{PLACE_MAX, Sort, Span};
 
 /// Objects and arrays may nest so deep.
@@ -82,13 +84,13 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
     #[inline]
     pub(crate) fn string(self, span: Span) -> Cow<'a, str> {
         let raw = self.slice(span);
-        if span.sort() == Sort::Escaped { Cow::Owned(unescaped(raw)) } else { Cow::Borrowed(raw) }
+        if span.is(Sort::Escaped) { Cow::Owned(unescaped(raw)) } else { Cow::Borrowed(raw) }
     }
 
     /// A string of at most eight bytes as [`word`] has it, and something else for any other.
     #[inline]
     pub(crate) fn word(self, span: Span) -> u64 {
-        if span.sort() == Sort::Escaped {
+        if span.is(Sort::Escaped) {
             return word(self.string(span).as_bytes());
         }
         let size = span.last() - span.begin();
@@ -98,6 +100,10 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
             1..=8 => first & (u64::MAX >> (64 - 8 * size)),
             _ => NO_WORD,
         }
+    }
+
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.text.as_bytes()
     }
 
     /// Bytes of the text.
@@ -147,7 +153,7 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
             at = self.space(member(key, word, at)?.end());
             let mark = self.mark(key);
             // An escaped key may be another one in disguise.
-            suspect |= key.sort() == Sort::Escaped || marks & mark != 0;
+            suspect |= key.is(Sort::Escaped) || marks & mark != 0;
             marks |= mark;
             match self.peek(at) {
                 b',' => at = self.space(at + 1),
@@ -247,6 +253,15 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         if rest.starts_with(word.as_bytes()) { Ok(Span::new(sort, from, to)) } else { Err(NotJson) }
     }
 
+    /// The value at `from` of a text with these quotes, if it is a string.
+    #[inline]
+    pub(super) fn plain_value(self, quotes: &Quotes, from: u32) -> Option<Span> {
+        if self.peek(from) != b'"' {
+            return None;
+        }
+        Some(Span::new(Sort::Text, from + 1, quotes.next(from + 1)?))
+    }
+
     #[inline]
     fn number(self, from: u32) -> Result<Span, NotJson> {
         let mut to = from + u32::from(self.peek(from) == b'-');
@@ -277,10 +292,13 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
     #[inline]
     fn digits(self, from: u32) -> Result<u32, NotJson> {
         let mut at = from;
-        while self.peek(at).is_ascii_digit() {
-            at += 1;
+        loop {
+            let others = no_digits(self.chunk(at));
+            at += others.trailing_zeros() / 8;
+            if others != 0 {
+                return if at > from { Ok(at) } else { Err(NotJson) };
+            }
         }
-        if at > from { Ok(at) } else { Err(NotJson) }
     }
 
     /// The string whose opening quote is at `at`, and its [`word`]: names are short, so that most
@@ -348,6 +366,20 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         match self.text.as_bytes().get(at as usize..).and_then(|rest| rest.first_chunk()) {
             Some(chunk) => u64::from_le_bytes(*chunk),
             None => self.tail(at as usize),
+        }
+    }
+
+    /// The sixteen bytes from `at` on, as two [`chunk`](Self::chunk)s.
+    #[inline]
+    pub(super) fn chunks(self, at: u32) -> [u64; 2] {
+        match self.text.as_bytes().get(at as usize..).and_then(|rest| rest.first_chunk::<16>()) {
+            Some(both) => {
+                let both = u128::from_le_bytes(*both);
+                #[expect(clippy::cast_possible_truncation, reason = "each half in turn")]
+                let halves = [both as u64, (both >> 64) as u64];
+                halves
+            }
+            None => [self.chunk(at), self.chunk(at + 8)],
         }
     }
 
@@ -453,16 +485,3 @@ const NO_WORD: u64 = 0xff;
 
 /// Found by search.
 const MIX: (u64, u64, u64) = (1, 1, 6);
-
-/// The high bit of each byte that ends a run of plain string bytes: `"`, `\\` or a control
-/// byte. Above the lowest one set others may be wrong.
-#[inline]
-fn special(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero(word ^ (ONES * u64::from(b'"')));
-    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & HIGHS
-}

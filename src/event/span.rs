@@ -27,7 +27,10 @@ const PLACE_BITS: u32 = 30;
 pub(super) const PLACE_MAX: u32 = (1 << PLACE_BITS) - 1;
 
 impl Span {
-    pub(crate) const NULL: Span = Span(NonZeroU64::MIN);
+    pub(crate) const NULL: Span = match NonZeroU64::new((Sort::Null as u64) << (2 * PLACE_BITS)) {
+        Some(bits) => Span(bits),
+        None => Span(NonZeroU64::MIN),
+    };
 
     #[inline]
     pub(super) fn new(sort: Sort, from: u32, to: u32) -> Span {
@@ -53,8 +56,13 @@ impl Span {
     }
 
     #[inline]
+    pub(crate) fn is(self, sort: Sort) -> bool {
+        self.0.get() >> (2 * PLACE_BITS) == sort as u64
+    }
+
+    #[inline]
     pub(crate) fn is_text(self) -> bool {
-        matches!(self.sort(), Sort::Text | Sort::Escaped)
+        self.is(Sort::Text) || self.is(Sort::Escaped)
     }
 
     #[inline]
