@@ -17,22 +17,24 @@ const WORDS: usize = 8;
 pub(super) struct Quotes([u64; WORDS]);
 
 impl Quotes {
-    /// `None` for a record that is not plain, or too long.
+    /// `None` for a record that is not plain, too long, or shorter than any event.
     #[inline]
     pub(super) fn of(bytes: &[u8]) -> Option<Quotes> {
         if bytes.len() > 64 * WORDS {
             return None;
         }
-        let (chunks, rest) = bytes.as_chunks::<64>();
+        let (parts, rest) = bytes.as_chunks::<16>();
         let mut quotes = [0; WORDS];
         let mut unusual = Unusual::default();
-        for (word, chunk) in quotes.iter_mut().zip(chunks) {
-            *word = unusual.look(chunk);
+        for (word, parts) in quotes.iter_mut().zip(parts.chunks(4)) {
+            for (at, part) in parts.iter().enumerate() {
+                *word |= unusual.look(part) << (16 * at);
+            }
         }
-        if let Some(word) = quotes.get_mut(chunks.len()) {
-            let mut last = [b' '; 64];
-            last.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
-            *word = unusual.look(&last);
+        if !rest.is_empty() {
+            // The last sixteen once more: of those before, the quotes are known.
+            let last = unusual.look(bytes.last_chunk()?) >> (16 - rest.len());
+            *quotes.get_mut(parts.len() / 4)? |= last << (16 * (parts.len() % 4));
         }
         (!unusual.any()).then_some(Quotes(quotes))
     }
@@ -56,18 +58,14 @@ impl Quotes {
 struct Unusual(u8x16);
 
 impl Unusual {
-    /// The quotes of a chunk.
+    /// The quotes of a part.
     #[inline]
-    fn look(&mut self, chunk: &[u8; 64]) -> u64 {
-        let mut quotes = 0;
-        for (at, part) in chunk.as_chunks::<16>().0.iter().enumerate() {
-            let part = u8x16::from(*part);
-            let is = |byte: u8| part.simd_eq(u8x16::splat(byte));
-            let control = part.min(u8x16::splat(0x1f)).simd_eq(part);
-            self.0 = self.0 | control | is(b'\\');
-            quotes |= u64::from(is(b'"').to_bitmask()) << (16 * at);
-        }
-        quotes
+    fn look(&mut self, part: &[u8; 16]) -> u64 {
+        let part = u8x16::from(*part);
+        let is = |byte: u8| part.simd_eq(u8x16::splat(byte));
+        let control = part.min(u8x16::splat(0x1f)).simd_eq(part);
+        self.0 = self.0 | control | is(b'\\');
+        u64::from(is(b'"').to_bitmask())
     }
 
     #[inline]

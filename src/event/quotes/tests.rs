@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use super::{Quotes, WORDS};
 
 fn is_plain(bytes: &[u8]) -> bool {
-    bytes.len() <= 64 * WORDS && bytes.iter().all(|byte| *byte >= b' ' && *byte != b'\\')
+    let sizes = 16..=64 * WORDS;
+    let plain = |byte: &u8| *byte >= b' ' && *byte != b'\\';
+    (bytes.is_empty() || sizes.contains(&bytes.len())) && bytes.iter().all(plain)
 }
 
 fn found(bytes: &[u8]) -> Option<Vec<u32>> {
