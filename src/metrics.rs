@@ -6,6 +6,8 @@ use prometheus::{
     Opts, Registry,
 };
 
+use crate::rule::RuleSet;
+
 /// Milliseconds to minutes: a freeze takes some ten milliseconds.
 const LATENCY_BUCKETS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0,
@@ -370,4 +372,15 @@ impl Metrics {
         }
         Ok(metrics)
     }
+
+    /// Begins to count what a rule set can decide, at 0: the first decision of a rule, as rare as it
+    /// is, must be seen as an increase. What has been counted stays.
+    pub fn begin_decisions(&self, rules: &RuleSet) {
+        for (rule, level, mode) in rules.outcomes() {
+            self.decisions.with_label_values(&[rule, &level.to_string(), mode.as_str()]);
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

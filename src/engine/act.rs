@@ -9,7 +9,9 @@ use crate::engine::{
     Command, Counts, Decision, Effect, Hold, Plan, Trigger, WindowSpan, account_key,
 };
 use crate::event::EventTime;
-use crate::rule::{Action, Budget, Deduct, HoldFor, KeySpec, Mode, Number, Rule, Scope, Severity};
+use crate::rule::{
+    Action, BUDGET, Budget, Deduct, HoldFor, KeySpec, Mode, Number, Rule, Scope, Severity,
+};
 
 /// What makes a firing unique beside rule, key and level (D1).
 #[derive(Debug, Clone, Copy)]
@@ -260,9 +262,8 @@ fn decision(plan: &Plan, rule: &Rule, key: &Map<String, Value>, firing: &Firing<
 fn exhausted(due: &Due<'_>, name: &str, budget: Budget) -> Decision {
     let whose = if name.is_empty() { "the shared budget" } else { "its budget" };
     let of = due.decision;
-    let rule = "tidegate.budget";
     Decision {
-        id: hex(&format!("{rule}\u{1f}{name}\u{1f}{}", of.id)),
+        id: hex(&format!("{BUDGET}\u{1f}{name}\u{1f}{}", of.id)),
         mode: of.mode.clone(),
         trigger: of.trigger.clone(),
         summary: format!(
@@ -276,7 +277,7 @@ fn exhausted(due: &Due<'_>, name: &str, budget: Budget) -> Decision {
              discard` decide about them."
                 .to_owned(),
         ),
-        ..Decision::about(rule, &due.rule.name, &of.ruleset, of.ts)
+        ..Decision::about(BUDGET, &due.rule.name, &of.ruleset, of.ts)
     }
 }
 

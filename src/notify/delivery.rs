@@ -118,6 +118,7 @@ impl Delivery {
         let mut queues = BTreeMap::new();
         let mut workers = Vec::new();
         for (name, receiver) in &settings.receivers {
+            metrics.begin(name);
             let transport = Transport::new(name, receiver, settings, reveal, retry.timeout)?;
             let (queue, waiting) = mpsc::unbounded_channel();
             queues.insert(name.clone(), queue);

@@ -66,6 +66,14 @@ impl NotifyMetrics {
         Ok(NotifyMetrics { notifications, seconds, open, held, paused, unreadable, heartbeats })
     }
 
+    /// Begins to count what becomes of a receiver's notices, at 0: the first that is given up must be
+    /// seen as an increase.
+    pub(crate) fn begin(&self, receiver: &str) {
+        for outcome in ["delivered", "failed", "digested", "dead"] {
+            self.notifications.with_label_values(&[receiver, outcome]);
+        }
+    }
+
     pub fn count(&self, receiver: &str, outcome: &str) {
         self.notifications.with_label_values(&[receiver, outcome]).inc();
     }

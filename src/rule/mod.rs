@@ -16,6 +16,7 @@ mod list;
 mod load;
 mod measure;
 pub(crate) mod node;
+mod outcomes;
 mod reach;
 #[expect(clippy::module_inception, reason = "the section of one rule, beside its parts")]
 mod rule;
@@ -32,6 +33,7 @@ pub use format::{FormatError, format};
 pub use lint::{Lint, Surroundings, Warning, lint};
 pub use list::{parse_instant, parse_list};
 pub use load::{Source, load, place_of_list};
+pub use outcomes::BUDGET;
 pub use reach::reach_ms;
 pub use schema::schema;
 pub use types::*;

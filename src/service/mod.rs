@@ -149,6 +149,7 @@ impl Service {
         metrics.rules_reload_success.set(1);
         metrics.rules_info.with_label_values(&[rules.version()]).set(1);
         let plans = Arc::new(PlanCell::new(rules.plan(config)));
+        metrics.begin_decisions(plans.get().rule_set());
         let status =
             Arc::new(Status::new(config, plans.clone(), metrics.clone(), notify_metrics.clone()));
         let address = listener.local_addr().map_err(start)?;

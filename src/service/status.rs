@@ -9,7 +9,6 @@ use crate::config::Config;
 use crate::http::Readiness;
 use crate::metrics::Metrics;
 use crate::notify::NotifyMetrics;
-use crate::rule::Check;
 use crate::stream::{Clock, Fleet, PlanCell, Recent, SystemClock, WorkerView, lock, readiness};
 
 /// Collected from the rooms when somebody asks.
@@ -88,7 +87,7 @@ impl Status {
         let plan = self.plans.get();
         let rules = plan.rule_set().rules.iter().map(|rule| {
             let mode = rule.mode;
-            json!({ "name": rule.name, "mode": mode, "levels": levels(&rule.check) })
+            json!({ "name": rule.name, "mode": mode, "levels": rule.check.levels() })
         });
         let recent = lock(&self.fleet).as_ref().map(|fleet| fleet.recent.all());
         let notices = self.receivers.iter().map(|name| {
@@ -140,14 +139,6 @@ impl Totals {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_none(count: &u64) -> bool {
     *count == 0
-}
-
-/// How many levels a rule has.
-fn levels(check: &Check) -> usize {
-    match check {
-        Check::Threshold { levels, .. } | Check::Ratio { levels, .. } => levels.levels.len(),
-        Check::Match { .. } | Check::ZScore(_) => 1,
-    }
 }
 
 /// Over all label values, or those with one of them.

@@ -301,6 +301,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             let labels = report::labels(part.place);
             let missing = i64::from(part.begun_at > 0);
             self.metrics.history_missing.with_label_values(&labels).set(missing);
+            // Until a newer set is ready for it, it is judged by an older one.
+            self.metrics.begin_decisions(&part.reign.plan.rules);
         }
         for place in truncated {
             let origin = origins.of(place);

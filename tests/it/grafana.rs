@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Counters and gauges of `/metrics`.
 const PLAIN: [&str; 54] = [
@@ -233,22 +233,74 @@ fn every_alert_says_what_it_means_and_where_to_read_on() {
     }
 }
 
+/// Runs promtool in a folder, where there is one.
+fn promtool(arguments: &[&str], folder: &Path) {
+    let out = match Command::new("promtool").args(arguments).current_dir(folder).output() {
+        Ok(out) => out,
+        Err(error) => {
+            let needed = std::env::var_os("CI").is_some_and(|value| value == "true");
+            assert!(!needed, "CI needs promtool (Debian package prometheus): {error}");
+            crate::broker::skipped("promtool is not installed");
+            return;
+        }
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(out.status.success(), "{}{}", text(&out.stdout), text(&out.stderr));
+}
+
 #[test]
 fn promtool_takes_the_alerts_and_their_tests_pass() {
     for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts.test.yml"]] {
-        let run = Command::new("promtool").args(arguments).current_dir(folder()).output();
-        let out = match run {
-            Ok(out) => out,
-            Err(error) => {
-                let needed = std::env::var_os("CI").is_some_and(|value| value == "true");
-                assert!(!needed, "CI needs promtool (Debian package prometheus): {error}");
-                println!("SKIPPED: promtool is not installed, the alerts were not tested");
-                return;
-            }
-        };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(out.status.success(), "{}{}", text(&out.stdout), text(&out.stderr));
+        promtool(&arguments, &folder());
     }
+}
+
+/// The queries of a panel, as [`queries`] has them.
+fn queries_of(title: &str) -> Vec<String> {
+    let own = queries().into_iter().filter(|(panel, _)| panel == title);
+    own.map(|(_, query)| query).collect()
+}
+
+#[test]
+fn the_first_decision_of_a_rule_shows_as_a_firing() {
+    let series = |rule: &str, level: &str, mode: &str, values: &str| {
+        let labels = format!("rule=\"{rule}\",level=\"{level}\",mode=\"{mode}\"");
+        let labels = format!("job=\"tidegate\",instance=\"a:1\",{labels}");
+        json!({ "series": format!("tidegate_decisions_total{{{labels}}}"), "values": values })
+    };
+    let input = [
+        // Each begins at 0, a rule that is new later than others.
+        series("cap", "0", "live", "0x30 1+1x30"),
+        series("cap", "2", "live", "0x57 1x10"),
+        series("new", "0", "live", "_x40 0x17 1x10"),
+        series("never", "0", "live", "0x90"),
+        series("trial", "0", "shadow", "0x57 2x10"),
+        series("tidegate.budget", "0", "live", "0x57 1x10"),
+    ];
+    let sample = |labels: &str, value: u32| json!({ "labels": labels, "value": value });
+    let expect = |expr: &String, samples: &[Value]| json!({ "expr": expr, "eval_time": "60m", "exp_samples": samples });
+    let [fired] = &queries_of("Fired in the last hour")[..] else { panic!("one query") };
+    let [live, shadow] = &queries_of("Decisions by rule")[..] else { panic!("two queries") };
+    let tests = [
+        expect(
+            fired,
+            &[
+                sample(r#"{rule="cap",level="0"}"#, 30),
+                sample(r#"{rule="cap",level="2"}"#, 1),
+                sample(r#"{rule="new",level="0"}"#, 1),
+            ],
+        ),
+        // Of the last five minutes: five of a level that fires each minute, and one of the other.
+        expect(live, &[sample(r#"{rule="cap"}"#, 6), sample(r#"{rule="new"}"#, 1)]),
+        expect(shadow, &[sample(r#"{rule="trial"}"#, 2)]),
+    ];
+    let file = json!({
+        "evaluation_interval": "1m",
+        "tests": [{ "interval": "1m", "input_series": input, "promql_expr_test": tests }],
+    });
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("panels.test.yml"), file.to_string()).unwrap();
+    promtool(&["test", "rules", "panels.test.yml"], folder.path());
 }
 
 #[test]

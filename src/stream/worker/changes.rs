@@ -59,6 +59,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             let (before, after) = (&before.rules.version, &part.reign.newest.rules.version);
             self.metrics.rules_info.with_label_values(&[before]).set(0);
             self.metrics.rules_info.with_label_values(&[after]).set(1);
+            self.metrics.begin_decisions(&part.reign.newest.rules);
             tracing::info!(before, after, "rules or lists have changed and are in force");
         }
     }
