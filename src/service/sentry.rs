@@ -133,7 +133,7 @@ impl Sentry {
         }
         let (readiness, views) = (status.readiness(), status.views());
         let now_ms = now_ms();
-        self.restores(&views, metrics, now_ms);
+        let restore_ms = self.restores(&views, metrics, now_ms);
         let totals = Totals::of(metrics);
         let own = views.iter().flat_map(|view| &view.partitions);
         let facts = Facts {
@@ -142,7 +142,7 @@ impl Sentry {
             lag: own.filter(|own| own.topic == self.events).filter_map(|own| own.lag).sum(),
             consumed: totals.consumed,
             quarantined: totals.quarantined.saturating_add(totals.late),
-            restoring: restoring(&views),
+            restore_ms,
             faulty_rules: self.faulty_rules.as_deref(),
             unreadable: metrics.control_unreadable.get(),
             control: views.iter().find_map(|view| view.control.as_deref()),
@@ -180,8 +180,8 @@ impl Sentry {
         written
     }
 
-    /// Looks whether state is being restored, and that goes on.
-    fn restores(&mut self, views: &[WorkerView], metrics: &Metrics, now_ms: i64) {
+    /// Looks whether state is being restored, and that goes on; for how many ms it has not.
+    fn restores(&mut self, views: &[WorkerView], metrics: &Metrics, now_ms: i64) -> Option<i64> {
         let all_work = views.iter().all(|view| view.state == Phase::Running);
         let beaten = self.pulse.as_ref().map(|pulse| pulse.beaten_ms());
         let is_over = match beaten {
@@ -194,11 +194,13 @@ impl Sentry {
             self.restores.over();
         }
         let at = views.iter().flat_map(restored_to);
-        let is_restoring = self.restores.look(at, now_ms, self.limits.stalled_ms);
+        let restore_ms = self.restores.look(at, now_ms);
+        let is_restoring = restore_ms.is_some_and(|ms| ms < self.limits.stalled_ms);
         metrics.restoring.set(is_restoring.into());
         if let Some(pulse) = &self.pulse {
             pulse.set_restoring(is_restoring);
         }
+        restore_ms
     }
 }
 
@@ -212,14 +214,6 @@ impl Drop for Sentry {
 /// The rule that a decision is about.
 fn rule_of(decision: &Decision) -> &str {
     decision.resolved.as_ref().map_or(&decision.rule, |resolved| &resolved.rule)
-}
-
-/// Something that changes as long as a restore goes on.
-fn restoring(views: &[WorkerView]) -> Option<u64> {
-    let mut at_work = views.iter().filter(|view| view.state == Phase::Restoring).peekable();
-    at_work.peek()?;
-    let at = at_work.flat_map(restored_to);
-    Some(at.map(|(_, at)| u64::try_from(at).unwrap_or(0) + 1).sum())
 }
 
 /// What a worker restores, and how far it is: the snapshots that it reads, and then the log.

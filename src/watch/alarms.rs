@@ -46,8 +46,8 @@ pub struct Facts<'a> {
     /// Records since the start, and those of them that went to quarantine.
     pub consumed: u64,
     pub quarantined: u64,
-    /// While it restores: something that changes as long as that goes on.
-    pub restoring: Option<u64>,
+    /// While it restores: for how long that has come no further.
+    pub restore_ms: Option<i64>,
     /// What is wrong with its rule files.
     pub faulty_rules: Option<&'a str>,
     /// Records of the control topic that could not be read, since the start.
@@ -153,8 +153,6 @@ pub struct Watch {
     limits: Limits,
     standing: BTreeMap<&'static str, Standing>,
     behind_since_ms: Option<i64>,
-    /// Where the restore is, and since when.
-    restore: Option<(u64, i64)>,
     /// When, records so far, and those quarantined.
     samples: VecDeque<(i64, u64, u64)>,
     unreadable: u64,
@@ -172,7 +170,6 @@ impl Watch {
             limits,
             standing: BTreeMap::new(),
             behind_since_ms: None,
-            restore: None,
             samples: VecDeque::new(),
             unreadable: 0,
             unreadable_until_ms: i64::MIN,
@@ -199,7 +196,7 @@ impl Watch {
         match name {
             "canary" => self.canary(facts),
             "lag" => self.lag(facts, now_ms),
-            "restore" => self.restore(facts, now_ms),
+            "restore" => self.restore(facts),
             "rules" => facts.faulty_rules.map(|faults| Found::count(1, faults)),
             "quarantine" => self.quarantine(facts, now_ms),
             _ => self.control(facts, now_ms),
@@ -229,11 +226,8 @@ impl Watch {
         })
     }
 
-    fn restore(&mut self, facts: &Facts<'_>, now_ms: i64) -> Option<Found> {
-        let known = self.restore.filter(|(at, _)| facts.restoring == Some(*at));
-        self.restore = known.or(facts.restoring.map(|at| (at, now_ms)));
-        let (_, since_ms) = self.restore?;
-        let (lasted, bound) = (now_ms.saturating_sub(since_ms), self.limits.stalled_ms);
+    fn restore(&self, facts: &Facts<'_>) -> Option<Found> {
+        let (lasted, bound) = (facts.restore_ms?, self.limits.stalled_ms);
         let because = facts.not_ready.map(|reason| format!(": {reason}")).unwrap_or_default();
         (lasted >= bound).then(|| {
             let text = format!("the restore has not gone on for {}{because}", seconds(lasted));

@@ -14,14 +14,13 @@ pub struct Restores {
 }
 
 impl Restores {
-    /// One look at what is being restored, each under a name of its own with how far it is: whether
-    /// there is any, and some of it has come further than ever within `patience_ms`.
+    /// One look at what is being restored, each under a name of its own with how far it is: for how
+    /// many ms none of it has come further than ever, or `None` where there is nothing.
     pub fn look(
         &mut self,
         at: impl IntoIterator<Item = (String, i64)>,
         now_ms: i64,
-        patience_ms: i64,
-    ) -> bool {
+    ) -> Option<i64> {
         let mut is_any = false;
         for (name, at) in at {
             is_any = true;
@@ -30,8 +29,7 @@ impl Restores {
                 self.came_on_ms = Some(now_ms);
             }
         }
-        let came_on = |at: i64| now_ms.saturating_sub(at) < patience_ms;
-        is_any && self.came_on_ms.is_some_and(came_on)
+        self.came_on_ms.filter(|_| is_any).map(|at| now_ms.saturating_sub(at).max(0))
     }
 
     /// Detection works: what is restored from now on is another matter.

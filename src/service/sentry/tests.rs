@@ -1,6 +1,6 @@
 //! Which partitions are asked, and what counts as a restore.
 
-use super::{Own, owned, restored_to, restoring};
+use super::{Own, owned, restored_to};
 use crate::stream::{PartitionView, Phase, WorkerView};
 
 fn worker(state: Phase, partitions: &[(i32, bool)]) -> WorkerView {
@@ -46,8 +46,6 @@ fn all_are_asked_whose_state_is_there() {
     assert_eq!(restored_to(&restores).len(), 2);
     let stuck = WorkerView { loading: Some(4), ..worker(Phase::Stuck, &[]) };
     assert_eq!(restored_to(&stuck), []);
-    assert_eq!(restoring(&[loads]), None, "it works, and makes rules ready");
     let begins = WorkerView { loading: Some(0), ..worker(Phase::Restoring, &[]) };
-    assert_eq!(restoring(&[begins]), Some(1));
-    assert_eq!(restoring(&[restores]), Some(22));
+    assert_eq!(restored_to(&begins), [("a-0".to_owned(), 0)]);
 }
