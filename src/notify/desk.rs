@@ -35,7 +35,7 @@ impl Desk {
 
     /// Asks back what waits for receivers, where a mute has begun that may hold some of it.
     pub(super) fn review(&mut self, now: i64) {
-        if now < self.review_at || !self.router.has_new_mutes() {
+        if now < self.review_at || !self.router.has_new_mutes(now) {
             return;
         }
         self.review_at = now.saturating_add(REVIEW_EVERY_MS);

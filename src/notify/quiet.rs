@@ -12,6 +12,12 @@ use crate::rule::Severity;
 const STEPS_MAX: usize = 16;
 
 impl Quiet {
+    /// Whether it is quiet at `at_ms` for some severity.
+    pub(super) fn is_on(&self, at_ms: i64) -> bool {
+        let all = [Severity::Info, Severity::Warning, Severity::Critical];
+        all.into_iter().any(|severity| self.ends_at(severity, at_ms).is_some())
+    }
+
     /// When it is over, if it is quiet at `at_ms`; milliseconds since the epoch.
     pub(super) fn ends_at(&self, severity: Severity, at_ms: i64) -> Option<i64> {
         if self.except.contains(&severity) {

@@ -1,7 +1,7 @@
 //! What waits for a receiver that is down or slow, when a mute begins: it is held like what comes
 //! later, and not told hours after (N3). Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::lane::{Item, LaneKey, Mute, item};
 use super::notice::{DIRECT, HELD, LINES, Notice};
@@ -16,9 +16,17 @@ struct Part {
 }
 
 impl Router {
-    /// Whether something mutes since the last call that did not before.
-    pub(super) fn has_new_mutes(&mut self) -> bool {
-        std::mem::take(&mut self.new_mutes)
+    /// Whether something mutes since the last call that did not before. Quiet hours begin by
+    /// themselves.
+    pub(super) fn has_new_mutes(&mut self, now: i64) -> bool {
+        let routes = self.tree.routes().iter().enumerate();
+        let quiet: BTreeSet<usize> = routes
+            .filter(|(_, route)| route.quiet.as_ref().is_some_and(|quiet| quiet.is_on(now)))
+            .map(|(at, _)| at)
+            .collect();
+        let begins = !quiet.is_subset(&self.quiet);
+        self.quiet = quiet;
+        std::mem::take(&mut self.new_mutes) || begins
     }
 
     /// Judges a notice anew that waits for its receiver: what a mute holds by now is held, and the

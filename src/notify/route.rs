@@ -51,6 +51,8 @@ pub struct Router {
     pub(super) deferred: Vec<(u64, String)>,
     /// A mute has begun, for which what waits elsewhere is to be judged anew.
     pub(super) new_mutes: bool,
+    /// Routes whose quiet hours had begun at the last look.
+    pub(super) quiet: BTreeSet<usize>,
     pub(super) held_max: usize,
     pub(super) lanes: BTreeMap<LaneKey, Lane>,
     /// Decision → lanes that can do without it once it is resolved.
@@ -85,6 +87,7 @@ impl Router {
             settled: Vec::new(),
             deferred: Vec::new(),
             new_mutes: false,
+            quiet: BTreeSet::new(),
             held_max: settings.held_max.unwrap_or(HELD_MAX).get(),
             lanes: BTreeMap::new(),
             index: BTreeMap::new(),

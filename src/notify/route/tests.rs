@@ -712,11 +712,11 @@ fn a_mute_that_begins_while_a_notice_waits_for_its_receiver_holds_it() {
         digest.absorb(notice);
     }
     assert_eq!((digest.tickets.as_slice(), digest.rest), (&[64, 128, 320, 192][..], 0));
-    assert!(!router.has_new_mutes());
+    assert!(!router.has_new_mutes(90_000));
     let whole = router.recall(digest.clone(), 90_000).unwrap();
     assert_eq!(whole, digest, "nothing mutes it");
     silence(&mut router, "s", 100_000, "cap", HOUR);
-    assert!(router.has_new_mutes() && !router.has_new_mutes());
+    assert!(router.has_new_mutes(100_000) && !router.has_new_mutes(100_000));
     let rest = router.recall(digest, 100_000).unwrap();
     assert_eq!((ids(&rest), rest.tickets.as_slice(), rest.rest), (vec!["5"], &[320][..], 0));
     assert_eq!(router.deferred(), [(64, "mail".to_owned()), (128, "mail".to_owned())]);
@@ -727,6 +727,28 @@ fn a_mute_that_begins_while_a_notice_waits_for_its_receiver_holds_it() {
     assert_eq!(ids(&notices[0]), ["1"]);
     let remark = "was silenced by ann until now; 1 more alert came and went meanwhile";
     assert_eq!(notices[0].remarks, [remark]);
+}
+
+#[test]
+fn quiet_hours_that_begin_hold_what_waits_for_its_receiver() {
+    let night = "quiet: { from: \"22:00\", to: \"07:00\", except: [critical] }";
+    let mut router = of(&format!("{RECEIVERS}routes: [{{ to: [mail], {night} }}]"));
+    let eve = 22 * HOUR - MINUTE;
+    router.offer(&decision(1, "cap", "warning"), 64, eve);
+    router.offer(&decision(2, "cap", "critical"), 128, eve);
+    let waits = router.due(eve + 10_000).remove(0);
+    assert_eq!(waits.tickets, [64, 128]);
+    assert!(!router.has_new_mutes(22 * HOUR - 1));
+    assert!(router.has_new_mutes(22 * HOUR) && !router.has_new_mutes(23 * HOUR));
+    let rest = router.recall(waits, 22 * HOUR).unwrap();
+    assert_eq!((rest.tickets.as_slice(), ids(&rest)), (&[128][..], vec!["2"]));
+    assert_eq!(router.deferred(), [(64, "mail".to_owned())]);
+    assert_eq!(told(&router.due(31 * HOUR - 1)), []);
+    let notices = router.due(31 * HOUR);
+    assert_eq!(told(&notices), [("mail", vec![65], 0)]);
+    assert_eq!(notices[0].remarks, ["held during quiet hours"]);
+    assert!(!router.has_new_mutes(31 * HOUR));
+    assert!(router.has_new_mutes(46 * HOUR), "the next night is another one");
 }
 
 #[test]
@@ -741,7 +763,7 @@ fn of_a_storm_that_waits_for_its_receiver_those_known_as_a_number_are_held_too()
     assert_eq!((storm.decisions.len(), storm.rest), (50, 150));
     let campaign = keyed(1, "campaign", "critical", json!({"source": "lottery"}));
     router.offer(&campaign, 64, 20_000);
-    assert!(router.has_new_mutes());
+    assert!(router.has_new_mutes(21_000));
     assert_eq!(router.recall(storm, 21_000), None);
     assert_eq!(router.deferred().len(), 200);
     let notices = router.due(30_000);

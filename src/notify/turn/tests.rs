@@ -240,7 +240,7 @@ impl Life {
         }
         self.heard = world.control.len();
         settle(&mut self.router, &mut self.progress);
-        if self.heard > silent || self.router.has_new_mutes() {
+        if self.heard > silent || self.router.has_new_mutes(world.now) {
             self.review(world.now);
         }
     }
