@@ -6,14 +6,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::group;
 use super::mutes::{Muted, Mutes};
+use crate::stream::kafka::Quiet;
 
 /// Records taken in between two looks at the decisions.
 const SOME: usize = 1_000;
@@ -21,21 +20,6 @@ const SOME: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one record may be waited for.
 const CATCH_UP: Duration = Duration::from_secs(2);
-
-/// Leaves the library's own messages to the debug log.
-pub(super) struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        group::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "a reader of the notifier has trouble with Kafka");
-    }
-}
-
-impl ConsumerContext for Quiet {}
 
 pub(super) struct Bulletin {
     consumer: BaseConsumer<Quiet>,
@@ -63,7 +47,7 @@ impl Bulletin {
         ];
         let defaults = [("fetch.wait.max.ms", "100"), ("queued.max.messages.kbytes", "1024")];
         let config = group::settings(brokers, properties, &defaults, &fixed);
-        let made: KafkaResult<BaseConsumer<Quiet>> = config.create_with_context(Quiet);
+        let made: KafkaResult<BaseConsumer<Quiet>> = config.create_with_context(Quiet("bulletin"));
         let consumer = made.map_err(group::hide_value)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, 0, Offset::Beginning)?;

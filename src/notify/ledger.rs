@@ -18,8 +18,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use super::delivery::{Outcome, Report};
-use super::letters::{Quiet, producer};
+use super::letters::producer;
 use super::told::records;
+use crate::stream::kafka::Quiet;
 
 /// Notices of one receiver that may be on their way or not yet written down: at most so many may
 /// be told again after a crash. A record takes some milliseconds, so that eight at a time are

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use serde::Serialize;
@@ -15,6 +14,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
 use crate::engine::Decision;
+use crate::stream::kafka::Quiet;
 
 use super::delivery::Report;
 use super::group;
@@ -160,19 +160,5 @@ pub(super) fn config(brokers: &str, properties: &BTreeMap<String, String>) -> Cl
 }
 
 pub(super) fn producer(config: &ClientConfig) -> Result<FutureProducer<Quiet>, KafkaError> {
-    config.create_with_context(Quiet).map_err(group::hide_value)
-}
-
-/// Leaves the library's own messages to the debug log.
-#[derive(Debug, Clone)]
-pub(super) struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        group::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "a writer of the notifier has trouble with Kafka");
-    }
+    config.create_with_context(Quiet("letters")).map_err(group::hide_value)
 }

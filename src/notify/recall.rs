@@ -7,9 +7,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::bulletin::Quiet;
 use super::group;
 use super::told::Told;
+use crate::stream::kafka::Quiet;
 
 /// A log that cannot be read by then keeps nobody from being told.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ fn read(
         ("auto.offset.reset", "earliest"),
     ];
     let config = group::settings(brokers, properties, &[("fetch.wait.max.ms", "10")], &fixed);
-    let made: KafkaResult<BaseConsumer<Quiet>> = config.create_with_context(Quiet);
+    let made: KafkaResult<BaseConsumer<Quiet>> = config.create_with_context(Quiet("recall"));
     let consumer = made.map_err(group::hide_value)?;
     let (low, high) = consumer.fetch_watermarks(topic, 0, PATIENCE)?;
     // A log that is younger than what is known of it is read whole.

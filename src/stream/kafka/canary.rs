@@ -4,12 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -17,34 +15,13 @@ use crate::engine::{CANARY, Decision, user_partition};
 use crate::event::Canary;
 use crate::stream::Source;
 use crate::stream::kafka::client::{KafkaSettings, unusable};
+use crate::stream::kafka::quiet::Quiet;
 use crate::stream::kafka::topics::counts;
 
 /// One question to the broker.
 const ASK: Duration = Duration::from_secs(5);
 /// A round is handed over within so long; what is left goes on by itself.
 const FLUSH: Duration = Duration::from_secs(2);
-
-/// What is wrong here shows in canaries that do not come back.
-#[derive(Debug)]
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(facility, message, "canaries: the kafka client speaks");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "canaries: the kafka client reports a fault");
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
-impl ProducerContext for Quiet {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _: &rdkafka::producer::DeliveryResult<'_>, (): ()) {}
-}
 
 /// Both ends.
 pub struct CanaryLine {
@@ -90,9 +67,11 @@ impl CanaryLine {
             .set("linger.ms", "0")
             // Older ones are given up, and would come through when nobody asks any more.
             .set("message.timeout.ms", "30000");
-        let producer = config.create_with_context(Quiet).map_err(|error| unusable(&error))?;
+        let producer =
+            config.create_with_context(Quiet("canaries")).map_err(|error| unusable(&error))?;
         let config = settings.reading("tidegate-canary");
-        let consumer = config.create_with_context(Quiet).map_err(|error| unusable(&error))?;
+        let consumer =
+            config.create_with_context(Quiet("canaries")).map_err(|error| unusable(&error))?;
         let key = format!("instance:{instance}");
         let partition = i32::try_from(user_partition(&key, count)).unwrap_or(0);
         Ok(CanaryLine { producer, consumer, topic, decisions, key, partition, listens: false })
