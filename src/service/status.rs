@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::engine::daily::is_none;
 use crate::http::Readiness;
 use crate::metrics::Metrics;
 use crate::notify::NotifyMetrics;
@@ -134,11 +135,6 @@ impl Totals {
             commands: sum(&metrics.commands, None),
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
-fn is_none(count: &u64) -> bool {
-    *count == 0
 }
 
 /// Over all label values, or those with one of them.

@@ -28,6 +28,7 @@ mod sums;
 pub(crate) use book::Book;
 pub(crate) use caps::caps_at;
 pub use outbox::{DailyOutbox, Sender};
+pub(crate) use report::is_none;
 pub use report::{
     Cap, CommandCount, Conservation, Correction, DailyReport, Figures, PartitionRecords, Periods,
     Records, Reversed, RuleCount, SourceFigures,

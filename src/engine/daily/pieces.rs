@@ -6,7 +6,9 @@
 
 use crate::engine::daily::report::{Cap, CommandCount, RuleCount};
 use crate::engine::daily::sheet::Sheet;
-use crate::engine::daily::sums::{Amount, COLUMNS, Intake, Row, Stretch, Sums, add_row};
+use crate::engine::daily::sums::{
+    Amount, COLUMNS, Intake, Row, Stretch, Sums, add_outcomes, add_row,
+};
 
 /// Of one record, about: brokers take a megabyte unless told otherwise.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
@@ -97,11 +99,7 @@ impl Packer {
                 let totals = &mut self.head.totals;
                 totals.next = totals.next.max(stretch.next);
                 totals.consumed += stretch.consumed;
-                totals
-                    .outcomes
-                    .iter_mut()
-                    .zip(stretch.outcomes)
-                    .for_each(|(own, more)| *own += more);
+                add_outcomes(&mut totals.outcomes, stretch.outcomes);
                 self.open.stretches.push((day, stretch));
             }
             Entry::Row(day, source, row) => {

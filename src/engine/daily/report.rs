@@ -48,8 +48,9 @@ pub struct DailyReport {
     pub conservation: Conservation,
 }
 
+/// Of a count that is left out where there is nothing to count.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
-fn is_none(count: &u64) -> bool {
+pub(crate) fn is_none(count: &u64) -> bool {
     *count == 0
 }
 

@@ -61,6 +61,11 @@ pub(crate) fn add_row(to: &mut Row, row: &Row) -> bool {
     to.iter_mut().zip(row).fold(false, |over, (to, amount)| to.plus(*amount) || over)
 }
 
+/// Adds what became of some records to what became of others.
+pub(super) fn add_outcomes(to: &mut [u64; 4], more: [u64; 4]) {
+    to.iter_mut().zip(more).for_each(|(own, more)| *own += more);
+}
+
 /// Rows by source: the empty name is that of events without one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sums {
@@ -175,7 +180,7 @@ impl Stretch {
         }
         self.next = self.next.max(other.next);
         self.consumed += other.consumed;
-        self.outcomes.iter_mut().zip(other.outcomes).for_each(|(own, more)| *own += more);
+        add_outcomes(&mut self.outcomes, other.outcomes);
         self.booked += other.booked;
     }
 }
