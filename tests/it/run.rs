@@ -395,6 +395,9 @@ fn changed_lists_and_bounds_take_effect_and_faulty_ones_do_not() {
     };
     produce(0, 200);
     assert_eq!([fired("cap"), fired("listed")], [0, 0]);
+    let (_, text) = instance.get("/metrics");
+    let rarest = r#"tidegate_decisions_total{level="4",mode="live",rule="total"} 0"#;
+    assert!(text.contains(rarest), "counted from 0 on");
     setup.write("rules/bad.csv", "value,reason,expires,author\nu-1,bots,,ann\n");
     instance.line("are in force");
     produce(1, 0);
