@@ -92,6 +92,8 @@ pub(crate) struct Part {
     since: Vec<Journaled>,
     /// The plans of rule sets among it.
     since_sets: Sets,
+    /// The last accounts of days that were made without output.
+    reports: Vec<Effect>,
     /// Since when it tells the owners of keys what rules count in their old form, too.
     old_forms_us: Option<i64>,
     pub(crate) at_end: bool,
@@ -127,6 +129,7 @@ impl Part {
             changes_open: 0,
             since: Vec::new(),
             since_sets: Sets::new(),
+            reports: Vec::new(),
             old_forms_us: None,
             at_end: false,
             last_input_us: 0,
@@ -258,7 +261,7 @@ impl Part {
         self.last_input_us = now_us;
         self.at_end = false;
         if !live {
-            self.output.effects.clear();
+            self.keep_reports();
             self.hold_back();
             self.output.daily.trim();
             return;
@@ -435,6 +438,7 @@ impl Part {
         self.restored = true;
         // What was rebuilt has been told before.
         self.output.daily.forget(&self.state);
+        self.reports.clear();
         self.reported = self.output.counts.clone();
     }
 

@@ -82,6 +82,25 @@ impl State {
         }
     }
 
+    /// Takes the place of a state that was folded under other rules, perhaps in another zone, where
+    /// days end at other instants. What that one has reported is not reported again; what only this
+    /// one has is handed out, of the `reports` that it made without output.
+    pub(crate) fn go_on_from(
+        &mut self,
+        other: &State,
+        plan: &Plan,
+        reports: Vec<Effect>,
+    ) -> Vec<Effect> {
+        let (Some(own), Some(other)) = (&mut self.book, &other.book) else { return Vec::new() };
+        own.skip(other, plan);
+        let last = other.issued.map(|day| date_of(day).to_string());
+        let is_new = |effect: &Effect| match effect {
+            Effect::Daily(one) => one.daily.as_ref().map(|report| &report.date) > last.as_ref(),
+            _ => false,
+        };
+        reports.into_iter().filter(is_new).collect()
+    }
+
     /// Issues the days of a finite log. Its last day may not be whole.
     pub(crate) fn end_book(&mut self, plan: &Plan, out: &mut Output) {
         let Some(mut book) = self.book.take() else { return };
@@ -150,6 +169,22 @@ impl Book {
         };
         let report = list(self, &open.sums, &report);
         Effect::Daily(Box::new(decision(report, &plan.rules.version)))
+    }
+
+    /// Days that another book has reported count to date, and what comes for them is a correction.
+    fn skip(&mut self, other: &Book, plan: &Plan) {
+        let is_further = |issued: &i32| self.issued.is_none_or(|own| own < *issued);
+        let Some(issued) = other.issued.filter(is_further) else { return };
+        let open: Vec<i32> = self.days.range(..=issued).map(|(day, _)| *day).collect();
+        for day in open {
+            self.issue(plan, day, 0);
+        }
+        self.turn(issued);
+        self.corrections.clone_from(&other.corrections);
+        for (number, part) in &mut self.parts {
+            let known = other.parts.get(number);
+            part.faults = known.map(|known| known.faults.clone()).unwrap_or_default();
+        }
     }
 
     /// Goes on to a day: the periods that it is not in begin anew, and with the year the sources that

@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
-use crate::engine::Plan;
+use crate::engine::{Effect, Plan};
 use crate::stream::Source;
 use crate::stream::control::{Applied, Journaled, begin};
 use crate::stream::emit::partial;
 use crate::stream::part::{Part, Workbench};
 use crate::stream::plans::Sets;
 use crate::stream::reign::Reign;
+
+/// Accounts of days that are kept: zones lie 26 hours apart at the most, so that at one instant the
+/// last day that is over differs by two.
+const REPORTS_MAX: usize = 2;
 
 impl Part {
     /// Folds the log alone, without output, until it takes over.
@@ -48,6 +52,15 @@ impl Part {
         let from = (&origin, self.state.watermark(), self.told_idle);
         let records = self.output.partials.tell_history(plan, from, bench.partitions);
         bench.outbox.extend(records.into_iter().map(|(to, payload)| partial(to, payload)));
+    }
+
+    /// Of what a record of the past has put out nothing is written; a state that takes over may
+    /// have to tell the last accounts.
+    pub(super) fn keep_reports(&mut self) {
+        let made = self.output.effects.drain(..);
+        self.reports.extend(made.filter(|effect| matches!(effect, Effect::Daily(_))));
+        let over = self.reports.len().saturating_sub(REPORTS_MAX);
+        self.reports.drain(..over);
     }
 
     /// What was put out for owners of keys by a record of the past.
@@ -121,6 +134,9 @@ impl Part {
         let begun = Reign::begun(set, Some(holds.clone()), self.reign.armed());
         bench.outbox.extend(begin(&applied, other.controlled, begun));
         self.state.replace_holds(holds);
+        let reports = std::mem::take(&mut self.reports);
+        let reports = self.state.go_on_from(&other.state, &self.reign.newest, reports);
+        self.output.effects.extend(reports);
         self.output.partials.has_told_as(&other.output.partials);
         self.told_idle = other.told_idle;
         self.tell_history(&self.reign.newest.clone(), bench);

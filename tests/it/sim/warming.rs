@@ -1,6 +1,8 @@
 //! Rules that count otherwise are made ready from the log, while those that are there go on (R18).
 
+use prometheus::core::Collector;
 use serde_json::Value;
+use tidegate::engine::daily::DailyReport;
 use tidegate::stream::{Place, Sink, Source, Worker};
 
 use super::shell::SLOT;
@@ -50,6 +52,18 @@ impl World {
         let rules =
             values.map(|one| (one["rule"].as_str().unwrap().to_owned(), one["value"].clone()));
         rules.filter(|(rule, _)| rule != "tidegate.rules").collect()
+    }
+
+    /// Live decisions of the first level of a rule, by the metrics; `None` where these do not
+    /// know it.
+    fn counted(&self, rule: &str) -> Option<u64> {
+        let families = self.metrics.decisions.collect();
+        let mut all = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+        let is_of =
+            |label: &prometheus::proto::LabelPair| label.name() == "rule" && label.value() == rule;
+        let is_there = all.any(|one| one.get_label().iter().any(is_of));
+        let labels = [rule, "0", "live"];
+        is_there.then(|| self.metrics.decisions.with_label_values(&labels).get())
     }
 
     /// Everything that was produced is committed.
@@ -106,6 +120,9 @@ fn new_rules_are_made_ready_from_the_log_and_the_others_wait_for_nothing() {
     let warming =
         |world: &World| world.metrics.rules_warming.with_label_values(&["events", "0"]).get();
     assert_eq!(warming(&world), 2);
+    let counted = |rule: &str| world.counted(rule);
+    assert_eq!([counted("sum"), counted("gift")], [Some(0), Some(1)], "counted from 0 on");
+    assert_eq!(counted("tidegate.budget"), None);
     world.broker.borrow_mut().holds_earlier = false;
     world.turn_until("they are ready", |world| world.warming() == 0);
     world.turn_until("it is told", |world| warming(world) == 0);
@@ -276,4 +293,65 @@ fn a_source_that_is_silent_long_since_is_no_news_and_one_that_falls_silent_is() 
         world.come_to_rest(50);
     }
     assert_eq!(quiet(&world), 1, "s3");
+}
+
+/// Midnight of 2025-11-23 in Shanghai, and in UTC.
+const SHANGHAI_MS: i64 = 1_763_827_200_000;
+const UTC_MS: i64 = SHANGHAI_MS + 8 * HOUR_MS;
+const HOUR_MS: i64 = 3_600_000;
+
+impl World {
+    /// A point in each partition, at that time.
+    fn issue_at(&mut self, at_ms: i64) {
+        self.clock.0.set(at_ms * 1000);
+        for partition in 0..3 {
+            self.issue_to(partition, "s1", 1);
+        }
+        self.come_to_rest(50);
+    }
+
+    /// Date, zone, and the points of the day and of the month, of each account that is written.
+    fn accounts(&self) -> Vec<(String, String, i64, i64)> {
+        let broker = self.broker.borrow();
+        let written = broker.outputs.get(&Sink::Daily).into_iter().flatten();
+        let reports = written.map(|output| -> DailyReport {
+            serde_json::from_slice(output.value.as_deref().unwrap()).unwrap()
+        });
+        let account = |report: DailyReport| {
+            assert!(report.conservation.ok, "{:?}", report.conservation.faults);
+            let points = |figures: tidegate::engine::daily::Figures| figures.issued.points;
+            (report.date, report.zone, points(report.total.day), points(report.total.month))
+        };
+        reports.map(account).collect()
+    }
+}
+
+#[test]
+fn a_zone_that_changes_between_two_midnights_leaves_no_day_out_and_reports_none_twice() {
+    let rules = |zone: &str| BEFORE.replace("version: 1", &format!("version: 1\ntimezone: {zone}"));
+    let told = |from: &str, to: &str| {
+        let mut world = World::calm();
+        world.put_in_force(&rules(from));
+        world.start(SLOT);
+        world.issue_at(SHANGHAI_MS - 10 * HOUR_MS);
+        world.issue_at(SHANGHAI_MS + HOUR_MS);
+        world.put_in_force(&rules(to));
+        world.come_to_rest(50);
+        for at_ms in [UTC_MS, SHANGHAI_MS + 24 * HOUR_MS, UTC_MS + 24 * HOUR_MS] {
+            world.issue_at(at_ms + HOUR_MS);
+        }
+        world.accounts()
+    };
+    let account = |date: &str, zone: &str, day: i64, month: i64| {
+        (date.to_owned(), zone.to_owned(), day, month)
+    };
+    // The day was over in Shanghai; in UTC, eight hours later, it is not over again.
+    let west = [account("2025-11-22", "Asia/Shanghai", 3, 3), account("2025-11-23", "UTC", 9, 12)];
+    assert_eq!(told("Asia/Shanghai", "UTC"), west);
+    // It was not over in UTC; in Shanghai it has been for an hour.
+    let east = [
+        account("2025-11-22", "Asia/Shanghai", 6, 6),
+        account("2025-11-23", "Asia/Shanghai", 3, 9),
+    ];
+    assert_eq!(told("UTC", "Asia/Shanghai"), east);
 }
