@@ -281,7 +281,8 @@ async fn detection_keeps_its_pace_in_a_storm() {
     for mode in ["shadow", "live", "shadow", "live"] {
         let more = format!(
             "engine: {{ workers: 1 }}\nhttp: {{ listen: '127.0.0.1:0' }}\nnotify: {{ receivers: \
-             {{ chat: {{ slack: {{ url: 'http://{at}/' }}, rate: 2 }} }}, default: [chat] }}"
+             {{ chat: {{ slack: {{ url: 'http://{at}/' }}, rate: 2 }} }}, \
+             routes: [{{ to: [chat], group_wait: 100ms, group_interval: 1s }}] }}"
         );
         let setup = Setup::new(broker.address(), "storm", &more).host("slot");
         let rules = format!("version: 1\nrules: [{{ name: storm, on: issue, mode: {mode} }}]\n");
@@ -298,9 +299,12 @@ async fn detection_keeps_its_pace_in_a_storm() {
         let spent = of_workers(instance.id(), "slot-") - before;
         broker::tell(&format!("{mode}: {spent:.2} s of processor time for {storm} events"));
         seconds.entry(mode).or_default().push(spent);
+        if mode == "live" {
+            // Detection may be done before anybody has been told.
+            until("people are told", || !chat.seen().is_empty()).await;
+        }
         assert!(instance.stop().0.success());
     }
-    assert!(!chat.seen().is_empty());
     let least = |mode: &str| seconds[mode].iter().copied().fold(f64::INFINITY, f64::min);
     assert!(least("live") < least("shadow") * 1.25, "{seconds:?}");
 }
