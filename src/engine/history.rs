@@ -25,7 +25,7 @@ const BYTES_MAX: usize = 64 << 20;
 const FEW: usize = 10_000;
 /// A baseline is made of the windows of so many times its `history`: of an average that never
 /// forgets all but e⁻⁸ lies within, and each window that counts has been judged by a whole baseline.
-const BASELINES: i64 = 4;
+pub(crate) const BASELINES: i64 = 4;
 
 /// Kept by an outbox that puts nothing out.
 #[derive(Debug, Clone)]

@@ -1,10 +1,12 @@
 //! Holds and budgets of a state as they go over to the state that takes its place when a rule set
-//! that counts otherwise comes into force: they are facts, whatever the rules were.
+//! that counts otherwise comes into force: they are facts, whatever the rules were. So is what
+//! became of the records, of which the one that takes over may not have read the first.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::daily::Intake;
 use crate::engine::ledger::{Ledger, Spent};
 use crate::engine::{Account, State};
 
@@ -14,6 +16,9 @@ pub struct Holds {
     accounts: Vec<Account>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     budgets: BTreeMap<String, Spent>,
+    /// Of a partition of the events; `None` in parts after the first, and where it was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    intake: Option<Intake>,
 }
 
 impl Holds {
@@ -24,7 +29,7 @@ impl Holds {
         let mut parts = vec![self];
         while accounts.len() > 0 {
             let accounts = accounts.by_ref().take(accounts_max).collect();
-            parts.push(Holds { accounts, budgets: BTreeMap::new() });
+            parts.push(Holds { accounts, ..Holds::default() });
         }
         parts
     }
@@ -33,7 +38,11 @@ impl Holds {
 impl State {
     pub fn holds(&self) -> Holds {
         let ledger = &self.keyed.ledger;
-        Holds { accounts: ledger.accounts().cloned().collect(), budgets: ledger.budgets().clone() }
+        Holds {
+            accounts: ledger.accounts().cloned().collect(),
+            budgets: ledger.budgets().clone(),
+            intake: (self.intake.consumed > 0).then_some(self.intake),
+        }
     }
 
     /// Lets go of all holds and budgets and takes these instead. Nothing is put out.
@@ -44,6 +53,7 @@ impl State {
 
     /// Takes in more holds, of targets that have none.
     pub fn add_holds(&mut self, holds: Holds) {
+        self.intake = holds.intake.unwrap_or(self.intake);
         let ledger = &mut self.keyed.ledger;
         holds.accounts.into_iter().for_each(|account| ledger.restore(account));
         for (rule, spent) in holds.budgets {

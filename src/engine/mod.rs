@@ -42,6 +42,7 @@ pub(crate) mod plan;
 pub(crate) mod posts;
 pub(crate) mod published;
 mod quiet;
+pub(crate) mod reach;
 pub(crate) mod rolling;
 pub(crate) mod routes;
 mod sample;

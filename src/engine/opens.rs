@@ -76,6 +76,11 @@ impl Opens {
         }
     }
 
+    /// When the oldest of all firings began.
+    pub(crate) fn since(&self) -> Option<i64> {
+        self.all.values().flat_map(|open| &open.firings).map(|firing| firing.since).min()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.all.len() * 200
     }

@@ -260,7 +260,8 @@ impl Plan {
     pub(crate) fn counts_as_in(&self, other: &Plan, rule: &str) -> bool {
         let of = |plan: &Plan| {
             let at = plan.rules.rules.iter().position(|known| known.name == rule)?;
-            Some((plan.info[at].base, plan.info[at].form))
+            let info = &plan.info[at];
+            Some((info.base, info.form, info.close_after_ms))
         };
         let zone = self.rules.timezone_name == other.rules.timezone_name;
         zone && of(self).is_some_and(|own| of(other) == Some(own))

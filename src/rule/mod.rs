@@ -35,5 +35,6 @@ pub use list::{parse_instant, parse_list};
 pub use load::{Source, load, place_of_list};
 pub use outcomes::BUDGET;
 pub use reach::reach_ms;
+pub(crate) use reach::window_ms;
 pub use schema::schema;
 pub use types::*;

@@ -24,7 +24,7 @@ pub fn reach_ms(rule: &Rule) -> i64 {
 }
 
 /// The longest that a window lasts.
-pub(super) fn window_ms(window: Window) -> i64 {
+pub(crate) fn window_ms(window: Window) -> i64 {
     match window {
         Window::Duration(ms) => ms,
         Window::Calendar(period) => longest_ms(period) + SUMMER_MS,

@@ -13,7 +13,7 @@ use crate::stream::plans::{PlanCell, Sets};
 use crate::stream::{Failure, Produce, SideRecord, Sink};
 
 /// The version of the journal's records.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Targets whose holds stand in one record: some 500 bytes each, seldom more than 2,000.
 const ACCOUNTS_MAX: usize = 300;
 /// A record of the journal is cut at about so many bytes; brokers take 1 MiB.
@@ -62,16 +62,17 @@ impl Journaled {
     pub fn decode(value: &[u8]) -> Result<Journaled, String> {
         let entry: Journaled = serde_json::from_slice(value).map_err(|error| error.to_string())?;
         match entry.v {
-            // In 1 no state begins anew, in 2 no rule has a birth; all else is the same.
-            1 | 2 | VERSION => Ok(entry),
+            // In 1 no state begins anew, in 2 no rule has a birth, and in 3 every state begins with
+            // the first record; all else is the same.
+            1..=VERSION => Ok(entry),
             v => Err(format!("version {v} is not known, only {VERSION}")),
         }
     }
 }
 
-/// A state begins anew, from the first record of its log, under a rule set that counts otherwise;
-/// holds and budgets go over from the one before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A state begins anew, with records of its log that were read before, under a rule set that counts
+/// otherwise; holds and budgets go over from the one before.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Begun {
     /// The name of the rule set.
     pub(crate) set: String,
@@ -88,6 +89,21 @@ pub(crate) struct Begun {
     /// [`Plan::births`](crate::engine::Plan::births).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) births: BTreeMap<String, i64>,
+    /// Offset of the first record that it was folded from.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub(crate) from: i64,
+    /// The same of the rules that are new, where the others came of a snapshot.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub(crate) since: i64,
+    /// The last rule set before under which nothing was made ready, by offset and name: up to the
+    /// place where the next was taken in, rules that are not new were judged by its bounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<(i64, String)>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_first(offset: &i64) -> bool {
+    *offset == 0
 }
 
 /// The rule sets among changes, in order: their offsets and names.
@@ -137,9 +153,8 @@ pub(crate) fn begin(applied: &Applied<'_>, control: i64, mut begun: Begun) -> Ve
     let parts: Vec<Option<Holds>> =
         parts.map_or(vec![None], |parts| parts.into_iter().map(Some).collect());
     let (set, at) = (begun.set.clone(), begun.at);
-    let (armed, births) = (Vec::new(), BTreeMap::new());
     let mut next = Some(Begun { first: true, ..begun });
-    let rest = Begun { set, at, first: false, holds: None, armed, births };
+    let rest = Begun { set, at, ..Begun::default() };
     let record = |holds| {
         let begun = next.take().unwrap_or_else(|| rest.clone());
         applied.record(control, Vec::new(), Some(Begun { holds, ..begun }))

@@ -169,6 +169,9 @@ pub trait Log {
     /// Next offset of the group for each place; `None` where it has committed nothing.
     fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<i64>>, Failure>;
     fn bounds(&mut self, place: Place) -> Result<Bounds, Failure>;
+    /// Offset of the first record whose timestamp, in milliseconds since the epoch, is not before
+    /// `ms`; where there is none, one behind the last record.
+    fn since(&mut self, place: Place, ms: i64) -> Result<i64, Failure>;
     /// [`Record::fingerprint`] of the record at an offset; `None` where there is none.
     fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure>;
     /// Hands records of an input that were read before to `visit`, of a span from an offset up to

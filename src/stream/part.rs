@@ -17,8 +17,11 @@ use crate::stream::plans::Sets;
 use crate::stream::reign::Reign;
 use crate::stream::{Place, Polled, Produce, Record, Source};
 
+mod graft;
 mod outgoing;
 mod successor;
+
+pub(crate) use graft::Graft;
 
 /// What all partitions of a worker share while records are applied.
 #[derive(Debug)]
@@ -84,6 +87,8 @@ pub(crate) struct Part {
     history: VecDeque<Journaled>,
     /// The plans of rule sets among them.
     sets: Sets,
+    /// What is taken in at an offset that is still to come.
+    graft: Option<Box<Graft>>,
     /// Offset in the control topic up to which changes are taken in.
     pub(crate) controlled: i64,
     /// Changes taken in that are not committed.
@@ -107,8 +112,13 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn new(place: Place, origin: Origin, start: i64, reign: Reign) -> Part {
-        Part::with((State::new(origin), Output::default()), place, start, reign)
+    /// An empty one, of a log that begins at `low`. Where its rules do not look back so far, nothing
+    /// is missing though it begins later.
+    pub(crate) fn new(place: Place, origin: Origin, low: i64, reign: Reign) -> Part {
+        let start = low.max(reign.from);
+        let begun_at = if start > low { 0 } else { low };
+        let state = (State::new(origin), Output::default());
+        Part { begun_at, ..Part::with(state, place, start, reign) }
     }
 
     fn with((state, output): (State, Output), place: Place, start: i64, reign: Reign) -> Part {
@@ -125,6 +135,7 @@ impl Part {
             committed: start,
             history: VecDeque::new(),
             sets: Sets::new(),
+            graft: None,
             controlled: 0,
             changes_open: 0,
             since: Vec::new(),
@@ -231,6 +242,7 @@ impl Part {
         if record.offset < self.next {
             return;
         }
+        self.join_before(record.offset);
         while self.history.front().is_some_and(|entry| entry.offset <= record.offset) {
             self.repeat(&bench.control_topic);
         }
@@ -317,6 +329,7 @@ impl Part {
     fn ended(&mut self, at: i64, bench: &Workbench) {
         self.at_end = true;
         self.next = self.next.max(at).max(self.emit_from);
+        self.join_before(self.next);
         self.catch_up(bench);
         if !self.restored {
             self.finish_restore();
@@ -326,15 +339,18 @@ impl Part {
     /// What the journal says of this partition, up to the committed offset, and the plans of the
     /// rule sets it names.
     pub(crate) fn remember(&mut self, history: Vec<Journaled>, sets: Sets) {
-        let begins = |entry: &Journaled| {
-            let is_own = |begun: &Begun| begun.at == self.reign.begun_at;
-            self.reign.is_behind() && entry.begun.as_ref().is_some_and(is_own)
-        };
         let new = |entry: &Journaled| {
-            (entry.control > self.controlled || begins(entry)) && entry.offset <= self.emit_from
+            (entry.control > self.controlled || self.begins_with(entry))
+                && entry.offset <= self.emit_from
         };
         self.history = history.into_iter().filter(new).collect();
         self.sets = sets;
+    }
+
+    /// Whether the journal says there that this state takes over.
+    fn begins_with(&self, entry: &Journaled) -> bool {
+        let is_own = |begun: &Begun| begun.at == self.reign.begun_at;
+        self.reign.is_behind() && entry.begun.as_ref().is_some_and(is_own)
     }
 
     /// Takes in again, without output, the changes that stand before the next record.
@@ -350,6 +366,9 @@ impl Part {
         let before = self.output.effects.len();
         self.step_over(&entry.changes, (control_topic, entry.partitions));
         self.reign.go_on(&entry.changes, &self.sets);
+        if self.graft.is_some() {
+            self.reign.part();
+        }
         if let Some(Begun { at, first, holds, .. }) = entry.begun {
             match holds {
                 Some(holds) if first => self.state.replace_holds(holds),

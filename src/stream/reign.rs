@@ -29,6 +29,15 @@ pub(crate) struct Reign {
     /// The set under which the state began, and its offset.
     pub(crate) begun_as: String,
     pub(crate) begun_at: i64,
+    /// Offset of the first record that it is folded from.
+    pub(crate) from: i64,
+    /// The same of the rules that are new, where the others come of a snapshot.
+    pub(crate) since: i64,
+    /// The last set before under which nothing was made ready; what that says of a state that is
+    /// made ready stands in the journal.
+    before: Option<Before>,
+    /// By whose bounds rules that are not new are judged so far.
+    judged_as: Option<Arc<Plan>>,
     /// Rules that are not judged before the place where the state takes over; `None` from there on.
     mute: Option<Vec<String>>,
     /// The newest set counts otherwise: another state has to be made for it.
@@ -37,6 +46,14 @@ pub(crate) struct Reign {
     pub(crate) is_written: bool,
     /// A set that counts otherwise is in force: the state is of no more use.
     pub(crate) is_over: bool,
+}
+
+/// A rule set that was in force: its offset, its name and its plan.
+#[derive(Debug, Clone)]
+struct Before {
+    at: i64,
+    set: String,
+    plan: Arc<Plan>,
 }
 
 impl Reign {
@@ -48,6 +65,10 @@ impl Reign {
             at,
             begun_as: set.to_owned(),
             begun_at: at,
+            from: 0,
+            since: 0,
+            before: None,
+            judged_as: None,
             mute: None,
             is_warming: false,
             is_written: true,
@@ -58,16 +79,37 @@ impl Reign {
     /// The same, of a state that has not come to the place where it takes over: until then some
     /// rules are not judged.
     fn behind(self, mute: &[String]) -> Reign {
-        let plan = match mute {
-            [] => self.plan,
-            _ => Arc::new(self.newest.muted(mute)),
-        };
-        Reign { plan, mute: Some(mute.to_vec()), ..self }
+        let judged_as = self.before.as_ref().map(|before| before.plan.clone());
+        let mut reign = Reign { judged_as, mute: Some(mute.to_vec()), ..self };
+        reign.plan = reign.behind_plan();
+        reign
+    }
+
+    fn behind_plan(&self) -> Arc<Plan> {
+        let judged = self.judged_as.as_ref().map(|before| self.newest.judged_as(before));
+        match (judged, self.armed()) {
+            (None, []) => self.newest.clone(),
+            (Some(judged), []) => Arc::new(judged),
+            (None, armed) => Arc::new(self.newest.muted(armed)),
+            (Some(judged), armed) => Arc::new(judged.muted(armed)),
+        }
+    }
+
+    /// Only rules that are new see events, until [`Reign::join`].
+    pub(crate) fn part(&mut self) {
+        self.plan = Arc::new(self.behind_plan().alone(self.armed()));
+    }
+
+    /// The others do so from here on.
+    pub(crate) fn join(&mut self) {
+        self.plan = self.behind_plan();
     }
 
     /// Under which the state for the newest set is made.
     pub(crate) fn successor(&self) -> Reign {
-        Reign::new(self.newest.clone(), &self.set, self.at).behind(&self.news())
+        let before = self.before.clone();
+        let reign = Reign { before, ..Reign::new(self.newest.clone(), &self.set, self.at) };
+        reign.behind(&self.news())
     }
 
     /// Rules of the newest set of which the state knows nothing, by name.
@@ -87,6 +129,7 @@ impl Reign {
 
     /// The state is that of the place where it takes over.
     pub(crate) fn take_over(&mut self) {
+        self.judged_as = None;
         if self.mute.take().is_some() && !self.is_warming {
             self.plan = self.newest.clone();
         }
@@ -108,8 +151,18 @@ impl Reign {
     /// Takes in the newest rule set among changes, if there is one. Of several without a record
     /// between them only the newest is in force.
     pub(crate) fn go_on(&mut self, changes: &[Placed], sets: &Sets) {
+        let ends = |before: &Before| rule_sets(changes).any(|(at, _)| at > before.at);
+        if self.judged_as.is_some() && self.before.as_ref().is_none_or(ends) {
+            self.judged_as = None;
+            self.plan = self.behind_plan();
+        }
         if let Some((at, set, plan)) = self.next(changes, sets) {
-            self.is_warming |= !plan.counts_as(&self.newest);
+            let counts_as = plan.counts_as(&self.newest);
+            if !counts_as && !self.is_warming && !self.is_behind() {
+                let (at, set, plan) = (self.at, self.set.clone(), self.newest.clone());
+                self.before = (at != NOWHERE).then_some(Before { at, set, plan });
+            }
+            self.is_warming |= !counts_as;
             self.plan = if self.is_warming {
                 Arc::new(self.plan.towards(&plan))
             } else if self.armed().is_empty() {
@@ -129,7 +182,15 @@ impl Reign {
         armed: &[String],
     ) -> Begun {
         let (set, armed, births) = (set.to_owned(), armed.to_vec(), plan.births());
-        Begun { set, at, first: true, holds, armed, births }
+        Begun { set, at, first: true, holds, armed, births, ..Begun::default() }
+    }
+
+    /// The same of this one, with the holds that go over to it.
+    pub(crate) fn takes_over(&self, holds: Holds) -> Begun {
+        let set = (self.begun_at, self.begun_as.as_str(), &*self.newest);
+        let before = self.before.as_ref().map(|before| (before.at, before.set.clone()));
+        let (from, since) = (self.from, self.since);
+        Begun { from, since, before, ..Reign::begun(set, Some(holds), self.armed()) }
     }
 
     /// Rules of the newest set that have to hear the past of all partitions before they act:
@@ -163,14 +224,17 @@ pub(crate) fn forget_holds(history: &mut [Journaled]) {
 /// The rule sets that a restore needs: the one under which the state began, and those that came
 /// later; offsets and names.
 fn named(history: &[Journaled]) -> impl Iterator<Item = (i64, &str)> {
-    let begun = begun(history).map(|begun| (begun.at, begun.set.as_str()));
+    let first = begun(history);
+    let before = first.and_then(|begun| begun.before.as_ref());
+    let before = before.map(|(at, set)| (*at, set.as_str()));
+    let begun = first.map(|begun| (begun.at, begun.set.as_str()));
     let since = begun.map_or(i64::MAX, |(at, _)| at);
     let changes = history.iter().flat_map(|entry| &entry.changes);
     let later = changes.filter_map(move |placed| match &placed.change.act {
         Act::Rules(rules) if placed.at > since => Some((placed.at, rules.set.as_str())),
         _ => None,
     });
-    begun.into_iter().chain(later)
+    begun.into_iter().chain(before).chain(later)
 }
 
 /// Plans for the histories of an assignment.
@@ -252,7 +316,12 @@ impl Found {
         let begun = begun(history);
         let own = begun.and_then(|begun| {
             let plan = born(self.sets.get(&begun.set)?, &begun.births);
-            Some(Reign::new(plan, &begun.set, begun.at).behind(&begun.armed))
+            let before = begun.before.as_ref().and_then(|(at, set)| {
+                Some(Before { at: *at, set: set.clone(), plan: self.sets.get(set)?.clone() })
+            });
+            let (from, since) = (begun.from, begun.since);
+            let reign = Reign::new(plan, &begun.set, begun.at);
+            Some(Reign { from, since, before, ..reign }.behind(&begun.armed))
         });
         own.unwrap_or_else(|| self.first.clone())
     }

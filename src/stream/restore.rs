@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::engine::{Loaded, Loader, Origin, Plan};
+use crate::engine::{Loaded, Loader, Origin, Output, Plan, State};
 use crate::metrics::Metrics;
 use crate::snapshot::{Bad, Manifest, Shelf, Subject};
 use crate::stream::control::{Journaled, histories};
-use crate::stream::part::{Part, subject_of};
+use crate::stream::part::{Graft, Part, subject_of};
 use crate::stream::plans::{NOWHERE, PlanCell};
 use crate::stream::reign::{Found, Reign, Sought, begun, forget_holds};
 use crate::stream::{Failure, Log, Place, Side, SideRecord, Source, Start, WorkerView, lock};
@@ -93,7 +93,8 @@ pub(crate) fn parts(
         }
         plans.push((*place, (from, committed), bounds.low));
     }
-    let (histories, found, changes) = told(log, &plans, origins)?;
+    let all = if plans.is_empty() { Journal::new() } else { journal(log)? };
+    let (histories, found, changes) = told(log, all, &plans, origins)?;
     let mut restored = Restored { parts: Vec::new(), truncated: Vec::new(), changes };
     for ((place, (from, committed), low), history) in plans.into_iter().zip(histories) {
         // One for which another took over meanwhile is of no use.
@@ -107,7 +108,8 @@ pub(crate) fn parts(
         let kept = match (kept, origins.shelf) {
             (None, Some(shelf)) => {
                 let (found, history) = (&found, &history);
-                Search { log, shelf, origins, place, found, reign: &reign, history }
+                let told = Told { found, history };
+                Search { log, shelf, origins, place, told, reign: &reign, is_at_once: true }
                     .newest(low, from)?
             }
             (kept, _) => kept,
@@ -123,9 +125,18 @@ pub(crate) fn parts(
     Ok(restored)
 }
 
-/// Begins the state that shall take over from one whose rule set counts otherwise (R18): the log
-/// from its first record on, or from the newest snapshot where it has lost its beginning. With it
-/// comes how far the owners of keys have seen the control topic.
+/// A state that shall take over, and what was learnt on the way.
+pub(crate) struct Begins {
+    pub(crate) part: Part,
+    /// How far the owners of keys have seen the control topic.
+    pub(crate) seen: Seen,
+    /// It begins with the first record that the log still holds, and that held others before.
+    pub(crate) is_cut: bool,
+}
+
+/// Begins the state that shall take over from one whose rule set counts otherwise (R18), with the
+/// first record that its rules look back on. Where the log has lost its beginning, that goes for
+/// those that are new; of the others the newest snapshot tells.
 ///
 /// # Errors
 /// Retriable when the broker or the store does not answer.
@@ -133,26 +144,58 @@ pub(crate) fn successor(
     log: &mut impl Log,
     part: &Part,
     origins: &Origins<'_>,
-) -> Result<(Part, Seen), Failure> {
+    wall_ms: i64,
+) -> Result<Begins, Failure> {
     let place = part.place;
     let low = log.bounds(place)?.low;
-    let seen = seen(log, origins)?;
+    let all = journal(log)?;
+    let seen = seen_in(&all, origins);
     let (histories, found, _) =
-        told(log, &[(place, (part.next, Some(part.committed)), low)], origins)?;
+        told(log, all, &[(place, (part.next, Some(part.committed)), low)], origins)?;
     let history = histories.into_iter().next().unwrap_or_default();
-    let reign = part.reign.successor();
+    let mut reign = part.reign.successor();
     let known = match origins.shelf {
-        // Those there are were made under other sets.
         Some(shelf) if low > 0 => {
-            let (found, history) = (&found, &history);
-            Search { log, shelf, origins, place, found, reign: &reign, history }
+            let reach = reign.newest.reach_ms(reign.armed());
+            reign.since = first(log, part, (low, wall_ms), reach)?;
+            // Those there are were made under other sets.
+            let told = Told { found: &found, history: &history };
+            Search { log, shelf, origins, place, told, reign: &reign, is_at_once: false }
                 .newest(low, part.next)?
         }
         _ => None,
     };
-    let mut successor = known.unwrap_or_else(|| Part::new(place, origins.of(place), low, reign));
-    successor.prepare(history, found.sets.clone());
-    Ok((successor, seen))
+    let mut part = match known {
+        Some(known) => known,
+        None => {
+            let reach = reign.newest.whole_reach_ms(reign.armed());
+            let open = part.state.open_since();
+            let now_ms = wall_ms.min(open.unwrap_or(i64::MAX));
+            let from = first(log, part, (low, now_ms), reach)?;
+            (reign.from, reign.since) = (from, from);
+            Part::new(place, origins.of(place), low, reign)
+        }
+    };
+    let is_cut = low > 0 && part.next == low;
+    part.prepare(history, found.sets.clone());
+    Ok(Begins { part, seen, is_cut })
+}
+
+/// Offset of the first record on which depends what is counted now, `reach_ms` of record time back;
+/// of shared keys all that is told.
+fn first(
+    log: &mut impl Log,
+    part: &Part,
+    (low, now_ms): (i64, i64),
+    reach_ms: Option<i64>,
+) -> Result<i64, Failure> {
+    let (Source::Events, Some(reach_ms), Some(watermark)) =
+        (part.place.source, reach_ms, part.state.watermark())
+    else {
+        return Ok(low);
+    };
+    let since_ms = watermark.0.min(now_ms).saturating_sub(reach_ms);
+    Ok(log.since(part.place, since_ms)?.min(part.next).max(low))
 }
 
 /// By partition of the partials topic: the offset of the newest rule set in the control topic that
@@ -164,13 +207,15 @@ pub(crate) type Seen = BTreeMap<i32, i64>;
 /// # Errors
 /// Retriable when the journal cannot be read.
 pub(crate) fn seen(log: &mut impl Log, origins: &Origins<'_>) -> Result<Seen, Failure> {
-    let histories = histories(&log.whole(Side::Journal, 0)?)?;
-    let owners =
-        histories.into_iter().filter(|((topic, _), _)| **topic == **origins.partials_topic);
+    Ok(seen_in(&journal(log)?, origins))
+}
+
+fn seen_in(all: &Journal, origins: &Origins<'_>) -> Seen {
+    let owners = all.iter().filter(|((topic, _), _)| **topic == **origins.partials_topic);
     let seen = owners.filter_map(|((_, partition), history)| {
-        Some((partition, history.iter().map(Journaled::seen).max()?))
+        Some((*partition, history.iter().map(Journaled::seen).max()?))
     });
-    Ok(seen.collect())
+    seen.collect()
 }
 
 /// A look through the snapshots of one place.
@@ -179,9 +224,17 @@ struct Search<'a, L> {
     shelf: &'a Shelf,
     origins: &'a Origins<'a>,
     place: Place,
-    found: &'a Found,
+    told: Told<'a>,
     /// Under which the state of this place began last.
     reign: &'a Reign,
+    /// The whole snapshot is read at once: nothing goes on meanwhile.
+    is_at_once: bool,
+}
+
+/// What the journal says of one place.
+#[derive(Clone, Copy)]
+struct Told<'a> {
+    found: &'a Found,
     history: &'a [Journaled],
 }
 
@@ -253,13 +306,18 @@ impl<L: Log> Search<'_, L> {
             self.skip(&format!("{name}: is of another log that had the same name"));
             return Ok(None);
         }
-        let own = self.found.reign_at(self.reign, self.history, &manifest);
+        let own = self.told.found.reign_at(self.reign, self.told.history, &manifest);
         if own.is_none() && low == 0 {
             self.rebuild(&manifest.ruleset);
             return Ok(None);
         }
+        let is_before = own.is_none();
         let reign = own.unwrap_or_else(|| self.reign.clone());
-        let loaded = self.load(subject, name, &manifest, &reign.plan)?;
+        if is_before && let Some(since) = self.is_joined(low, &manifest) {
+            return Ok(Some(self.joined(subject, name, &manifest, (since, reign))?));
+        }
+        let loader = Loader::new(&reign.plan, self.origins.of(self.place));
+        let loaded = self.load(subject, (name, &manifest), loader)?;
         if low == 0 && !loaded.anew.is_empty() {
             self.rebuild(&manifest.ruleset);
             return Ok(None);
@@ -267,15 +325,7 @@ impl<L: Log> Search<'_, L> {
         // Of those that have a birth all partitions tell their past.
         let births = reign.newest.births();
         let anew = loaded.anew.iter().filter(|rule| !births.contains_key(*rule));
-        let anew: Vec<&str> = anew.map(String::as_str).collect();
-        if !anew.is_empty() {
-            tracing::warn!(
-                partition = self.origins.name(self.place),
-                rules = anew.join(", "),
-                "rules count otherwise since the snapshot, and the log no longer holds its \
-                 beginning: they begin anew"
-            );
-        }
+        self.say_anew(&anew.map(String::as_str).collect::<Vec<&str>>());
         let mut part = Part::of(self.place, loaded, &manifest, reign);
         part.next = part.next.max(low);
         if part.next > manifest.offset {
@@ -291,6 +341,48 @@ impl<L: Log> Search<'_, L> {
         Ok(Some(part))
     }
 
+    /// Where the log reaches further back than a snapshot that was made before, the first record
+    /// that rules which are new are folded from.
+    fn is_joined(&self, low: i64, manifest: &Manifest) -> Option<i64> {
+        let since = self.reign.since.max(low);
+        let has_news = self.place.source == Source::Events && !self.reign.armed().is_empty();
+        (has_news && since < manifest.offset).then_some(since)
+    }
+
+    /// A state that folds rules which are new from this offset on, and takes in the snapshot when it
+    /// is there.
+    fn joined(
+        &self,
+        subject: &Subject,
+        name: &str,
+        manifest: &Manifest,
+        (since, reign): (i64, Reign),
+    ) -> Result<Part, Bad> {
+        let mut graft = Graft::new(subject, manifest);
+        if self.is_at_once {
+            // What is found out now needs no way out later.
+            let (own, plan) = (reign.armed().to_vec(), Plan::clone(&reign.plan));
+            let empty = (State::new(self.origins.of(self.place)), Output::default());
+            let loader = Loader::onto(plan, empty, own);
+            self.say_anew(&self.load(subject, (name, manifest), loader)?.anew);
+            while graft.fetch(self.shelf)? {}
+        }
+        self.origins.metrics.snapshots.with_label_values(&["restored"]).inc();
+        Ok(Part::joined(self.origins.of(self.place), (self.place, since), reign, (graft, manifest)))
+    }
+
+    fn say_anew(&self, rules: &[impl AsRef<str>]) {
+        let rules: Vec<&str> = rules.iter().map(AsRef::as_ref).collect();
+        if !rules.is_empty() {
+            tracing::warn!(
+                partition = self.origins.name(self.place),
+                rules = rules.join(", "),
+                "rules count otherwise since the snapshot, and the log no longer holds its \
+                 beginning: they begin anew"
+            );
+        }
+    }
+
     fn rebuild(&self, ruleset: &str) {
         tracing::info!(
             partition = self.origins.name(self.place),
@@ -302,15 +394,13 @@ impl<L: Log> Search<'_, L> {
     fn load(
         &self,
         subject: &Subject,
-        name: &str,
-        manifest: &Manifest,
-        plan: &Plan,
+        (name, manifest): (&str, &Manifest),
+        mut loader: Loader<'_>,
     ) -> Result<Loaded, Bad> {
         let bad = |error: crate::engine::Damaged| Bad::Damaged {
             name: name.to_owned(),
             reason: error.to_string(),
         };
-        let mut loader = Loader::new(plan, self.origins.of(self.place));
         for segment in &manifest.segments {
             loader.take(&self.shelf.records(subject, segment)?).map_err(bad)?;
             *lock(self.origins.view).loading.get_or_insert_default() += 1;
@@ -349,16 +439,29 @@ type Changes = (i64, Vec<SideRecord>);
 
 /// The journal of each place, the plans that it names, and the changes that not all places have
 /// seen.
-type Told = (Vec<Vec<Journaled>>, Found, Changes);
+type AllTold = (Vec<Vec<Journaled>>, Found, Changes);
 
-/// Asks the journal after the committed offsets, so that it holds all that led to them, and then
-/// the control topic.
-fn told(log: &mut impl Log, places: &[Begin], origins: &Origins<'_>) -> Result<Told, Failure> {
+/// The journal by partition.
+type Journal = BTreeMap<(String, i32), Vec<Journaled>>;
+
+/// # Errors
+/// Retriable when the journal cannot be read; fatal when it cannot be used.
+fn journal(log: &mut impl Log) -> Result<Journal, Failure> {
+    histories(&log.whole(Side::Journal, 0)?)
+}
+
+/// The journal was asked after the committed offsets, so that it holds all that led to them; then
+/// the control topic is.
+fn told(
+    log: &mut impl Log,
+    mut all: Journal,
+    places: &[Begin],
+    origins: &Origins<'_>,
+) -> Result<AllTold, Failure> {
     let plans = origins.plans;
     if places.is_empty() {
         return Ok((Vec::new(), Sought::of(&[], plans).found(&[], &[])?, (0, Vec::new())));
     }
-    let mut all = histories(&log.whole(Side::Journal, 0)?)?;
     let mut own = Vec::new();
     for (place, (from, _), _) in places {
         let Origin { topic, partition } = origins.of(*place);

@@ -171,6 +171,49 @@ impl Plan {
         plan.rules = Arc::new(set);
         plan
     }
+
+    /// The same, but only these rules see events.
+    pub(crate) fn alone(&self, rules: &[String]) -> Plan {
+        let mut plan = self.clone();
+        for at in 0..self.info.len() {
+            if !rules.contains(&self.rule(at).name) {
+                plan.routes.close(at);
+                let lists = [&mut plan.by_reversed, &mut plan.outgoing, &mut plan.user_rules];
+                lists.into_iter().flatten().for_each(|list| list.retain(|rule| *rule != at));
+            }
+        }
+        plan
+    }
+
+    /// The same, but rules that `before` counts alike are judged by its bounds: what had fired when
+    /// the bounds were edited was judged by those.
+    #[must_use]
+    pub fn judged_as(&self, before: &Plan) -> Plan {
+        let mut set = RuleSet::clone(&self.rules);
+        for (at, rule) in set.rules.iter_mut().enumerate() {
+            let found = before.rules.rules.iter().position(|known| known.name == rule.name);
+            let Some(found) = found.filter(|found| {
+                before.info[*found].base == self.info[at].base
+                    && before.info[*found].form == self.info[at].form
+            }) else {
+                continue;
+            };
+            let known = before.rule(found);
+            rule.cooldown_ms = known.cooldown_ms;
+            match (&mut rule.check, &known.check) {
+                (Check::Threshold { levels, .. }, Check::Threshold { levels: known, .. })
+                | (Check::Ratio { levels, .. }, Check::Ratio { levels: known, .. }) => {
+                    levels.clone_from(known);
+                }
+                (Check::ZScore(zscore), Check::ZScore(known)) => {
+                    (zscore.above, zscore.below) = (known.above, known.below);
+                }
+                _ => {}
+            }
+        }
+        let plan = Plan::new(Arc::new(set), self.lists.clone(), self.settings.clone());
+        plan.born(&self.births()).shaped()
+    }
 }
 
 /// A rule that is not judged yet: the one that it takes the place of may go by its name.

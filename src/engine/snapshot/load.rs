@@ -1,12 +1,17 @@
 //! A state made anew from what a snapshot tells.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::engine::bytes::Rest;
-use crate::engine::edits::Edit;
+use crate::engine::calendar::Span;
+use crate::engine::dedup::Dedup;
+use crate::engine::edits::{Edit, ListEdits};
+use crate::engine::ledger::Ledger;
 use crate::engine::plan::{Form, Plan};
+use crate::engine::seen::Seen;
 use crate::engine::snapshot::cells::{Reader, is_a_time};
 use crate::engine::snapshot::{
     ACCOUNT, Edited, HEAD, Head, IDS, KEY, SHOWN, SNAPSHOT_VERSION, TAIL, Totals, fields, layout,
@@ -45,7 +50,9 @@ pub struct Loaded {
 /// Takes in the records of a snapshot, some at a time.
 #[derive(Debug)]
 pub struct Loader<'p> {
-    plan: &'p Plan,
+    plan: Cow<'p, Plan>,
+    /// Rules that the state has counters of already, where it has any.
+    own: Option<Vec<String>>,
     state: State,
     output: Output,
     base: i64,
@@ -74,12 +81,36 @@ struct Map {
 impl<'p> Loader<'p> {
     /// A loader of the state of the log `origin` for the rules of `plan`.
     pub fn new(plan: &'p Plan, origin: Origin) -> Loader<'p> {
-        let mut state = State::new(origin);
-        state.prepare(plan);
+        Loader::with(Cow::Borrowed(plan), (State::new(origin), Output::default()), None)
+    }
+
+    /// A loader of all but `own`, rules that `state` has counted up to the offset of the snapshot.
+    /// Everything else that it holds is the snapshot's from here on, but for what the snapshot does
+    /// not know of `new`.
+    pub(crate) fn onto(
+        plan: Plan,
+        (mut state, output): (State, Output),
+        own: Vec<String>,
+    ) -> Loader<'static> {
+        state.dedup = Dedup::default();
+        state.edits = ListEdits::default();
+        state.keyed.ledger = Ledger::default();
+        state.day = Span::default();
+        state.foreseen.clear();
+        Loader::with(Cow::Owned(plan), (state, output), Some(own))
+    }
+
+    fn with(
+        plan: Cow<'p, Plan>,
+        (mut state, output): (State, Output),
+        own: Option<Vec<String>>,
+    ) -> Loader<'p> {
+        state.prepare(&plan);
         Loader {
             plan,
+            own,
             state,
-            output: Output::default(),
+            output,
             base: 0,
             version: SNAPSHOT_VERSION,
             arrivals: 0,
@@ -133,7 +164,7 @@ impl<'p> Loader<'p> {
             return Err(Damaged::Short);
         }
         for (rule, end, keys) in self.due {
-            self.state.keyed.wait(rule, end, &keys, self.plan);
+            self.state.keyed.wait(rule, end, &keys, &self.plan);
         }
         let cells = &mut self.state.keyed.cells;
         cells.young.sort(&cells.spaces, self.arrivals);
@@ -157,10 +188,14 @@ impl<'p> Loader<'p> {
         if *state.origin.topic != *head.topic || state.origin.partition != head.partition {
             return Err(Damaged::Foreign { topic: head.topic, partition: head.partition });
         }
-        self.map = map(&head, self.plan);
+        self.map = map(&head, &self.plan, self.own.as_deref());
+        if self.own.is_some() {
+            let known = self.map.fields.iter().flatten();
+            known.for_each(|(field, _)| state.seen[*field] = Seen::default());
+        }
         (self.version, self.arrivals) = (version, head.arrivals);
         self.base = head.watermark.unwrap_or(0);
-        state.watermark = head.watermark;
+        state.watermark = state.watermark.max(head.watermark);
         state.inputs = head.inputs;
         state.heard = head.heard;
         (state.intake, state.book) = (head.intake, head.book);
@@ -213,11 +248,11 @@ impl<'p> Loader<'p> {
             let rule = *rules.get(usize::try_from(reader.rest.number()?).ok()?)?;
             let told = reader.cell()?;
             if let Some(rule) = rule {
-                keyed.restore(rule, &mut key, told, self.plan)?;
+                keyed.restore(rule, &mut key, told, &self.plan)?;
                 space = Some(self.plan.info[rule].space);
             }
         }
-        if let Some(space) = space.filter(|_| born != 0) {
+        if let Some(space) = space.filter(|_| born != 0 || self.own.is_some()) {
             let space = &mut keyed.cells.spaces[space];
             space.set_born(space.find(&mut key)?, u32::try_from(born).ok()?);
         }
@@ -260,14 +295,17 @@ impl<'p> Loader<'p> {
     }
 }
 
-fn map(head: &Head, plan: &Plan) -> Map {
+/// `own` are rules, if any, that the snapshot shall tell nothing of.
+fn map(head: &Head, plan: &Plan, own: Option<&[String]>) -> Map {
     let ours = layout(plan);
     let same_zone = head.zone == plan.rules.timezone_name;
     let mut all = Vec::new();
     let mut rules = vec![Vec::new(); head.spaces.len()];
-    let mut found = vec![false; ours.len()];
+    let is_own = |at: usize| own.is_some_and(|own| own.contains(&ours[at].name));
+    let mut found: Vec<bool> = (0..ours.len()).map(is_own).collect();
     for theirs in &head.rules {
-        let named = plan.named(theirs.fingerprint, all.len()).filter(|&at| {
+        let named = plan.named(theirs.fingerprint, all.len()).filter(|&at| !is_own(at));
+        let named = named.filter(|&at| {
             let calendar = matches!(plan.info[at].window, Window::Calendar(_));
             let own = &ours[at];
             own.form == theirs.form
@@ -295,12 +333,13 @@ fn map(head: &Head, plan: &Plan) -> Map {
         if let Some(at) = at {
             missed[at] = own_fields[at].1 > *within_ms;
         }
+        let at = at.filter(|at| own.is_none() || !missed[*at]);
         known.push(at.map(|at| (at, own_fields[at].1)));
     }
     let off = |at: usize| ours[at].off || ours[at].form == Form::Match && !cools(plan, at);
     let rules_anew = (0..ours.len()).filter(|at| !found[*at] && !off(*at));
     let mut anew: Vec<String> = rules_anew.map(|at| ours[at].name.clone()).collect();
-    let fields_anew = own_fields.iter().zip(missed).filter(|(_, missed)| *missed);
+    let fields_anew = own_fields.iter().zip(missed).filter(|(_, missed)| *missed && own.is_none());
     anew.extend(fields_anew.map(|((field, _), _)| format!("new {field}")));
     Map { rules, all, fields: known, anew }
 }

@@ -139,6 +139,7 @@ fn the_holds_that_a_state_begins_with_are_cut_into_records() {
         holds,
         armed: vec!["new".to_owned()],
         births: [("new".to_owned(), 7)].into(),
+        ..Begun::default()
     };
     let values = begin(&applied, 9, begun(Some(holds)));
     let values: Vec<Vec<u8>> = values.into_iter().map(|record| record.value.unwrap()).collect();

@@ -351,6 +351,19 @@ impl Log for KafkaLog {
         Ok(Bounds { low, high })
     }
 
+    fn since(&mut self, place: Place, ms: i64) -> Result<i64, Failure> {
+        // Negative times have meanings of their own.
+        let times = self.list(&[(place, ms.max(0))])?;
+        let found = self.consumer.offsets_for_times(times, ASK);
+        let found = found.map_err(|error| Failure::Retriable(error.to_string()))?;
+        match found.elements().first().map(|at| (at.error(), at.offset())) {
+            Some((Ok(()), Offset::Offset(offset))) => Ok(offset),
+            Some((Ok(()), _)) => Ok(self.bounds(place)?.high),
+            Some((Err(error), _)) => Err(Failure::Retriable(error.to_string())),
+            None => Err(Failure::Retriable("the broker left out a partition".to_owned())),
+        }
+    }
+
     fn earlier(
         &mut self,
         place: Place,

@@ -9,7 +9,6 @@ use crate::stream::control::{Applied, Journaled, begin};
 use crate::stream::emit::partial;
 use crate::stream::part::{Part, Workbench};
 use crate::stream::plans::Sets;
-use crate::stream::reign::Reign;
 
 /// Accounts of days that are kept: zones lie 26 hours apart at the most, so that at one instant the
 /// last day that is over differs by two.
@@ -130,8 +129,7 @@ impl Part {
         self.catch_up(bench);
         let holds = other.state.holds();
         let applied = Applied::at(self.state.origin(), self.next, bench.partitions);
-        let set = (self.reign.begun_at, self.reign.begun_as.as_str(), &*self.reign.newest);
-        let begun = Reign::begun(set, Some(holds.clone()), self.reign.armed());
+        let begun = self.reign.takes_over(holds.clone());
         bench.outbox.extend(begin(&applied, other.controlled, begun));
         self.state.replace_holds(holds);
         let reports = std::mem::take(&mut self.reports);

@@ -3,8 +3,9 @@
 //! without output. When it is in step, it takes over between two transactions.
 
 use crate::rule::reach_ms;
+use crate::snapshot::Shelf;
 use crate::stream::part::{Part, Workbench};
-use crate::stream::restore::{self, Seen};
+use crate::stream::restore::{self, Begins, Seen};
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::worker::{RETRY_US, Worker, origins};
 use crate::stream::{Clock, Failure, Log, Polled, Record, Source, lock, shared};
@@ -28,8 +29,10 @@ pub(super) struct Warming {
     part: Part,
     /// Apart from that of the partitions: nothing comes of it.
     bench: Workbench,
-    /// Where it began, and the times of the first and the last record that it read.
+    /// Where it began, whether the log had lost what lies before, and the times of the first and the
+    /// last record that it read.
     from: i64,
+    is_cut: bool,
     span_ms: Option<(i64, i64)>,
     began_us: i64,
     /// Not brought in step before.
@@ -110,13 +113,16 @@ impl<L: Log, C: Clock> Worker<L, C> {
         lock(&self.view).loading = Some(0);
         let outside = (&self.metrics, &*self.view);
         let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), outside);
-        let (successor, seen) = restore::successor(&mut self.log, part, &origins)?;
+        let wall_ms = self.clock.wall_us() / 1000;
+        let Begins { part: successor, seen, is_cut } =
+            restore::successor(&mut self.log, part, &origins, wall_ms)?;
         tracing::info!(topic = %successor.state.origin().topic,
             partition = successor.place.partition, from = successor.next, to = part.next,
             rules = successor.reign.armed().join(", "),
             "new rules are made ready from the log; they do not act before");
         self.warming = Some(Warming {
             from: successor.next,
+            is_cut,
             span_ms: None,
             part: successor,
             bench: self.bench.spare(),
@@ -150,6 +156,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return Ok(());
         }
         own.part.hear(part.news());
+        let shelf = self.snapshots.as_ref().map(|own| own.keeper.shelf());
+        if own.join(shelf)? {
+            self.warming = Some(own);
+            return Ok(());
+        }
         for _ in 0..STEPS {
             let is_over = self.clock.now_us() - now_us >= SLICE_US;
             if own.part.next >= part.next
@@ -159,7 +170,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 break;
             }
         }
-        let is_near = part.next - own.part.next <= NEAR && now_us >= own.not_before_us;
+        let is_near = part.next - own.part.next <= NEAR
+            && own.part.joins_at().is_none()
+            && now_us >= own.not_before_us;
         if is_near && now_us >= self.not_before_us && self.is_awaited(&mut own, now_us)? {
             return self.bring_in_step(own);
         }
@@ -262,8 +275,8 @@ impl Warming {
 
     /// Of rules that look further back than what was read: by how much, in milliseconds.
     fn missing_ms(&self) -> Vec<(&str, i64)> {
-        if self.from == 0 {
-            // Nothing was ever before it.
+        if !self.is_cut {
+            // Nothing was ever before it, or nothing that they look back on.
             return Vec::new();
         }
         let read_ms = self.span_ms.map_or(0, |(first, last)| last - first);
@@ -278,10 +291,30 @@ impl Warming {
         missing.filter(|(_, ms)| *ms > 0).collect()
     }
 
+    /// Reads or takes in some more of a snapshot; false when it is not time.
+    fn join(&mut self, shelf: Option<&Shelf>) -> Result<bool, Failure> {
+        let Some(at) = self.part.joins_at() else { return Ok(false) };
+        if let Some(shelf) = shelf {
+            let fetched = self.part.fetch(shelf);
+            if fetched.map_err(|error| Failure::Retriable(error.to_string()))? {
+                return Ok(true);
+            }
+        }
+        if self.part.next < at {
+            return Ok(false);
+        }
+        let taken = self.part.join_some();
+        taken.map_err(|error| Failure::Retriable(error.to_string())).map(|()| true)
+    }
+
     /// Reads some more; false when nothing has arrived.
     fn read(&mut self, log: &mut impl Log, until: i64, now_us: i64) -> Result<bool, Failure> {
         let (part, bench, span_ms) = (&mut self.part, &mut self.bench, &mut self.span_ms);
         let (place, from) = (part.place, part.next);
+        let until = until.min(part.joins_at().unwrap_or(until));
+        if from >= until {
+            return Ok(false);
+        }
         let reached = log.earlier(place, (from, until), &mut |polled| {
             part.take(polled, bench, now_us);
             for one in polled {

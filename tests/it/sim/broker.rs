@@ -90,6 +90,8 @@ pub(super) struct Broker {
     pub(super) rebalances: u64,
     /// Records of the events topic handed out so far.
     pub(super) read: Cell<u64>,
+    /// Records of it handed out once more.
+    pub(super) read_again: Cell<u64>,
     /// How likely it is, in thousandths, that a loss of partitions is not heard of yet.
     pub(super) late_news: u32,
     /// Commits succeed and come to nothing.
@@ -127,6 +129,7 @@ impl Broker {
             aborts: 0,
             rebalances: 0,
             read: Cell::new(0),
+            read_again: Cell::new(0),
             late_news: 0,
             is_frozen: false,
             refuses: false,
@@ -424,6 +427,16 @@ impl Log for SimLog {
         Ok(Bounds { low: broker.low.get(&place).copied().unwrap_or(0), high })
     }
 
+    fn since(&mut self, place: Place, ms: i64) -> Result<i64, Failure> {
+        let low = self.bounds(place)?.low;
+        let broker = self.broker.borrow();
+        let log = &broker.inputs[&place];
+        let is_since = |entry: &Option<Entry>| entry.as_ref().is_some_and(|e| e.timestamp_ms >= ms);
+        let mut held = (0..).zip(log).skip_while(|(offset, _)| *offset < low);
+        let end = i64::try_from(log.len()).unwrap();
+        Ok(held.find(|(_, entry)| is_since(entry)).map_or(end, |(offset, _)| offset))
+    }
+
     fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure> {
         self.ask()?;
         let broker = self.broker.borrow();
@@ -461,6 +474,9 @@ impl Log for SimLog {
             offsets.clone().map(|at| &broker.inputs[&place][usize::try_from(at).unwrap()]);
         let records = offsets.zip(entries).filter_map(|(at, entry)| Some((at, entry.as_ref()?)));
         for (offset, entry) in records {
+            if place.source == Source::Events {
+                broker.read_again.set(broker.read_again.get() + 1);
+            }
             visit(&[Polled::Record(Record {
                 place,
                 offset,

@@ -37,6 +37,10 @@ struct Taken {
     /// Rules that are judged from here on.
     armed: Vec<String>,
     births: BTreeMap<String, i64>,
+    /// The first record that it is folded from.
+    from: i64,
+    /// The set by whose bounds the others are judged until the next one.
+    before: Option<(i64, String)>,
 }
 
 impl Taken {
@@ -90,6 +94,7 @@ fn expected(seed: u64, broker: &Broker, home: &Plan, max_bytes: usize) -> Expect
             plan: home.clone(),
             is_warming: false,
             muted: Vec::new(),
+            judged_as: None,
             at: -1,
         };
         assert_eq!(bounds.first(), Some(&0), "seed {seed}: {place:?} begins under no rule set");
@@ -131,6 +136,8 @@ struct Fold<'a> {
     plan: Plan,
     is_warming: bool,
     muted: Vec<String>,
+    /// Offset and bounds of the set before.
+    judged_as: Option<(i64, Plan)>,
     /// Offset of the newest set in the control topic.
     at: i64,
 }
@@ -148,7 +155,10 @@ impl Fold<'_> {
         let (set, at, _) = self.taken[first].begun.clone().unwrap();
         (self.newest, self.at) = (self.plans[&set].born(&self.taken[first].births), at);
         self.muted.clone_from(&self.taken[first].armed);
-        (self.plan, self.is_warming) = (self.newest.muted(&self.muted), false);
+        let before = self.taken[first].before.as_ref();
+        self.judged_as = before.map(|(at, set)| (*at, self.plans[set].clone()));
+        (self.plan, self.is_warming) = (self.muted(), false);
+        let from = self.taken[first].from;
         (self.state, self.output) = (State::new(origin(self.place)), Output::default());
         let mut holds = holds;
         let mut next = 0;
@@ -156,7 +166,7 @@ impl Fold<'_> {
         let until = self.taken.get(end).map_or(i64::MAX, |taken| taken.offset);
         let log = &self.broker.inputs[&self.place];
         for (offset, entry) in (0..).zip(log).take_while(|(offset, _)| *offset < until) {
-            let Some(entry) = entry else { continue };
+            let Some(entry) = entry.as_ref().filter(|_| offset >= from) else { continue };
             while next < end && self.taken[next].offset <= offset {
                 self.turn(seed, (next, first), &mut holds, expected);
                 next += 1;
@@ -175,6 +185,11 @@ impl Fold<'_> {
             next += 1;
         }
         self.state.holds()
+    }
+
+    fn muted(&self) -> Plan {
+        let judged = self.judged_as.as_ref().map(|(_, before)| self.newest.judged_as(before));
+        judged.as_ref().unwrap_or(&self.newest).muted(&self.muted)
     }
 
     /// A record of the journal.
@@ -202,6 +217,12 @@ impl Fold<'_> {
             Act::Rules(rules) => Some((*at, &rules.set)),
             _ => None,
         });
+        if let Some((before, _)) = &self.judged_as
+            && sets.clone().any(|(at, _)| at > *before)
+        {
+            self.judged_as = None;
+            self.plan = self.muted();
+        }
         let mut newest = None;
         for (at, set) in sets.filter(|(at, _)| *at > self.at) {
             let (was_at, before) = newest.unwrap_or_else(|| (self.at, self.newest.clone()));
@@ -331,7 +352,10 @@ fn taken(broker: &Broker, place: Place) -> Vec<Taken> {
         let armed = armed.into_iter().flatten().map(text).collect();
         let births = entry["begun"]["births"].as_object().into_iter().flatten();
         let births = births.map(|(rule, at)| (rule.clone(), at.as_i64().unwrap())).collect();
-        Taken { offset: entry["offset"].as_i64().unwrap(), changes, begun, holds, armed, births }
+        let offset = entry["offset"].as_i64().unwrap();
+        let from = entry["begun"]["from"].as_i64().unwrap_or(0);
+        let before = serde_json::from_value(entry["begun"]["before"].clone()).unwrap();
+        Taken { offset, changes, begun, holds, armed, births, from, before }
     })
     .collect()
 }

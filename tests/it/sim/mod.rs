@@ -9,6 +9,7 @@
 mod broker;
 mod check;
 mod daily;
+mod reach;
 mod shell;
 mod store;
 mod warming;

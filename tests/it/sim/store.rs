@@ -15,6 +15,8 @@ pub(super) struct SimStore(Mutex<Inner>);
 struct Inner {
     objects: BTreeMap<String, Vec<u8>>,
     rng: ChaCha8Rng,
+    /// Nothing more is taken.
+    is_full: bool,
     /// How likely each fault is at one call, in thousandths.
     fault: u32,
 }
@@ -32,7 +34,11 @@ impl Inner {
 impl SimStore {
     pub(super) fn new(seed: u64, fault: u32) -> SimStore {
         let rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5707);
-        SimStore(Mutex::new(Inner { objects: BTreeMap::new(), rng, fault }))
+        SimStore(Mutex::new(Inner { objects: BTreeMap::new(), is_full: false, rng, fault }))
+    }
+
+    pub(super) fn fill(&self, is_full: bool) {
+        self.0.lock().unwrap().is_full = is_full;
     }
 
     /// From now on it does what it is asked to.
@@ -45,6 +51,9 @@ impl Store for SimStore {
     fn put(&self, name: &str, mut bytes: Vec<u8>) -> Result<(), StoreError> {
         let mut inner = self.0.lock().unwrap();
         inner.refuse()?;
+        if inner.is_full {
+            return Err(StoreError::Failed("no room".to_owned()));
+        }
         if inner.fails() {
             let kept = inner.rng.random_range(0..=bytes.len());
             bytes.truncate(kept);

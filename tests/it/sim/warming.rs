@@ -36,14 +36,14 @@ rules:
 ";
 
 impl World {
-    fn put_in_force(&mut self, rules: &str) {
+    pub(super) fn put_in_force(&mut self, rules: &str) {
         let id = format!("set-{}", self.broker.borrow().control.len());
         let change = publication_of(rules, "u1\n", &id, super::START_MS);
         self.broker.borrow_mut().control.push((change.key(), change.encode()));
     }
 
     /// Rule, value and actions of each decision that is written, without those about rule sets.
-    fn decided(&self) -> Vec<(String, Value)> {
+    pub(super) fn decided(&self) -> Vec<(String, Value)> {
         let broker = self.broker.borrow();
         let written = broker.outputs.get(&Sink::Decisions).into_iter().flatten();
         let values = written.map(|output| -> Value {
@@ -67,7 +67,7 @@ impl World {
     }
 
     /// Everything that was produced is committed.
-    fn catch_up(&mut self) {
+    pub(super) fn catch_up(&mut self) {
         self.turn_until("all is committed", |world| {
             let broker = world.broker.borrow();
             let end = i64::try_from(broker.inputs[&EVENTS].len()).unwrap();
@@ -75,7 +75,7 @@ impl World {
         });
     }
 
-    fn warming(&self) -> usize {
+    pub(super) fn warming(&self) -> usize {
         self.workers[SLOT].warming()
     }
 
