@@ -14,11 +14,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::Serialize;
 
-use crate::Options;
 use crate::bed::{Bed, send};
 use crate::broker::{PATIENCE, wait};
 use crate::detector::{Rules, create_topics, folder};
 use crate::process::Instance;
+use crate::{Edits, Options};
 
 /// Caches, connections and the broker's compiler warm up; not counted.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -26,6 +26,8 @@ const WARM_UP: Duration = Duration::from_secs(3);
 const REST: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 const EDIT_EVERY: Duration = Duration::from_secs(1);
+/// Enough for the rules of the edit before to come into force.
+const WARM_EVERY: Duration = Duration::from_secs(5);
 
 /// Milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -73,7 +75,10 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
     let (sent, commands, events, cpu) = std::thread::scope(|scope| {
         let commands = scope.spawn(|| commands.listen(&done));
         let events = scope.spawn(|| events.listen(&done));
-        let edits = options.reloads.then(|| scope.spawn(|| edit(&folder.join("five.yaml"), &done)));
+        let edits = options.edits.map(|edits| {
+            let (rules, done) = (folder.join("five.yaml"), &done);
+            scope.spawn(move || edit(&rules, edits, done))
+        });
         let before = crate::report::cpu_seconds(&id);
         let began = Instant::now();
         let sent = produce(bed, options, &format!("{base}.events"));
@@ -106,10 +111,14 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
     }
 }
 
-/// Raises a bound that nobody comes near, and lowers it again, until all is done.
-fn edit(rules: &Path, done: &AtomicBool) {
+/// Raises a bound that nobody comes near, and lowers it again, or adds rules that have to be made
+/// ready and takes them away, until all is done.
+fn edit(rules: &Path, edits: Edits, done: &AtomicBool) {
     let text = std::fs::read_to_string(rules).unwrap();
-    let edited = text.replace("above: 3000", "above: 3001");
+    let (edited, every) = match edits {
+        Edits::Bounds => (text.replace("above: 3000", "above: 3001"), EDIT_EVERY),
+        Edits::Rules => (format!("{text}{NEW_RULES}"), WARM_EVERY),
+    };
     assert_ne!(text, edited, "the bound to edit");
     for text in [edited, text].iter().cycle() {
         if done.load(Ordering::Acquire) {
@@ -118,9 +127,15 @@ fn edit(rules: &Path, done: &AtomicBool) {
         // Renamed into place, as editors do, so that no half of a file is read.
         std::fs::write(rules.with_extension("new"), text).unwrap();
         std::fs::rename(rules.with_extension("new"), rules).unwrap();
-        std::thread::sleep(EDIT_EVERY);
+        std::thread::sleep(every);
     }
 }
+
+/// One by member, one whose keys cross partitions.
+const NEW_RULES: &str = "
+  - { name: new-sum, on: issue, measure: sum(points), window: 1h, above: 1000000000 }
+  - { name: new-total, on: issue, per: source, measure: count, window: 1h, above: 1000000000 }
+";
 
 /// Sends at a steady pace; the moment of each trigger's record.
 fn produce(bed: &Bed, options: &Options, topic: &str) -> Vec<Instant> {

@@ -33,6 +33,15 @@ use crate::bed::Bed;
 use crate::detector::Rules;
 use crate::report::{Report, Run};
 
+/// What is edited while latencies are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Edits {
+    /// A bound, each second.
+    Bounds,
+    /// Rules that are made ready from the log come and go, each 5 seconds.
+    Rules,
+}
+
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -68,9 +77,9 @@ pub(crate) struct Options {
     /// Freezes a second of the latency part.
     #[arg(long, default_value_t = 25)]
     freezes: u64,
-    /// Edit a bound each second of the latency part.
-    #[arg(long)]
-    reloads: bool,
+    /// Edit the rules during the latency part.
+    #[arg(long, value_enum)]
+    edits: Option<Edits>,
     /// Also measure what snapshots cost, and a restart after a kill.
     #[arg(long)]
     restore: bool,
