@@ -95,10 +95,19 @@ pub(crate) struct Begun {
     /// The same of the rules that are new, where the others came of a snapshot.
     #[serde(default, skip_serializing_if = "is_first")]
     pub(crate) since: i64,
-    /// The last rule set before under which nothing was made ready, by offset and name: up to the
-    /// place where the next was taken in, rules that are not new were judged by its bounds.
+    /// The last rule set before under which nothing was made ready: up to the place where the next was taken in, rules that are not new were judged by its bounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) before: Option<(i64, String)>,
+    pub(crate) before: Option<Before>,
+}
+
+/// A rule set that was in force.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Before {
+    /// Its offset in the control topic, and its name.
+    pub(crate) at: i64,
+    pub(crate) set: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) births: BTreeMap<String, i64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -248,7 +248,7 @@ impl Part {
         }
         let live = record.offset >= self.emit_from;
         if live && !self.restored {
-            self.finish_restore();
+            self.come_back();
         }
         let before = self.output.effects.len();
         let rejected = if let Some(canary) = canary(record, decoded) {
@@ -332,7 +332,7 @@ impl Part {
         self.join_before(self.next);
         self.catch_up(bench);
         if !self.restored {
-            self.finish_restore();
+            self.come_back();
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::engine::{Act, Change, Holds, Plan, PublishedRules};
 use crate::snapshot::Manifest;
-use crate::stream::control::{Begun, Journaled, Placed, rule_sets};
+use crate::stream::control::{Before, Begun, Journaled, Placed, rule_sets};
 use crate::stream::plans::{NOWHERE, PlanCell, Sets};
 use crate::stream::{Failure, SideRecord};
 
@@ -35,7 +35,7 @@ pub(crate) struct Reign {
     pub(crate) since: i64,
     /// The last set before under which nothing was made ready; what that says of a state that is
     /// made ready stands in the journal.
-    before: Option<Before>,
+    before: Option<Former>,
     /// By whose bounds rules that are not new are judged so far.
     judged_as: Option<Arc<Plan>>,
     /// Rules that are not judged before the place where the state takes over; `None` from there on.
@@ -50,7 +50,7 @@ pub(crate) struct Reign {
 
 /// A rule set that was in force: its offset, its name and its plan.
 #[derive(Debug, Clone)]
-struct Before {
+struct Former {
     at: i64,
     set: String,
     plan: Arc<Plan>,
@@ -74,6 +74,13 @@ impl Reign {
             is_written: true,
             is_over: false,
         }
+    }
+
+    /// What this one tells owners of keys beside its own rules that may still go on with the old form
+    /// of some, after the state before was replaced. `None` where there are none.
+    pub(crate) fn with_old_forms(&self) -> Option<Plan> {
+        let before = self.before.as_ref().filter(|_| !self.is_warming && !self.is_behind())?;
+        self.newest.beside(&before.plan.towards(&self.newest))
     }
 
     /// The same, of a state that has not come to the place where it takes over: until then some
@@ -151,7 +158,7 @@ impl Reign {
     /// Takes in the newest rule set among changes, if there is one. Of several without a record
     /// between them only the newest is in force.
     pub(crate) fn go_on(&mut self, changes: &[Placed], sets: &Sets) {
-        let ends = |before: &Before| rule_sets(changes).any(|(at, _)| at > before.at);
+        let ends = |before: &Former| rule_sets(changes).any(|(at, _)| at > before.at);
         if self.judged_as.is_some() && self.before.as_ref().is_none_or(ends) {
             self.judged_as = None;
             self.plan = self.behind_plan();
@@ -160,7 +167,7 @@ impl Reign {
             let counts_as = plan.counts_as(&self.newest);
             if !counts_as && !self.is_warming && !self.is_behind() {
                 let (at, set, plan) = (self.at, self.set.clone(), self.newest.clone());
-                self.before = (at != NOWHERE).then_some(Before { at, set, plan });
+                self.before = (at != NOWHERE).then_some(Former { at, set, plan });
             }
             self.is_warming |= !counts_as;
             self.plan = if self.is_warming {
@@ -188,7 +195,11 @@ impl Reign {
     /// The same of this one, with the holds that go over to it.
     pub(crate) fn takes_over(&self, holds: Holds) -> Begun {
         let set = (self.begun_at, self.begun_as.as_str(), &*self.newest);
-        let before = self.before.as_ref().map(|before| (before.at, before.set.clone()));
+        let before = self.before.as_ref().map(|Former { at, set, plan }| Before {
+            at: *at,
+            set: set.clone(),
+            births: plan.births(),
+        });
         let (from, since) = (self.from, self.since);
         Begun { from, since, before, ..Reign::begun(set, Some(holds), self.armed()) }
     }
@@ -226,7 +237,7 @@ pub(crate) fn forget_holds(history: &mut [Journaled]) {
 fn named(history: &[Journaled]) -> impl Iterator<Item = (i64, &str)> {
     let first = begun(history);
     let before = first.and_then(|begun| begun.before.as_ref());
-    let before = before.map(|(at, set)| (*at, set.as_str()));
+    let before = before.map(|before| (before.at, before.set.as_str()));
     let begun = first.map(|begun| (begun.at, begun.set.as_str()));
     let since = begun.map_or(i64::MAX, |(at, _)| at);
     let changes = history.iter().flat_map(|entry| &entry.changes);
@@ -316,8 +327,9 @@ impl Found {
         let begun = begun(history);
         let own = begun.and_then(|begun| {
             let plan = born(self.sets.get(&begun.set)?, &begun.births);
-            let before = begun.before.as_ref().and_then(|(at, set)| {
-                Some(Before { at: *at, set: set.clone(), plan: self.sets.get(set)?.clone() })
+            let before = begun.before.as_ref().and_then(|Before { at, set, births }| {
+                let plan = born(self.sets.get(set)?, births);
+                Some(Former { at: *at, set: set.clone(), plan })
             });
             let (from, since) = (begun.from, begun.since);
             let reign = Reign::new(plan, &begun.set, begun.at);
@@ -353,8 +365,8 @@ impl Found {
         let plan = self.sets.get(set).filter(|_| at > begun.at)?;
         // It counts as the one before.
         let plan = born(plan, &begun.newest.births());
-        let (begun_as, begun_at) = (begun.begun_as, begun.begun_at);
-        Some(Reign { begun_as, begun_at, ..Reign::new(plan, set, at) })
+        let Reign { begun_as, begun_at, before, .. } = begun;
+        Some(Reign { begun_as, begun_at, before, ..Reign::new(plan, set, at) })
     }
 }
 

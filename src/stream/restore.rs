@@ -165,16 +165,15 @@ pub(crate) fn successor(
         }
         _ => None,
     };
-    let mut part = match known {
-        Some(known) => known,
-        None => {
-            let reach = reign.newest.whole_reach_ms(reign.armed());
-            let open = part.state.open_since();
-            let now_ms = wall_ms.min(open.unwrap_or(i64::MAX));
-            let from = first(log, part, (low, now_ms), reach)?;
-            (reign.from, reign.since) = (from, from);
-            Part::new(place, origins.of(place), low, reign)
-        }
+    let mut part = if let Some(known) = known {
+        known
+    } else {
+        let reach = reign.newest.whole_reach_ms(reign.armed());
+        let open = part.state.open_since();
+        let now_ms = wall_ms.min(open.unwrap_or(i64::MAX));
+        let from = first(log, part, (low, now_ms), reach)?;
+        (reign.from, reign.since) = (from, from);
+        Part::new(place, origins.of(place), low, reign)
     };
     let is_cut = low > 0 && part.next == low;
     part.prepare(history, found.sets.clone());

@@ -93,6 +93,22 @@ impl Part {
         }
     }
 
+    /// Goes on with what it told before the state was rebuilt.
+    pub(super) fn come_back(&mut self) {
+        self.finish_restore();
+        self.resume_old_forms();
+    }
+
+    pub(crate) fn resume_old_forms(&mut self) {
+        if self.place.source == Source::Events
+            && self.old_forms_us.is_none()
+            && let Some(plan) = self.reign.with_old_forms()
+        {
+            self.reign.plan = Arc::new(plan);
+            self.old_forms_us = Some(self.assigned_us);
+        }
+    }
+
     /// Ends that where it began before.
     pub(crate) fn end_old_forms(&mut self, before_us: i64) {
         if self.old_forms_us.take_if(|since_us| *since_us < before_us).is_some()

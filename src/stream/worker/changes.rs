@@ -101,6 +101,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         for part in parts.iter_mut().filter(|part| part.restored) {
             // Nothing is left to replay that the changes would wait for.
             part.catch_up(&self.bench);
+            part.resume_old_forms();
         }
         self.desk.reset(from);
         self.desk.answers();

@@ -354,7 +354,8 @@ fn taken(broker: &Broker, place: Place) -> Vec<Taken> {
         let births = births.map(|(rule, at)| (rule.clone(), at.as_i64().unwrap())).collect();
         let offset = entry["offset"].as_i64().unwrap();
         let from = entry["begun"]["from"].as_i64().unwrap_or(0);
-        let before = serde_json::from_value(entry["begun"]["before"].clone()).unwrap();
+        let before = entry["begun"].get("before");
+        let before = before.map(|before| (before["at"].as_i64().unwrap(), text(&before["set"])));
         Taken { offset, changes, begun, holds, armed, births, from, before }
     })
     .collect()

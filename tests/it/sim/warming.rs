@@ -272,6 +272,21 @@ fn a_rule_whose_keys_cross_partitions_waits_until_all_have_told_their_past() {
     assert_eq!(found(&decided, "quiet"), [0_i64; 0]);
 }
 
+/// Partitions that have taken over when an instance crashes go on with telling the old form.
+#[test]
+fn a_crash_on_the_way_takes_nothing_from_the_old_form() {
+    let mut world = parted();
+    assert_eq!(world.all_warming(), 4, "partition 1 and all owners");
+    world.workers.clear();
+    (0..2).for_each(|n| world.start(&format!("w-{n}")));
+    for _ in 0..200 {
+        world.turn_all();
+    }
+    assert_eq!(world.all_warming(), 4);
+    let decided = world.after(&[(0, 20), (1, 20), (2, 20)]);
+    assert_eq!(decided, [("campaign".to_owned(), 960.into())]);
+}
+
 #[test]
 fn a_source_that_is_silent_long_since_is_no_news_and_one_that_falls_silent_is() {
     let mut world = parted();
