@@ -154,6 +154,9 @@ pub(crate) fn evaluate(
     may_fire: bool,
     cooldown: &mut Cooldown<'_>,
 ) -> Verdict {
+    // Levels that an edit took away are over: another in their place starts armed.
+    let levels_max = Fired::BITS.saturating_sub(u32::try_from(levels.levels.len()).unwrap_or(0));
+    *fired &= Fired::MAX.checked_shr(levels_max).unwrap_or(0);
     let mut newly: Fired = 0;
     for (at, level) in levels.levels.iter().enumerate() {
         let bit = 1 << at;

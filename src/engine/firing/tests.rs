@@ -83,3 +83,33 @@ fn integers_and_floats_compare_without_rounding() {
     assert!(Measured::Float(2.5).breaches(Side::Above, Number::Integer(2)));
     assert!(Measured::Float(2.5).breaches(Side::Below, Number::Integer(3)));
 }
+
+/// The second level goes with one edit and another comes in its place with a later one.
+#[test]
+fn a_level_that_comes_where_one_was_taken_away_starts_armed() {
+    let levels = |bounds: &[i64]| Levels {
+        side: Side::Above,
+        clear: Some(Number::Integer(5)),
+        levels: bounds
+            .iter()
+            .map(|bound| Level {
+                bound: Number::Integer(*bound),
+                forecast_ms: None,
+                severity: Severity::Warning,
+                then: Vec::new(),
+            })
+            .collect(),
+    };
+    let (mut fired, mut all) = (0, Cooldowns::default());
+    let mut judge = |bounds: &[i64], value: i64| {
+        let mut cooldown = Cooldown { all: &mut all, rule: 0, key: 0, length_ms: None, now: 0 };
+        let reading = Measured::Integer(value).into();
+        let verdict = evaluate(&levels(bounds), reading, &mut fired, true, &mut cooldown);
+        (verdict, fired)
+    };
+    assert_eq!(judge(&[10, 20], 25), (Verdict::Fires(1), 0b11));
+    assert_eq!(judge(&[10], 26), (Verdict::Quiet, 0b01));
+    assert_eq!(judge(&[10, 24], 27), (Verdict::Fires(1), 0b11));
+    let all_levels: Vec<i64> = (10..42).collect();
+    assert_eq!(judge(&all_levels, 60), (Verdict::Fires(31), u32::MAX));
+}
