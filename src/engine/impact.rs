@@ -71,7 +71,7 @@ pub fn changes(live: &Plan, new: &Plan) -> Vec<(RuleImpact, Option<(usize, usize
     for (at, rule) in new.rules.rules.iter().enumerate() {
         let same_name = |known: &Rule| known.name == rule.name;
         let known = live.rules.rules.iter().position(same_name);
-        let counts = |old: &usize| live.info[*old].base == new.info[at].base;
+        let counts = |old: &usize| live.info[*old].counts_like(&new.info[at]);
         let (change, old) = match known {
             None => (RuleChange::New, None),
             Some(old) if !counts(&old) => (RuleChange::CountsOtherwise, None),

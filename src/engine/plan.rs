@@ -97,7 +97,12 @@ pub(crate) enum Stage {
 impl RuleInfo {
     /// Whether the counters of one rule can go on as those of the other.
     fn counts_as(&self, other: &RuleInfo) -> bool {
-        self.fingerprint == other.fingerprint
+        self.fingerprint == other.fingerprint && self.counts_like(other)
+    }
+
+    /// The same, whenever the two were born.
+    pub(crate) fn counts_like(&self, other: &RuleInfo) -> bool {
+        self.base == other.base
             && self.form == other.form
             && self.close_after_ms == other.close_after_ms
     }
@@ -258,13 +263,12 @@ impl Plan {
 
     /// True when counters of the rule of this name could go on under `other`.
     pub(crate) fn counts_as_in(&self, other: &Plan, rule: &str) -> bool {
-        let of = |plan: &Plan| {
-            let at = plan.rules.rules.iter().position(|known| known.name == rule)?;
-            let info = &plan.info[at];
-            Some((info.base, info.form, info.close_after_ms))
+        let of = |plan: &Plan| -> Option<usize> {
+            plan.rules.rules.iter().position(|known| known.name == rule)
         };
         let zone = self.rules.timezone_name == other.rules.timezone_name;
-        zone && of(self).is_some_and(|own| of(other) == Some(own))
+        let (Some(own), Some(other_at)) = (of(self), of(other)) else { return false };
+        zone && self.info[own].counts_like(&other.info[other_at])
     }
 
     /// The same rules and settings with other lists.

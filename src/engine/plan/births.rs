@@ -47,12 +47,8 @@ impl Plan {
                 continue;
             }
             let mut known = before.info.iter().zip(&before.rules.rules);
-            let known = known.find(|(known, rule)| {
-                known.base == info.base
-                    && known.form == info.form
-                    && known.close_after_ms == info.close_after_ms
-                    && rule.mode != Mode::Off
-            });
+            let known =
+                known.find(|(known, rule)| known.counts_like(info) && rule.mode != Mode::Off);
             let birth = known.map_or(at, |(known, _)| known.birth);
             if birth != EVER {
                 births.insert(self.rule(place).name.clone(), birth);

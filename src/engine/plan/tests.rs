@@ -166,3 +166,20 @@ fn the_place_of_a_list_is_no_part_of_how_a_rule_counts() {
     assert!(plan(&swapped).counts_as(&before));
     assert!(!plan(&BEFORE.replace("in: a", "in: b")).counts_as(&before));
 }
+
+#[test]
+fn a_rule_whose_windows_close_at_another_time_counts_otherwise() {
+    let odd = |close: &str| {
+        plan(&format!(
+            "rules: [{{ name: odd, on: issue, per: source, measure: count, window: 1m, {close} \
+             zscore: {{ above: 3 }} }}]"
+        ))
+    };
+    let (soon, late) = (odd("close_after: 5s,"), odd("close_after: 9s,"));
+    assert!(soon.counts_as_in(&odd("close_after: 5s,"), "odd"));
+    assert!(!soon.counts_as_in(&late, "odd"));
+    assert!(!soon.counts_as(&late));
+    assert_eq!(late.news_to(&soon), ["odd"]);
+    let change = &crate::engine::impact::changes(&soon, &late)[0].0;
+    assert_eq!(change.change, crate::engine::impact::RuleChange::CountsOtherwise);
+}
