@@ -117,8 +117,9 @@ fn one(level: &LevelImpact, out: &mut dyn Write) -> Result<()> {
     let s = |count: u64| if count == 1 { "" } else { "s" };
     writeln!(
         out,
-        "  level {}, {bound}{was}: {beyond} target{} beyond it",
+        "  level {}, {bound}{was}{}: {beyond} target{} beyond it",
         level.level,
+        ahead(level),
         s(*beyond)
     )?;
     if *fired > 0 {
@@ -140,4 +141,15 @@ fn one(level: &LevelImpact, out: &mut dyn Write) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How a level that looks ahead was judged.
+fn ahead(level: &LevelImpact) -> String {
+    match &level.forecast {
+        None => String::new(),
+        Some(ahead) if level.is_by_bound_alone => {
+            format!(" or within {ahead} (no rate is known yet: judged by the bound alone)")
+        }
+        Some(ahead) => format!(" or within {ahead} at the present rate"),
+    }
 }

@@ -297,5 +297,8 @@ fn conditions(condition: &ConditionAnswer, depth: usize, out: &mut dyn Write) ->
     let value = condition.value.as_ref().map(|value| format!("   (is {})", plain(value)));
     let value = value.unwrap_or_default();
     writeln!(out, "{:depth$}{mark} {}{value}", "", condition.condition)?;
+    if let Some(entry) = &condition.entry {
+        writeln!(out, "{:depth$}    {}", "", entry.words())?;
+    }
     condition.within.iter().try_for_each(|one| conditions(one, depth + 4, out))
 }

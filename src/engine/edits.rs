@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use crate::event::EventTime;
@@ -14,7 +15,20 @@ pub(crate) struct ListEdits {
 }
 
 /// Only ever looked up.
-type Values = hashbrown::HashMap<String, Edit, Xxh3DefaultBuilder>;
+type Values = hashbrown::HashMap<String, Edited, Xxh3DefaultBuilder>;
+
+/// What was last done to a value, and who did it and why, where that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Edited {
+    pub(crate) edit: Edit,
+    pub(crate) by: Option<Box<By>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct By {
+    pub(crate) actor: String,
+    pub(crate) reason: String,
+}
 
 /// What was last done to a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,34 +39,46 @@ pub(crate) enum Edit {
     Removed,
 }
 
+impl Edit {
+    /// Whether it matches at an instant; `None` leaves it to the file.
+    pub(crate) fn verdict(self, at: EventTime) -> Option<bool> {
+        match self {
+            Edit::Removed => Some(false),
+            Edit::Added(until) => until.is_none_or(|until| at < until).then_some(true),
+        }
+    }
+}
+
 impl ListEdits {
     pub(crate) fn is_empty(&self) -> bool {
         self.lists.is_empty()
     }
 
-    /// A rough figure: 100 bytes a value.
+    /// A rough figure: 200 bytes a value.
     pub(crate) fn bytes(&self) -> usize {
-        self.lists.values().map(|values| values.len() * 100).sum()
+        self.lists.values().map(|values| values.len() * 200).sum()
     }
 
-    pub(crate) fn put(&mut self, list: &str, value: &str, edit: Edit) {
-        self.lists.entry(list.to_owned()).or_default().insert(value.to_owned(), edit);
+    pub(crate) fn put(&mut self, list: &str, value: &str, edit: Edit, by: Option<By>) {
+        let edited = Edited { edit, by: by.map(Box::new) };
+        self.lists.entry(list.to_owned()).or_default().insert(value.to_owned(), edited);
+    }
+
+    pub(crate) fn get(&self, list: &str, value: &str) -> Option<&Edited> {
+        self.lists.get(list)?.get(value)
     }
 
     /// Every edit: list, value and what was done, in an order of its own.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str, Edit)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str, &Edited)> {
         self.lists.iter().flat_map(|(list, values)| {
             let mut values: Vec<_> = values.iter().collect();
             values.sort_unstable_by_key(|(value, _)| *value);
-            values.into_iter().map(|(value, edit)| (list.as_str(), value.as_str(), *edit))
+            values.into_iter().map(|(value, edit)| (list.as_str(), value.as_str(), edit))
         })
     }
 
     /// Whether the edits decide about a value at an instant; `None` leaves it to the file.
     pub(crate) fn verdict(&self, list: &str, value: &str, at: EventTime) -> Option<bool> {
-        match self.lists.get(list)?.get(value)? {
-            Edit::Removed => Some(false),
-            Edit::Added(until) => until.is_none_or(|until| at < until).then_some(true),
-        }
+        self.get(list, value)?.edit.verdict(at)
     }
 }

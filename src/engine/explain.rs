@@ -26,7 +26,7 @@ mod warming;
 mod words;
 
 pub use ahead::ForecastAnswer;
-pub use conditions::ConditionAnswer;
+pub use conditions::{ConditionAnswer, EntryAnswer};
 
 /// Keys told of a rule that counts by a user and something else, when that is not named.
 const KEYS_MAX: usize = 20;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use crate::engine::calendar::Calendar;
-use crate::engine::edits::ListEdits;
+use crate::engine::edits::{Edited, ListEdits};
 use crate::engine::firing::{Measured, cmp};
 use crate::event::{AttrValue, Event, EventTime, Kind};
 use crate::rule::{Condition, Field, Filter, ListDecl, ListEntry, Test, Value};
@@ -18,8 +18,29 @@ pub struct Lists {
     lists: Vec<Arc<Entries>>,
 }
 
-/// Value → the instant from which it no longer matches; `None` = never. Only ever looked up.
-type Entries = hashbrown::HashMap<String, Option<EventTime>, Xxh3DefaultBuilder>;
+/// By value. Only ever looked up.
+type Entries = hashbrown::HashMap<String, Entry, Xxh3DefaultBuilder>;
+
+/// An entry of a list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entry {
+    /// The instant from which it no longer matches; `None` = never.
+    pub(crate) expires: Option<EventTime>,
+    /// Author and reason, where there are any: most entries are many and have none.
+    pub(crate) by: Option<Box<(Option<String>, Option<String>)>>,
+}
+
+impl Entry {
+    fn of(entry: ListEntry) -> (String, Entry) {
+        let ListEntry { value, reason, expires, author } = entry;
+        let is_told = author.is_some() || reason.is_some();
+        (value, Entry { expires, by: is_told.then(|| Box::new((author, reason))) })
+    }
+
+    fn lasts_until(&self) -> i64 {
+        self.expires.map_or(i64::MAX, |expires| expires.0)
+    }
+}
 
 impl Lists {
     /// `n` empty lists.
@@ -34,11 +55,10 @@ impl Lists {
         }
         let mut values = Entries::default();
         for entry in entries {
-            let expires = values.entry(entry.value).or_insert(entry.expires);
-            if let (Some(known), Some(other)) = (*expires, entry.expires) {
-                *expires = Some(known.max(other));
-            } else {
-                *expires = None;
+            let (value, entry) = Entry::of(entry);
+            let known = values.entry(value).or_insert_with(|| entry.clone());
+            if entry.lasts_until() > known.lasts_until() {
+                *known = entry;
             }
         }
         self.lists[list] = Arc::new(values);
@@ -54,7 +74,13 @@ impl Lists {
 
     fn contains(&self, list: usize, value: &str, at: EventTime) -> bool {
         let entry = self.lists.get(list).and_then(|entries| entries.get(value));
-        entry.is_some_and(|expires| expires.is_none_or(|expires| at < expires))
+        entry.is_some_and(|entry| entry.expires.is_none_or(|expires| at < expires))
+    }
+
+    /// The entry of a value that matches at an instant.
+    fn entry(&self, list: usize, value: &str, at: EventTime) -> Option<&Entry> {
+        let entry = self.lists.get(list)?.get(value)?;
+        entry.expires.is_none_or(|expires| at < expires).then_some(entry)
     }
 }
 
@@ -86,6 +112,23 @@ impl Listed<'_> {
         }
         self.files.contains(list, value, at)
     }
+
+    /// What decides about a value that a field has at an instant.
+    pub(crate) fn why(&self, list: usize, seen: &Seen<'_>, at: EventTime) -> Option<Why<'_>> {
+        let value = text_of(seen);
+        let edit = self.names.get(list).and_then(|list| self.edits.get(&list.name, &value));
+        match edit {
+            Some(edit) if edit.edit.verdict(at).is_some() => Some(Why::Edit(edit)),
+            _ => self.files.entry(list, &value, at).map(Why::File),
+        }
+    }
+}
+
+/// Where it is said whether a value is in a list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Why<'a> {
+    File(&'a Entry),
+    Edit(&'a Edited),
 }
 
 /// What a filter may look at beside the event itself.

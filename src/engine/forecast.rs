@@ -179,6 +179,12 @@ pub(crate) struct Outlook {
 }
 
 impl Keyed {
+    /// How fast a rule and key rise, as seen at `now`; `None` where no flow is kept.
+    pub(crate) fn rise(&self, rule: usize, key: u32, now: i64, plan: &Plan) -> Option<Rise> {
+        let span = span(plan, plan.info.get(rule)?.window, now);
+        self.flows.of(rule, key)?.rise(now, span.end)
+    }
+
     /// What is to come of a rule and key, as seen at `now` or at the key's latest event, whichever
     /// is later. `None` where no flow is kept, and when every bound is exceeded.
     pub(crate) fn outlook(&self, rule: usize, key: u32, now: i64, plan: &Plan) -> Option<Outlook> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::engine::act::number_json;
+use crate::engine::calendar::duration_label;
 use crate::engine::space::key_object;
 use crate::engine::standing::{Outlook, stand_of};
 use crate::engine::view::View;
@@ -46,6 +47,14 @@ pub struct LevelImpact {
     /// The level's bound before; absent where there was no such level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<Value>,
+    /// How far ahead it looks, as `2h`: who reaches the bound within that time at the present rate
+    /// counts as beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<String>,
+    /// It looks ahead and no rates are kept yet, since the rule in force does not: judged by
+    /// the bound alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_by_bound_alone: bool,
     /// Targets that are beyond it now, and beyond no higher one that has not fired.
     pub beyond: u64,
     /// Of them those for whom it counts as fired: nothing happens to them.
@@ -81,7 +90,7 @@ pub fn changes(live: &Plan, new: &Plan) -> Vec<(RuleImpact, Option<(usize, usize
             Some(old) if text_of(&live.rules.rules[old]) == text_of(rule) => continue,
             Some(old) => (RuleChange::Edited, Some(old)),
         };
-        let levels = old.and_then(|old| levels_of(live.rule(old), rule)).unwrap_or_default();
+        let levels = old.and_then(|old| levels_of((live, old), rule)).unwrap_or_default();
         let surveyed = old.filter(|_| !levels.is_empty()).map(|old| (old, at));
         all.push((RuleImpact { rule: rule.name.clone(), change, levels }, surveyed));
     }
@@ -123,7 +132,7 @@ impl State {
             else {
                 continue;
             };
-            let outlook = stand.outlook(levels);
+            let outlook = stand.rising(self.keyed.rise(old, key, watermark, live)).outlook(levels);
             let (Outlook::Fires(at) | Outlook::Fired(at)) = outlook else { continue };
             let Some(level) = impact.levels.get_mut(at) else { continue };
             level.beyond += 1;
@@ -177,7 +186,8 @@ fn keep_top(top: &mut Vec<Beyond>, room: usize) {
 
 /// The levels to look at: of caps and ratios, which are judged at events. Silence is judged as
 /// windows close, and of z-scores no level is a value.
-fn levels_of(old: &Rule, new: &Rule) -> Option<Vec<LevelImpact>> {
+fn levels_of((live, old): (&Plan, usize), new: &Rule) -> Option<Vec<LevelImpact>> {
+    let (old, has_flow) = (live.rule(old), live.info[old].has_flow);
     let above = |check: &Check| match check {
         Check::Ratio { .. } => true,
         Check::Threshold { levels, .. } => levels.side == crate::rule::Side::Above,
@@ -191,6 +201,8 @@ fn levels_of(old: &Rule, new: &Rule) -> Option<Vec<LevelImpact>> {
     let told = (0u32..).zip(&levels.levels).map(|(at, level)| LevelImpact {
         level: at,
         bound: number_json(level.bound),
+        forecast: level.forecast_ms.map(duration_label),
+        is_by_bound_alone: level.forecast_ms.is_some() && !has_flow,
         was: known
             .and_then(|known| known.levels.get(at as usize))
             .map(|level| number_json(level.bound)),

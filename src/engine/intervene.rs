@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::act::{action_line, hex, until_json};
 use crate::engine::change::{Act, Change, Seat};
-use crate::engine::edits::Edit;
+use crate::engine::edits::{By, Edit};
 use crate::engine::state::{Output, State};
 use crate::engine::{Command, Decision, Effect, Hold, Matcher, Plan, Trigger, account_key};
 use crate::event::EventTime;
@@ -72,11 +72,11 @@ impl State {
                 self.keyed.ledger.lift_all(target.as_ref(), &wanted, &mut lifted, &mut accounts);
             }
             Act::ListAdd { list, value, until } => {
-                self.edits.put(list, value, Edit::Added(*until));
+                self.edits.put(list, value, Edit::Added(*until), Some(by(change)));
                 remark = unknown(plan, list);
             }
             Act::ListRemove { list, value } => {
-                self.edits.put(list, value, Edit::Removed);
+                self.edits.put(list, value, Edit::Removed, Some(by(change)));
                 remark = unknown(plan, list);
             }
             Act::Rules(rules) if rules.initial => return,
@@ -105,6 +105,10 @@ fn lines(commands: &[Command]) -> Vec<String> {
         lines.push(format!("and {} more", commands.len() - LINES_MAX));
     }
     lines
+}
+
+fn by(change: &Change) -> By {
+    By { actor: change.actor.clone(), reason: change.reason.clone() }
 }
 
 /// Says so where no list of this name is in the rules.

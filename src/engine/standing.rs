@@ -6,7 +6,8 @@
 use serde_json::{Map, Value};
 
 use crate::engine::cell::{Body, Cell};
-use crate::engine::firing::{Fired, Measured};
+use crate::engine::firing::{Fired, Measured, Reading};
+use crate::engine::forecast::Rise;
 use crate::engine::plan::Form;
 use crate::engine::space::key_object;
 use crate::engine::state::State;
@@ -20,6 +21,8 @@ pub(crate) struct Stand {
     value: Measured,
     /// Which levels count as fired; one bit a level.
     fired: Fired,
+    /// How fast it rises, where that is known.
+    rise: Option<Rise>,
 }
 
 /// One key of a rule, where it stands, and in which window.
@@ -63,6 +66,16 @@ impl Stand {
         self.value.json()
     }
 
+    pub(crate) fn rising(self, rise: Option<Rise>) -> Stand {
+        Stand { rise, ..self }
+    }
+
+    /// At the present rate, where a level looks ahead.
+    fn meets(&self, levels: &Levels, level: usize) -> bool {
+        let reading = Reading { value: self.value, rise: self.rise };
+        levels.levels.get(level).is_some_and(|level| reading.breaches(levels, level))
+    }
+
     fn breaches(&self, levels: &Levels, level: usize) -> bool {
         levels.levels.get(level).is_some_and(|one| self.value.breaches(levels.side, one.bound))
     }
@@ -70,7 +83,7 @@ impl Stand {
     pub(crate) fn outlook(&self, levels: &Levels) -> Outlook {
         let is_fired =
             |level: usize| u32::try_from(level).is_ok_and(|at| self.fired & (1 << at) != 0);
-        let breached = || (0..levels.levels.len()).rev().filter(|at| self.breaches(levels, *at));
+        let breached = || (0..levels.levels.len()).rev().filter(|at| self.meets(levels, *at));
         if let Some(level) = breached().find(|at| !is_fired(*at)) {
             return Outlook::Fires(level);
         }
@@ -100,6 +113,7 @@ impl State {
         let standing = |key: u32| {
             let cell = table.get(space.place(key, info.column))?;
             let (stand, t) = stand_of(plan, at, cell, watermark)?;
+            let stand = stand.rising(self.keyed.rise(at, key, watermark, plan));
             let window = match info.window {
                 window @ Window::Calendar(_) => window_span(plan, window, span(plan, window, t)),
                 Window::Duration(window_ms) => rolling_span(t, window_ms),
@@ -125,7 +139,7 @@ pub(crate) fn stand_of(
             let span = span(plan, view.window, watermark);
             let period = body.periods.iter().find(|period| period.start == span.start)?;
             let value = view.value(period.of.value(), period.of.to_value())?;
-            Some((Stand { value, fired: period.fired }, watermark))
+            Some((Stand { value, fired: period.fired, rise: None }, watermark))
         }
         (Body::Rolling(body), Window::Duration(window_ms)) => {
             // One that has emptied since begins again with the next event.
@@ -134,7 +148,7 @@ pub(crate) fn stand_of(
                 return None;
             }
             let (of, to) = body.values(&view, now, window_ms);
-            Some((Stand { value: view.value(of, to)?, fired: cell.fired }, now))
+            Some((Stand { value: view.value(of, to)?, fired: cell.fired, rise: None }, now))
         }
         _ => None,
     }

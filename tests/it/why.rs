@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate::backtest::{Backtest, Explained, run};
-use tidegate::engine::explain::{ConditionAnswer, Question, RuleAnswer};
-use tidegate::engine::{Decision, Effect, Lists, Plan, Settings};
-use tidegate::event::Decoder;
-use tidegate::rule::{Source, load};
+use tidegate::engine::explain::{ConditionAnswer, EntryAnswer, Question, RuleAnswer};
+use tidegate::engine::impact::changes;
+use tidegate::engine::{
+    Change, ChangePlace, Decision, Effect, Input, Lists, Origin, Output, Plan, Seat, Settings,
+    State, step,
+};
+use tidegate::event::{Decoder, EventTime};
+use tidegate::rule::{Source, load, parse_list};
 
 use crate::broker::{self, wait};
 use crate::control::tidegate;
@@ -414,4 +418,100 @@ fn whom_an_edit_would_hit_is_told_before_it_is_published() {
     assert!(text.contains(line), "{text}");
     assert!(a.stop().0.success());
     assert!(b.stop().0.success());
+}
+
+const NOW_MS: i64 = 1_763_780_000_000;
+
+fn state() -> (State, Output) {
+    let origin = Origin { topic: "events".into(), partition: 0 };
+    (State::new(origin), Output::default())
+}
+
+fn take(plan: &Plan, (state, output): &mut (State, Output), (n, ts, points): (i64, i64, i64)) {
+    let text = format!(
+        r#"{{"id":"e{n}","ts":{ts},"user":"u1","kind":"issue","points":{points},"attrs":{{"shop":"s"}}}}"#
+    );
+    let event = Decoder::default().decode(text.as_bytes(), 65_536).unwrap();
+    let record_ts = Some(EventTime(ts));
+    step(state, plan, Input::Event { event: &event, offset: n, record_ts }, output);
+}
+
+#[test]
+fn a_listed_value_is_told_with_who_listed_it_and_why() {
+    let text = "version: 1\nlists: { bad: { file: bad.csv, field: user } }\nrules: [{ name: r, on: issue, \
+                where: { user: { in: bad } }, then: [review] }]\n";
+    let set = load(&[Source { path: "rules.yaml".into(), text: text.into() }]).unwrap();
+    let file = "value,reason,expires,author\nu1,ticket 7,2026-01-01,bea\n";
+    let entries = parse_list(file, "bad.csv", &set.timezone).unwrap();
+    let plan = Plan::new(Arc::new(set), [entries].into_iter().collect(), Settings::default());
+    let mut fold = state();
+    take(&plan, &mut fold, (0, NOW_MS, 1));
+    let told = |(state, _): &(State, Output)| {
+        let answer = state.explain(&plan, &of("u1", "r"), None, (Seat::Events(0), 1));
+        let conditions = &answer.rules[0].conditions;
+        let listed = conditions.iter().find(|one| one.condition == "user is in list bad").unwrap();
+        (listed.holds, listed.entry.as_ref().map(EntryAnswer::words))
+    };
+    let words = |words: &str| Some(words.to_owned());
+    assert_eq!(
+        told(&fold),
+        (Some(true), words("in its file, by bea: ticket 7, until 2026-01-01T00:00:00Z"))
+    );
+    let mut change = |n: i64, act: Value| {
+        let mut change = json!({ "v": 1, "id": format!("c{n}"), "ts": NOW_MS, "actor": "ann",
+            "reason": format!("case {n}"), "list": "bad", "value": "u1" });
+        change.as_object_mut().unwrap().extend(act.as_object().unwrap().clone());
+        let change = Change::decode(change.to_string().as_bytes()).unwrap();
+        let place =
+            ChangePlace { topic: "control", offset: n, seat: Seat::Events(0), partitions: 1 };
+        step(&mut fold.0, &plan, Input::Change { change: &change, place }, &mut fold.1);
+        told(&fold)
+    };
+    let gone = change(1, json!({ "change": "list_remove" }));
+    assert_eq!(gone, (Some(false), words("removed at run time, by ann: case 1")));
+    let back = change(2, json!({ "change": "list_add", "until": null }));
+    assert_eq!(back, (Some(true), words("added at run time, by ann: case 2")));
+    // An entry of a moment ago is over, and the file counts again.
+    let over = change(3, json!({ "change": "list_add", "until": NOW_MS - 1 }));
+    assert_eq!(over.1.unwrap(), "in its file, by bea: ticket 7, until 2026-01-01T00:00:00Z");
+}
+
+/// A source that gives out a hundred points a minute, and has given a thousand.
+#[test]
+fn a_level_that_looks_ahead_meets_whom_it_would_warn_of() {
+    let cap = |levels: &str| {
+        plan(&format!(
+            "  - {{ name: cap, on: issue, per: attrs.shop, measure: sum(points), window: day, \
+             levels: [{levels}] }}\n"
+        ))
+    };
+    let beyond = |live: &Plan, new: &Plan| {
+        let (mut events, mut owner) = (state(), state());
+        for n in 0..10 {
+            take(live, &mut events, (n, NOW_MS + n * 60_000, 100));
+            let (state, output) = &mut events;
+            let from = state.origin().clone();
+            let told = output.partials.drain(&from, state.watermark(), 1, false, false);
+            for (_, payload) in told {
+                let input = Input::Partials { payload: &payload, offset: n, record_ts: None };
+                step(&mut owner.0, live, input, &mut owner.1);
+            }
+        }
+        let (mut impact, places) = changes(live, new).remove(0);
+        let (old, at) = places.unwrap();
+        let keys = owner.0.keys_of_rule(old);
+        assert_eq!(keys.len(), 1);
+        owner.0.survey((live, old), (new, at), &keys, &mut impact);
+        let level = impact.levels.remove(0);
+        (level.beyond, level.fires, level.forecast, level.is_by_bound_alone)
+    };
+    let hour = || Some("1h".to_owned());
+    let far = cap("{ above: 30000, forecast: 1h }");
+    // 2,000 more take twenty minutes, 9,000 ninety.
+    assert_eq!(beyond(&far, &cap("{ above: 3000, forecast: 1h }")), (1, 1, hour(), false));
+    assert_eq!(beyond(&far, &cap("{ above: 10000, forecast: 1h }")), (0, 0, hour(), false));
+    assert_eq!(beyond(&far, &cap("{ above: 900 }")), (1, 1, None, false));
+    // Without a level that looks ahead no rate of an attribute is kept.
+    let plain = cap("{ above: 30000 }");
+    assert_eq!(beyond(&plain, &cap("{ above: 3000, forecast: 1h }")), (0, 0, hour(), true));
 }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::engine::act::number_json;
-use crate::engine::calendar::duration_label;
+use crate::engine::calendar::{duration_label, instant_label};
+use crate::engine::edits::Edit;
 use crate::engine::explain::Question;
-use crate::engine::filter::{FilterCtx, Listed, field_json, passes, read};
+use crate::engine::filter::{FilterCtx, Listed, Why, field_json, passes, read};
 use crate::engine::seen::user_of;
 use crate::engine::space::field_of;
 use crate::engine::{Plan, State};
@@ -25,9 +26,69 @@ pub struct ConditionAnswer {
     pub value: Option<Json>,
     /// `None` where what was asked does not say.
     pub holds: Option<bool>,
+    /// Of a condition on a list: the entry that decides, with who made it and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<EntryAnswer>,
     /// Conditions within `any of`, `not`, and the sides of a ratio.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub within: Vec<ConditionAnswer>,
+}
+
+/// What is said of a value in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntryAnswer {
+    /// `file`, or `added` or `removed` at run time.
+    pub from: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// It no longer matches from this instant on; absent = never ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<EventTime>,
+}
+
+impl EntryAnswer {
+    fn of(why: Why<'_>) -> EntryAnswer {
+        match why {
+            Why::File(entry) => {
+                let (author, reason) = entry.by.as_deref().cloned().unwrap_or_default();
+                let from = "file".to_owned();
+                EntryAnswer { from, author, reason, until: entry.expires }
+            }
+            Why::Edit(edited) => {
+                let (from, until) = match edited.edit {
+                    Edit::Added(until) => ("added", until),
+                    Edit::Removed => ("removed", None),
+                };
+                let by = edited.by.as_deref();
+                EntryAnswer {
+                    from: from.to_owned(),
+                    author: by.map(|by| by.actor.clone()),
+                    reason: by.map(|by| by.reason.clone()),
+                    until,
+                }
+            }
+        }
+    }
+
+    /// `in its file, by ann: ticket 42, until …`.
+    pub fn words(&self) -> String {
+        let mut words = match self.from.as_str() {
+            "file" => "in its file".to_owned(),
+            from => format!("{from} at run time"),
+        };
+        if let Some(author) = &self.author {
+            words = format!("{words}, by {author}");
+        }
+        if let Some(reason) = &self.reason {
+            words = format!("{words}: {reason}");
+        }
+        match self.until {
+            Some(until) => format!("{words}, until {}", instant_label(until.0)),
+            None => words,
+        }
+    }
 }
 
 /// Judges conditions by an event, or by what a question names of one.
@@ -74,6 +135,7 @@ impl<'a, 'e> Judge<'a, 'e> {
             condition: format!("kind is {}", names.collect::<Vec<_>>().join(" or ")),
             value: self.is_event.then(|| self.event.kind.as_str().into()),
             holds: self.is_event.then(|| on.contains(self.event.kind)),
+            entry: None,
             within: Vec::new(),
         })
     }
@@ -92,13 +154,13 @@ impl<'a, 'e> Judge<'a, 'e> {
                 if let [only] = within.as_mut_slice() {
                     return std::mem::replace(only, conjunction(Vec::new()));
                 }
-                ConditionAnswer { condition: "any of".to_owned(), value: None, holds, within }
+                ConditionAnswer { within, ..plain("any of", holds) }
             }
             Condition::Not(filter) => {
                 let inner = conjunction(self.all(filter));
                 let holds = inner.holds.map(|holds| !holds);
                 let within = vec![inner];
-                ConditionAnswer { condition: "not".to_owned(), value: None, holds, within }
+                ConditionAnswer { within, ..plain("not", holds) }
             }
             Condition::New { field, within_ms } => {
                 let mut text = String::new();
@@ -107,6 +169,7 @@ impl<'a, 'e> Judge<'a, 'e> {
                     condition: format!("{} is new within {}", field, duration_label(*within_ms)),
                     value,
                     holds: self.is_new(field, *within_ms),
+                    entry: None,
                     within: Vec::new(),
                 }
             }
@@ -140,7 +203,14 @@ impl<'a, 'e> Judge<'a, 'e> {
         };
         let knows = self.knows(field);
         let seen = read(field, &self.event, &ctx);
+        let entry = match (test, &seen) {
+            (Test::In(list) | Test::NotIn(list), Some(seen)) if knows => {
+                ctx.listed.why(*list, seen, ctx.ts).map(EntryAnswer::of)
+            }
+            _ => None,
+        };
         ConditionAnswer {
+            entry,
             condition: format!("{field} {}", self.words(test)),
             value: seen.as_ref().filter(|_| knows).map(field_json),
             holds: knows.then(|| passes(test, seen, &ctx)),
@@ -181,26 +251,21 @@ impl<'a, 'e> Judge<'a, 'e> {
 
 /// The conditions of a rule.
 pub(super) fn of_rule(rule: &Rule, judge: &Judge<'_, '_>) -> Vec<ConditionAnswer> {
-    let plain = |on: Kinds, filter: &Filter| -> Vec<ConditionAnswer> {
+    let both = |on: Kinds, filter: &Filter| -> Vec<ConditionAnswer> {
         judge.kinds(on).into_iter().chain(judge.all(filter)).collect()
     };
     let mut all = match &rule.check {
-        Check::Match { on, filter, .. } => plain(*on, filter),
-        Check::Threshold { input, .. } => plain(input.on, &input.filter),
-        Check::ZScore(zscore) => plain(zscore.input.on, &zscore.input.filter),
+        Check::Match { on, filter, .. } => both(*on, filter),
+        Check::Threshold { input, .. } => both(input.on, &input.filter),
+        Check::ZScore(zscore) => both(zscore.input.on, &zscore.input.filter),
         Check::Ratio { of, to, .. } => {
             let side = |name: &str, side: &crate::rule::Input| ConditionAnswer {
                 condition: name.to_owned(),
-                ..conjunction(plain(side.on, &side.filter))
+                ..conjunction(both(side.on, &side.filter))
             };
             let sides = vec![side("counts above the line", of), side("counts below the line", to)];
             let holds = disjunction(&sides);
-            vec![ConditionAnswer {
-                condition: "either side".to_owned(),
-                value: None,
-                holds,
-                within: sides,
-            }]
+            vec![ConditionAnswer { within: sides, ..plain("either side", holds) }]
         }
     };
     if judge.is_event() {
@@ -215,11 +280,18 @@ pub(super) fn of_rule(rule: &Rule, judge: &Judge<'_, '_>) -> Vec<ConditionAnswer
         all.extend(missing.map(|field| ConditionAnswer {
             condition: format!("the event has the rule's key, {field}"),
             value: None,
+            entry: None,
             holds: Some(false),
             within: Vec::new(),
         }));
     }
     all
+}
+
+/// Words that stand for others.
+fn plain(condition: &str, holds: Option<bool>) -> ConditionAnswer {
+    let condition = condition.to_owned();
+    ConditionAnswer { condition, value: None, holds, entry: None, within: Vec::new() }
 }
 
 /// All of these together; one alone is itself.
@@ -230,7 +302,7 @@ fn conjunction(mut within: Vec<ConditionAnswer>) -> ConditionAnswer {
     {
         return only;
     }
-    ConditionAnswer { condition: "all of".to_owned(), value: None, holds, within }
+    ConditionAnswer { within, ..plain("all of", holds) }
 }
 
 /// Three-valued: one that does not hold decides, else one unknown leaves it open.

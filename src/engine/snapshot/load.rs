@@ -209,12 +209,13 @@ impl<'p> Loader<'p> {
         for (rule, spent) in head.budgets {
             state.keyed.ledger.restore_budget(rule, spent);
         }
+        let mut edited_by = head.edited_by.into_iter();
         for (list, value, edit) in head.edits {
             let edit = match edit {
                 Edited::Added(until) => Edit::Added(until),
                 Edited::Removed => Edit::Removed,
             };
-            state.edits.put(&list, &value, edit);
+            state.edits.put(&list, &value, edit, edited_by.next().flatten());
         }
         let rules = &self.map.all;
         let due = head.due.into_iter();

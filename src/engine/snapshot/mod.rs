@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::bytes::{put, put_signed, put_text};
 use crate::engine::daily::{Book, Intake};
-use crate::engine::edits::Edit;
+use crate::engine::edits::{By, Edit};
 use crate::engine::gather::Heard;
 use crate::engine::inputs::Inputs;
 use crate::engine::ledger::Spent;
@@ -109,6 +109,9 @@ struct Head {
     budgets: BTreeMap<String, Spent>,
     /// (list, value, what was done)
     edits: Vec<(String, String, Edited)>,
+    /// Who did that and why, in the same order.
+    #[serde(default)]
+    edited_by: Vec<Option<By>>,
     /// Windows that close though no event has come (R13): rule, end, keys.
     due: Vec<(usize, i64, Vec<String>)>,
     /// Keys of each key form, users of each field, ids: about so many will follow.
@@ -283,7 +286,7 @@ impl State {
 
     fn head(&self, plan: &Plan, out: &Output) -> Head {
         let edits = self.edits.iter().map(|(list, value, edit)| {
-            let edit = match edit {
+            let edit = match edit.edit {
                 Edit::Added(until) => Edited::Added(until),
                 Edit::Removed => Edited::Removed,
             };
@@ -312,6 +315,7 @@ impl State {
             own_mover: out.partials.mover().cloned(),
             budgets: self.keyed.ledger.budgets().clone(),
             edits: edits.collect(),
+            edited_by: self.edits.iter().map(|(.., edit)| edit.by.as_deref().cloned()).collect(),
             due: self.keyed.silent(plan),
             sizes: (
                 cells.spaces.iter().map(crate::engine::space::Space::len).collect(),
