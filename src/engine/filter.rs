@@ -73,8 +73,7 @@ impl Lists {
     }
 
     fn contains(&self, list: usize, value: &str, at: EventTime) -> bool {
-        let entry = self.lists.get(list).and_then(|entries| entries.get(value));
-        entry.is_some_and(|entry| entry.expires.is_none_or(|expires| at < expires))
+        self.entry(list, value, at).is_some()
     }
 
     /// The entry of a value that matches at an instant.

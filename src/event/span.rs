@@ -27,17 +27,16 @@ const PLACE_BITS: u32 = 30;
 pub(super) const PLACE_MAX: u32 = (1 << PLACE_BITS) - 1;
 
 impl Span {
-    pub(crate) const NULL: Span = match NonZeroU64::new((Sort::Null as u64) << (2 * PLACE_BITS)) {
-        Some(bits) => Span(bits),
-        None => Span(NonZeroU64::MIN),
-    };
+    pub(crate) const NULL: Span = Span::new(Sort::Null, 0, 0);
 
     #[inline]
-    pub(super) fn new(sort: Sort, from: u32, to: u32) -> Span {
-        let place = u64::from(from) << PLACE_BITS | u64::from(to);
-        let bits = (sort as u64) << (2 * PLACE_BITS) | place;
-        // No sort is zero.
-        NonZeroU64::new(bits).map_or(Span::NULL, Span)
+    pub(super) const fn new(sort: Sort, from: u32, to: u32) -> Span {
+        let place = (from as u64) << PLACE_BITS | to as u64;
+        match NonZeroU64::new((sort as u64) << (2 * PLACE_BITS) | place) {
+            Some(bits) => Span(bits),
+            // No sort is zero.
+            None => Span(NonZeroU64::MIN),
+        }
     }
 
     #[inline]

@@ -93,12 +93,15 @@ impl Reign {
     }
 
     fn behind_plan(&self) -> Arc<Plan> {
-        let judged = self.judged_as.as_ref().map(|before| self.newest.judged_as(before));
-        match (judged, self.armed()) {
-            (None, []) => self.newest.clone(),
-            (Some(judged), []) => Arc::new(judged),
-            (None, armed) => Arc::new(self.newest.muted(armed)),
-            (Some(judged), armed) => Arc::new(judged.muted(armed)),
+        let judged = self.judged_as.as_ref().map(|before| Arc::new(self.newest.judged_as(before)));
+        self.unarmed(judged.as_ref().unwrap_or(&self.newest))
+    }
+
+    /// The same plan without what is not judged yet.
+    fn unarmed(&self, plan: &Arc<Plan>) -> Arc<Plan> {
+        match self.armed() {
+            [] => plan.clone(),
+            armed => Arc::new(plan.muted(armed)),
         }
     }
 
@@ -172,10 +175,8 @@ impl Reign {
             self.is_warming |= !counts_as;
             self.plan = if self.is_warming {
                 Arc::new(self.plan.towards(&plan))
-            } else if self.armed().is_empty() {
-                plan.clone()
             } else {
-                Arc::new(plan.muted(self.armed()))
+                self.unarmed(&plan)
             };
             (self.newest, self.at, self.set) = (plan, at, set);
         }

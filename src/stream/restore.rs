@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::engine::{Loaded, Loader, Origin, Output, Plan, State};
+use crate::engine::{Damaged, Loaded, Loader, Origin, Output, Plan, State};
 use crate::metrics::Metrics;
 use crate::snapshot::{Bad, Manifest, Shelf, Subject};
 use crate::stream::control::{Journaled, histories};
@@ -362,9 +362,13 @@ impl<L: Log> Search<'_, L> {
             // What is found out now needs no way out later.
             let (own, plan) = (reign.armed().to_vec(), Plan::clone(&reign.plan));
             let empty = (State::new(self.origins.of(self.place)), Output::default());
-            let loader = Loader::onto(plan, empty, own);
-            self.say_anew(&self.load(subject, (name, manifest), loader)?.anew);
-            while graft.fetch(self.shelf)? {}
+            let mut loader = Loader::onto(plan, empty, own);
+            while graft.fetch(self.shelf)? {
+                self.count_loaded();
+            }
+            let taken = graft.held().try_for_each(|records| loader.take(records));
+            let loaded = taken.and_then(|()| loader.finish());
+            self.say_anew(&loaded.map_err(|error| damaged(name, &error))?.anew);
         }
         self.origins.metrics.snapshots.with_label_values(&["restored"]).inc();
         Ok(Part::joined(self.origins.of(self.place), (self.place, since), reign, (graft, manifest)))
@@ -396,21 +400,26 @@ impl<L: Log> Search<'_, L> {
         (name, manifest): (&str, &Manifest),
         mut loader: Loader<'_>,
     ) -> Result<Loaded, Bad> {
-        let bad = |error: crate::engine::Damaged| Bad::Damaged {
-            name: name.to_owned(),
-            reason: error.to_string(),
-        };
+        let bad = |error| damaged(name, &error);
         for segment in &manifest.segments {
             loader.take(&self.shelf.records(subject, segment)?).map_err(bad)?;
-            *lock(self.origins.view).loading.get_or_insert_default() += 1;
+            self.count_loaded();
         }
         loader.finish().map_err(bad)
+    }
+
+    fn count_loaded(&self) {
+        *lock(self.origins.view).loading.get_or_insert_default() += 1;
     }
 
     fn skip(&self, why: &str) {
         tracing::warn!(partition = self.origins.name(self.place), "a snapshot is skipped: {why}");
         self.origins.metrics.snapshots.with_label_values(&["skipped"]).inc();
     }
+}
+
+fn damaged(name: &str, error: &Damaged) -> Bad {
+    Bad::Damaged { name: name.to_owned(), reason: error.to_string() }
 }
 
 enum Reason {

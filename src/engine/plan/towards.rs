@@ -192,12 +192,8 @@ impl Plan {
         let mut set = RuleSet::clone(&self.rules);
         for (at, rule) in set.rules.iter_mut().enumerate() {
             let found = before.rules.rules.iter().position(|known| known.name == rule.name);
-            let Some(found) = found.filter(|found| {
-                before.info[*found].base == self.info[at].base
-                    && before.info[*found].form == self.info[at].form
-            }) else {
-                continue;
-            };
+            let counts_like = |found: &usize| before.info[*found].counts_like(&self.info[at]);
+            let Some(found) = found.filter(counts_like) else { continue };
             let known = before.rule(found);
             rule.cooldown_ms = known.cooldown_ms;
             match (&mut rule.check, &known.check) {

@@ -46,6 +46,11 @@ impl Graft {
         self.wanted.pop_front();
         Ok(true)
     }
+
+    /// What has been read.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &[u8]> {
+        self.held.iter().map(Vec::as_slice)
+    }
 }
 
 impl Part {
