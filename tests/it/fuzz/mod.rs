@@ -92,8 +92,10 @@ impl Target<'_> {
     fn mutate(&self, input: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
         let at = rng.random_range(0..=input.len());
         let end = (at + rng.random_range(1..40)).min(input.len());
-        match rng.random_range(0..11) {
+        match rng.random_range(0..13) {
             0 if at < input.len() => input[at] ^= 1 << rng.random_range(0..8),
+            // A number of a few bits becomes the one beside it, and stays as long.
+            11 | 12 if at < input.len() => input[at] ^= 1 << rng.random_range(0..3),
             1 if at < input.len() => input[at] = rng.random(),
             2 => drop(input.drain(at..end)),
             3 => input.truncate(at),
