@@ -41,8 +41,7 @@
 //! - [`config`]: settings: file, environment and flags in, one checked value out.
 //! - [`control`]: rule files and lists from disk; what people may lift or release, from records.
 //! - [`stream`]: [`stream::Worker`] over the narrow [`stream::Log`]; Kafka behind it in
-//!   [`stream::kafka`], whose `native` file holds all `unsafe` there is; the simulation's log is in
-//!   `tests/it/sim`. Questions about a state reach its worker through [`stream::Asks`].
+//!   [`stream::kafka`]; the simulation's log is in `tests/it/sim`. Questions about a state reach its worker through [`stream::Asks`].
 //! - [`notify`]: a consumer of its own from decisions to receivers.
 //! - [`http`]: health, metrics, the status page.
 //! - [`watch`]: whether the instance itself works: canaries, and what it says of itself.
@@ -52,6 +51,10 @@
 //! - [`generate`]: seeded streams of events with labelled abuse, and their score.
 //! - [`demo`]: the whole with stand-ins for Kafka and the receivers' far ends.
 //! - [`cli`]: arguments to one call per command.
+//!
+//! All `unsafe` there is stands in three files: `stream::kafka`'s `native`, which borrows records
+//! from librdkafka, `near`, which asks the processor for memory that will soon be read, and
+//! `memory`, which chooses the program's allocator.
 //!
 //! # Invariants
 //!
@@ -101,6 +104,8 @@
 //! The ids of decisions and commands depend on the rule, the key, the level and the event (for
 //! keys that cross partitions: on the place in the log of partial aggregates), so that whoever
 //! receives one twice can tell.
+
+mod near;
 
 pub mod event;
 pub mod rule;

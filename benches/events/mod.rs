@@ -151,13 +151,19 @@ impl Fold {
         loop {
             let some = lines.by_ref().take(LOOK_AHEAD);
             let (decoder, layouts) = (&self.decoder, &mut self.layouts);
-            let decode =
+            let mut decode =
                 |line: &'a str| decoder.decode_alike(layouts, line.as_bytes(), 65_536).unwrap();
-            let decoded: Vec<Event<'a>> = some.map(decode).collect();
+            let mut decoded: Vec<Event<'a>> = Vec::with_capacity(LOOK_AHEAD);
+            for (offset, line) in (self.offset..).zip(some) {
+                decoded.push(decode(line));
+                if let Some(event) = decoded.last() {
+                    self.events.foresee(plan, (offset, event), &self.out.partials);
+                }
+            }
             if decoded.is_empty() {
                 return effects;
             }
-            self.events.look_ahead(plan, (self.offset..).zip(&decoded), &self.out.partials);
+            self.events.look_ahead(plan, &self.out.partials);
             for event in &decoded {
                 let input = Input::Event { event, offset: self.offset, record_ts: None };
                 step(&mut self.events, plan, input, &mut self.out);

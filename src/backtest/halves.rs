@@ -56,9 +56,10 @@ impl Own {
     /// Brings near what steps over these events, by their numbers, will read.
     pub(crate) fn look_ahead<'a, 'e: 'a>(
         &mut self,
-        events: impl Iterator<Item = (i64, &'a Event<'e>)> + Clone,
+        events: impl Iterator<Item = (i64, &'a Event<'e>)>,
     ) {
-        self.state.look_ahead(&self.plan, events, &self.out.partials);
+        events.for_each(|event| self.state.foresee(&self.plan, event, &self.out.partials));
+        self.state.look_ahead(&self.plan, &self.out.partials);
     }
 
     pub(crate) fn step(&mut self, one: Step<'_, '_>) -> Outcome {

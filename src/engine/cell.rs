@@ -13,6 +13,7 @@ use crate::engine::rolling::{Entry, Join, NO_MAX, Rolling};
 use crate::engine::season::Slots;
 use crate::engine::tally::Added;
 use crate::engine::view::View;
+use crate::near::{near, near_all};
 use crate::rule::{Baseline, Measure, Method, ZScore};
 
 /// All state of one rule and key but its cooldown: one line of the cache.
@@ -37,23 +38,20 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// Something of each line on the heap that the next event is likely to read.
-    pub(crate) fn touch_heap(&self) -> u32 {
-        let low = |ts: i64| u32::try_from(ts & 1).unwrap_or(0);
-        let ends = match self {
-            Body::Calendar(body) if body.periods.spilled() => {
-                body.periods.last().map(|last| (last.start, last.start))
+    /// Brings near what the next event is likely to read on the heap.
+    pub(crate) fn near_heap(&self) {
+        match self {
+            Body::Calendar(body) if body.periods.spilled() => near_all(&body.periods),
+            Body::Calendar(CalendarCell { periods, .. }) => {
+                if let Some(PeriodCell { of: Sum::Values(values), .. }) = periods.first() {
+                    near(&**values);
+                }
             }
-            Body::Rolling(RollingCell { of: Roll::Points(points), .. }) => points.ends(),
-            Body::Rolling(RollingCell { of: Roll::Values(values), .. }) => {
-                values.some_ts().map(|ts| (ts, ts))
-            }
-            Body::ZScore(body) => Some((body.next.start, i64::from(body.series.windows))),
-            Body::Match
-            | Body::Calendar(_)
-            | Body::Rolling(RollingCell { of: Roll::Sketch(_), .. }) => None,
-        };
-        ends.map_or(0, |(first, last)| low(first) ^ low(last))
+            Body::Rolling(RollingCell { of: Roll::Points(points), .. }) => points.near(),
+            Body::Rolling(RollingCell { of: Roll::Values(values), .. }) => values.near(),
+            Body::ZScore(body) => near(&**body),
+            Body::Match | Body::Rolling(RollingCell { of: Roll::Sketch(_), .. }) => {}
+        }
     }
 }
 

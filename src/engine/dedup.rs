@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::near::near;
+
 /// Slots of a bucket: one line of the cache, so that an event costs one access far away.
 const SLOTS: usize = 10;
 const BUCKETS_MIN: usize = 64;
@@ -98,10 +100,10 @@ impl Dedup {
         true
     }
 
-    /// Reads where an id would stand.
-    pub(crate) fn touch(&self, id: u128) {
+    /// Brings the line near where an id would stand.
+    pub(crate) fn near(&self, id: u128) {
         if !self.buckets.is_empty() {
-            std::hint::black_box(self.buckets[bucket_of(id, self.buckets.len())].missed);
+            near(&self.buckets[bucket_of(id, self.buckets.len())]);
         }
     }
 

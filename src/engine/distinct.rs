@@ -8,6 +8,8 @@
 
 use smallvec::SmallVec;
 
+use crate::near::near;
+
 const EXACT_MAX: usize = 1024;
 const REGISTER_BITS: u32 = 12;
 pub(super) const REGISTERS: usize = 1 << REGISTER_BITS;
@@ -94,9 +96,13 @@ impl Exact {
         self.0.retain(|(_, ts)| *ts > up_to);
     }
 
-    /// Event time of some value.
-    pub(crate) fn some_ts(&self) -> Option<i64> {
-        self.0.first().map(|(_, ts)| *ts)
+    /// Brings near where a value is looked for first.
+    pub(crate) fn near(&self) {
+        if self.0.spilled()
+            && let Some(middle) = self.0.get(self.0.len() / 2)
+        {
+            near(middle);
+        }
     }
 }
 

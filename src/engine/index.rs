@@ -1,6 +1,8 @@
 //! From hashes to ids, in buckets of one cache line each, so that a look-up waits for one access
 //! far away, and a look ahead can bring that line near without a branch on what it holds.
 
+use crate::near::near;
+
 /// Slots of a bucket.
 const SLOTS: usize = 7;
 const BUCKETS_MIN: usize = 2;
@@ -35,9 +37,12 @@ impl Index {
         self.len
     }
 
-    /// Something of the line where a hash would stand.
-    pub(crate) fn touch(&self, hash: u32) -> u32 {
-        self.buckets.get(self.home(hash)).map_or(0, |bucket| bucket.passed)
+    /// Brings the line near where a hash would stand.
+    #[inline]
+    pub(crate) fn near(&self, hash: u32) {
+        if let Some(bucket) = self.buckets.get(self.home(hash)) {
+            near(bucket);
+        }
     }
 
     /// The id under this hash that `is` says yes to.
@@ -99,6 +104,11 @@ impl Index {
         }
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.buckets.fill(EMPTY);
+        self.len = 0;
+    }
+
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
         self.buckets.capacity() * size_of::<Bucket>()
@@ -138,6 +148,12 @@ impl Index {
     fn next(&self, at: usize) -> usize {
         (at + 1) & (self.buckets.len() - 1)
     }
+}
+
+/// The part of a hash that an index goes by.
+#[expect(clippy::cast_possible_truncation, reason = "half a hash is a hash")]
+pub(crate) fn half(hash: u64) -> u32 {
+    hash as u32
 }
 
 #[cfg(test)]

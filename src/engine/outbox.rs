@@ -3,13 +3,14 @@
 //! Texts stand in two long strings that are cleared at each flush, and the event behind an entry
 //! is noted by number: folding an event into an entry that waits allocates nothing.
 
-use std::hint::black_box;
-
-use crate::engine::partial::{Entry, EntryMark, Slot};
-use crate::engine::space::Key;
-use crate::engine::tally::{Added, PACKED, Tally};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
+
+use crate::engine::index::{Index, half};
+use crate::engine::partial::{Entry, EntryMark, Slot};
+use crate::engine::space::Key;
+use crate::engine::tally::{Added, NOTHING, PACKED, Tally, Values};
+use crate::near::near;
 
 /// Beyond so many distinct values an entry keeps an index of them.
 const VALUES_SCAN_MAX: usize = 16;
@@ -17,7 +18,7 @@ const VALUES_SCAN_MAX: usize = 16;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pending {
     entries: Vec<Waiting>,
-    index: HashTable<u32>,
+    index: Index,
     /// The entry that a rule added to last, by place of the rule: a global rule finds it there.
     latest: Vec<u32>,
     keys: String,
@@ -27,27 +28,43 @@ pub(crate) struct Pending {
     rules: Vec<u64>,
 }
 
-/// An entry as it waits.
+/// An entry as it waits: one line of the cache.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 struct Waiting {
-    hash: u64,
     key_hash: u64,
     step: i64,
-    ts: i64,
+    /// What it holds, unless that is [`Holds::Much`], and the latest event time of the entry,
+    /// which a value has for its own.
+    one: (u64, i64),
+    holds: Holds,
+    reversal: bool,
     /// Place of the rule in its set.
     rule: u32,
     key: (u32, u32),
     mark: u32,
-    reversal: bool,
-    of: Tally,
     more: Option<Box<More>>,
 }
 
-/// What few entries need: the other side of a ratio, and an index of many values.
+const _: () = assert!(size_of::<Waiting>() == 64);
+
+/// What most entries bring is one number, or one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    Count,
+    Sum,
+    Max,
+    Value,
+    /// Anything else: it stands in [`More`].
+    Much,
+}
+
+/// What few entries need: several numbers, many values, the other side of a ratio.
 #[derive(Debug, Clone, Default)]
 struct More {
+    of: Many,
     to: Many,
-    known: HashTable<u32>,
 }
 
 /// One side of an entry: distinct values with an index of them, once they are many.
@@ -76,7 +93,7 @@ impl Pending {
 
     /// Bytes that it holds, about.
     pub(crate) fn bytes(&self) -> usize {
-        let values: usize = self.entries.iter().map(|entry| entry.of.values.len()).sum();
+        let values: usize = self.entries.iter().map(Waiting::values).sum();
         let events = self.ids.len() + self.marks.len() * size_of::<Mark>();
         let entry = size_of::<Waiting>() + size_of::<u32>();
         self.keys.len() + events + self.entries.len() * entry + values * size_of::<(u64, i64)>()
@@ -103,7 +120,7 @@ impl Pending {
 
     /// Bytes of all entries on the wire, about.
     pub(crate) fn size(&self) -> usize {
-        let values: usize = self.entries.iter().map(|entry| entry.of.values.len()).sum();
+        let values: usize = self.entries.iter().map(Waiting::values).sum();
         self.keys.len() + self.ids.len() + self.entries.len() * 24 + values * PACKED
     }
 
@@ -132,28 +149,23 @@ impl Pending {
         let mark = self.mark_of(slot.id, slot.event_ts, slot.offset);
         let at = self.place(slot);
         let Some(entry) = self.entries.get_mut(at as usize) else {
-            let key = append(&mut self.keys, slot.key.text);
-            let to = (!to.is_nothing()).then(|| Tally::new(to));
-            let more = to.map(|tally| {
-                Box::new(More { to: Many { tally, ..Many::default() }, ..More::default() })
-            });
-            self.entries.push(Waiting {
-                hash: slot.hash(),
+            let mut entry = Waiting {
                 key_hash: slot.key.hash,
-                rule: number(slot.at),
                 step: slot.step,
-                ts,
-                key,
-                mark,
+                one: (0, ts),
+                holds: Holds::Nothing,
                 reversal: slot.reversal,
-                of: Tally::new(of),
-                more,
-            });
-            return false;
+                rule: number(slot.at),
+                key: append(&mut self.keys, slot.key.text),
+                mark,
+                more: None,
+            };
+            let saturated = entry.add(of, to, ts);
+            self.entries.push(entry);
+            return saturated;
         };
-        entry.ts = entry.ts.max(ts);
         entry.mark = mark;
-        entry.add(of, to)
+        entry.add(of, to, ts)
     }
 
     /// The number of an event, which is most likely the one asked for last.
@@ -174,43 +186,39 @@ impl Pending {
         if self.latest.len() <= slot.at {
             self.latest.resize(slot.at + 1, u32::MAX);
         }
-        let hash = slot.hash();
         let (entries, keys) = (&self.entries, &self.keys);
-        let same = |at: &u32| {
-            let entry = entries.get(*at as usize);
+        let same = |at: u32| {
+            let entry = entries.get(at as usize);
             entry.is_some_and(|entry| {
-                entry.hash == hash
+                entry.key_hash == slot.key.hash
                     && slot.is(entry.rule, entry.step, entry.reversal)
                     && text(keys, entry.key) == slot.key.text
             })
         };
         let latest = &mut self.latest[slot.at];
-        if same(latest) {
+        if same(*latest) {
             return *latest;
         }
-        *latest = match self.index.entry(hash, same, |at| entries[*at as usize].hash) {
-            Place::Occupied(place) => *place.get(),
-            Place::Vacant(place) => *place.insert(number(entries.len())).get(),
-        };
+        let hash = half(slot.hash());
+        *latest = self.index.find(hash, same).unwrap_or_else(|| {
+            let at = number(entries.len());
+            self.index.insert(hash, at);
+            at
+        });
         *latest
     }
 
-    /// Reads the slots where an entry of this hash would stand.
-    pub(crate) fn touch_index(&self, hash: u64) {
-        self.index.find(hash, |at| {
-            black_box(*at);
-            false
-        });
+    /// Brings the line near where an entry of this hash would be noted.
+    pub(crate) fn near_index(&self, hash: u64) {
+        self.index.near(half(hash));
     }
 
-    /// Reads the entry of this hash.
-    pub(crate) fn touch(&self, hash: u64) {
-        self.index.find(hash, |at| {
-            self.entries.get(*at as usize).is_some_and(|entry| {
-                black_box(entry.rule);
-                entry.hash == hash
-            })
-        });
+    /// Brings the entry of this hash near.
+    pub(crate) fn near(&self, hash: u64) {
+        let at = self.index.find(half(hash), |_| true);
+        if let Some(entry) = at.and_then(|at| self.entries.get(at as usize)) {
+            near(entry);
+        }
     }
 
     /// All entries in order of coming.
@@ -231,28 +239,108 @@ impl Pending {
             key_hash: waiting.key_hash,
             step: waiting.step,
             reversal: waiting.reversal,
-            ts: waiting.ts,
-            of: waiting.of.view(),
+            ts: waiting.one.1,
+            of: waiting.of(),
             to: to.unwrap_or_default(),
             mark: self.event(waiting.mark),
         }
     }
 }
 
-impl Waiting {
-    fn add(&mut self, of: &Added<'_>, to: &Added<'_>) -> bool {
-        let mut saturated = false;
-        if self.of.values.len() + of.values.len() <= VALUES_SCAN_MAX {
-            saturated |= self.of.add(of);
-        } else {
-            let more = self.more.get_or_insert_default();
-            saturated |= add_many(&mut self.of, &mut more.known, of);
+impl Holds {
+    /// What `added` is, at this event time, if it is one number or one value at most; and which.
+    fn one(added: &Added<'_>, ts: i64) -> Option<(Holds, u64)> {
+        let Added { count, sum, max, values } = *added;
+        match (count, sum, max, values.len()) {
+            (0, 0, None, 0) => Some((Holds::Nothing, 0)),
+            (count, 0, None, 0) => Some((Holds::Count, count.cast_unsigned())),
+            (0, sum, None, 0) => Some((Holds::Sum, sum.cast_unsigned())),
+            (0, 0, Some(max), 0) => Some((Holds::Max, max.cast_unsigned())),
+            (0, 0, None, 1) => {
+                let (value, last) = values.iter().next()?;
+                (last == ts).then_some((Holds::Value, value))
+            }
+            _ => None,
         }
+    }
+}
+
+impl Waiting {
+    /// Distinct values held.
+    fn values(&self) -> usize {
+        match self.holds {
+            Holds::Value => 1,
+            Holds::Much => self.of().values.len(),
+            Holds::Nothing | Holds::Count | Holds::Sum | Holds::Max => 0,
+        }
+    }
+
+    fn of(&self) -> Added<'_> {
+        let number = self.one.0.cast_signed();
+        match self.holds {
+            Holds::Nothing => NOTHING,
+            Holds::Count => Added { count: number, ..NOTHING },
+            Holds::Sum => Added { sum: number, ..NOTHING },
+            Holds::Max => Added { max: Some(number), ..NOTHING },
+            Holds::Value => {
+                Added { values: Values::Pairs(std::slice::from_ref(&self.one)), ..NOTHING }
+            }
+            Holds::Much => self.more.as_ref().map_or(NOTHING, |more| more.of.tally.view()),
+        }
+    }
+
+    /// Adds what counts at `ts`; true when a sum saturated.
+    fn add(&mut self, of: &Added<'_>, to: &Added<'_>, ts: i64) -> bool {
+        let mut saturated = self.add_one(of, ts).unwrap_or_else(|| {
+            if self.holds != Holds::Much {
+                let tally = Tally::new(&self.of());
+                self.more.get_or_insert_default().of.tally = tally;
+                self.holds = Holds::Much;
+            }
+            self.more.get_or_insert_default().of.add(of)
+        });
+        self.one.1 = self.one.1.max(ts);
         if !to.is_nothing() {
-            let Many { tally, known } = &mut self.more.get_or_insert_default().to;
-            saturated |= add_many(tally, known, to);
+            saturated |= self.more.get_or_insert_default().to.add(to);
         }
         saturated
+    }
+
+    /// Adds to the one number or value; `None`, and nothing is done, when it does not stay one.
+    fn add_one(&mut self, of: &Added<'_>, ts: i64) -> Option<bool> {
+        let (holds, one) = Holds::one(of, ts)?;
+        let (known, last) = self.one;
+        let number = (known.cast_signed(), one.cast_signed());
+        let (now, saturated) = match (self.holds, holds) {
+            // Its time is that of the entry.
+            (Holds::Nothing, Holds::Value) if last <= ts => (one, false),
+            (Holds::Value, Holds::Value) if known == one => (one, false),
+            (Holds::Value, Holds::Nothing) if ts <= last => return Some(false),
+            (Holds::Value, _) | (_, Holds::Value) | (Holds::Much, _) | (_, Holds::Much) => {
+                return None;
+            }
+            (_, Holds::Nothing) => return Some(false),
+            (Holds::Nothing, _) => (one, false),
+            (Holds::Count, Holds::Count) => ((number.0 + number.1).cast_unsigned(), false),
+            (Holds::Max, Holds::Max) => (number.0.max(number.1).cast_unsigned(), false),
+            (Holds::Sum, Holds::Sum) => {
+                let over = number.0.checked_add(number.1).is_none();
+                (number.0.saturating_add(number.1).cast_unsigned(), over)
+            }
+            _ => return None,
+        };
+        (self.one.0, self.holds) = (now, holds);
+        Some(saturated)
+    }
+}
+
+impl Many {
+    fn add(&mut self, added: &Added<'_>) -> bool {
+        if self.tally.values.len() + added.values.len() <= VALUES_SCAN_MAX {
+            self.tally.add(added)
+        } else {
+            add_many(&mut self.tally, &mut self.known, added)
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use crate::near::{near, near_all};
+
 /// Beyond so many entries those of one step are merged.
 const EXACT_MAX: usize = 128;
 
@@ -132,10 +134,16 @@ impl Rolling {
         max.filter(|max| *max != NO_MAX)
     }
 
-    /// Event times of the first and the last entry.
-    pub(crate) fn ends(&self) -> Option<(i64, i64)> {
-        let entries = self.entries();
-        Some((entries.first()?.ts, entries.last()?.ts))
+    /// Brings near the entries that are likely to leave, to be added up or to be joined.
+    pub(crate) fn near(&self) {
+        match self {
+            Rolling::Few(entries) if entries.spilled() => near_all(entries),
+            Rolling::Few(_) => {}
+            Rolling::Many(many) => {
+                near(&**many);
+                many.entries.first().into_iter().chain(many.entries.last()).for_each(near);
+            }
+        }
     }
 
     fn entries(&self) -> &[Entry] {

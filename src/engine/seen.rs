@@ -1,12 +1,11 @@
 //! Which values of a field a user has shown, and when: the memory of `new` (R5).
 
 use std::collections::BTreeMap;
-use std::hint::black_box;
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use crate::engine::index::{Index, half};
 use crate::engine::slab::Slab;
 use crate::engine::snapshot::Marks;
 
@@ -19,7 +18,7 @@ pub(crate) type Value = (u64, i64);
 /// The values of one field, per user.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
-    index: HashTable<u32>,
+    index: Index,
     users: Slab<Shown>,
     free: Vec<u32>,
     /// Places of users by the hour in which they may be forgotten.
@@ -127,9 +126,7 @@ impl Seen {
                         continue;
                     }
                 }
-                if let Ok(found) = self.index.find_entry(low(shown.user), |other| *other == at) {
-                    found.remove();
-                }
+                self.index.remove(half(low(shown.user)), at);
                 self.free.push(at);
             }
         }
@@ -145,8 +142,7 @@ impl Seen {
     }
 
     pub(crate) fn reserve(&mut self, users: usize) {
-        let all = &self.users;
-        self.index.reserve(users, |at| low(all[*at as usize].user));
+        self.index.reserve(users);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -157,26 +153,23 @@ impl Seen {
     pub(crate) fn bytes(&self) -> usize {
         let waiting: usize = self.expiry.values().map(|users| users.capacity() * 4).sum();
         let free = self.free.capacity() * 4;
-        self.index.allocation_size() + self.users.bytes() + waiting + free
+        self.index.bytes() + self.users.bytes() + waiting + free
     }
 
-    /// Reads where a user would be noted.
-    pub(crate) fn touch_index(&self, user: u128) {
-        self.index.find(low(user), |at| {
-            black_box(*at);
-            false
-        });
+    /// Brings the line near where a user would be noted.
+    pub(crate) fn near_index(&self, user: u128) {
+        self.index.near(half(low(user)));
     }
 
-    /// Reads what a user has shown.
-    pub(crate) fn touch(&self, user: u128) {
-        let at = self.index.find(low(user), |_| true);
-        black_box(at.and_then(|at| Some(self.users.get(*at as usize)?.user)));
+    /// Brings near what a user has shown.
+    pub(crate) fn near(&self, user: u128) {
+        if let Some(at) = self.index.find(half(low(user)), |_| true) {
+            self.users.near(at as usize);
+        }
     }
 
     fn place(&self, user: u128) -> Option<u32> {
-        let same = |at: &u32| self.users[*at as usize].user == user;
-        self.index.find(low(user), same).copied()
+        self.index.find(half(low(user)), |at| self.users[at as usize].user == user)
     }
 
     /// A place for a user who has none.
@@ -189,8 +182,7 @@ impl Seen {
         } else {
             u32::try_from(self.users.push(shown)).unwrap_or(u32::MAX)
         };
-        let all = &self.users;
-        self.index.insert_unique(low(user), at, |at| low(all[*at as usize].user));
+        self.index.insert(half(low(user)), at);
         at
     }
 

@@ -1,6 +1,8 @@
 //! A growing list in pages: nothing is moved or copied when it grows, and no more than a page is
 //! held in reserve.
 
+use crate::near::near;
+
 /// Items of a page, as a power of two.
 const PAGE_BITS: u32 = 10;
 const PAGE: usize = 1 << PAGE_BITS;
@@ -31,6 +33,14 @@ impl<T> Slab<T> {
 
     pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         self.pages.get_mut(at >> PAGE_BITS)?.get_mut(at & (PAGE - 1))
+    }
+
+    /// Brings the first line of an item near.
+    #[inline]
+    pub(crate) fn near(&self, at: usize) {
+        if let Some(item) = self.get(at) {
+            near(item);
+        }
     }
 
     /// Appends an item; returns its place.

@@ -3,9 +3,10 @@
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::engine::index::Index;
+use crate::engine::index::{Index, half};
 use crate::engine::slab::Slab;
 use crate::event::{AttrValue, Event};
+use crate::near::near_all;
 use crate::rule::{Field, KeySpec};
 
 /// Separates the parts of a composite key; cannot stand in JSON text unescaped.
@@ -103,9 +104,10 @@ impl Space {
         }
     }
 
-    /// Something of the line where a key of this hash would be noted.
-    pub(crate) fn touch_index(&self, hash: u64) -> u32 {
-        self.index.touch(half(hash))
+    /// Brings the line near where a key of this hash would be noted.
+    #[inline]
+    pub(crate) fn near_index(&self, hash: u64) {
+        self.index.near(half(hash));
     }
 
     /// A key that has this hash: most likely the one that a look-up will find.
@@ -113,10 +115,13 @@ impl Space {
         self.index.find(half(hash), |_| true)
     }
 
-    /// Something of the row of a key, and of the places that it has no room for.
-    pub(crate) fn touch(&self, id: u32) -> u32 {
-        let cells = self.rows.get(id as usize).map_or(0, |row| u32::from(row.cells));
-        if self.rules <= NEAR { cells } else { cells ^ self.place(id, self.rules - 1) }
+    /// Brings the row of a key near, and the places that it has no room for.
+    #[inline]
+    pub(crate) fn near(&self, id: u32) {
+        self.rows.near(id as usize);
+        let far = beyond(self.rules);
+        let begin = id as usize * far;
+        near_all(self.far.get(begin..begin + far).unwrap_or_default());
     }
 
     /// The id of a key, made when it is new. Keep it alive with [`Space::put`].
@@ -228,11 +233,6 @@ impl Space {
 /// Of so many rules those that a row has no place for.
 fn beyond(rules: usize) -> usize {
     rules.saturating_sub(NEAR)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "half a hash is a hash")]
-fn half(hash: u64) -> u32 {
-    hash as u32
 }
 
 /// A field's text, borrowed where it is one; `None` when the event lacks it.

@@ -1,10 +1,8 @@
 //! The state of one log, and the step that folds an input into it.
 
-use std::collections::VecDeque;
-
 use smallvec::SmallVec;
 
-use crate::engine::ahead::Foreseen;
+use crate::engine::ahead::{Ahead, Hashes};
 use crate::engine::calendar::Span;
 use crate::engine::daily::{Book, DailyOutbox, Intake, is_sheet};
 use crate::engine::dedup::{Dedup, identity};
@@ -51,7 +49,7 @@ pub struct State {
     /// The snapshot under way; no part of the state.
     pub(crate) snapshot: Option<Point>,
     /// What is known of the next events; no part of the state.
-    pub(crate) foreseen: VecDeque<Foreseen>,
+    pub(crate) ahead: Ahead,
     /// Composite keys of the event at hand, by key form; no part of the state.
     composed: Vec<Composed>,
     text: String,
@@ -74,7 +72,7 @@ impl State {
             day: Span::default(),
             shape: None,
             snapshot: None,
-            foreseen: VecDeque::new(),
+            ahead: Ahead::default(),
             composed: Vec::new(),
             text: String::new(),
         }
@@ -238,7 +236,7 @@ impl State {
             return Outcome::Quarantined(Reason::TooFarAhead);
         }
         let watermark = self.watermark.map_or(ts, |watermark| watermark.max(ts));
-        let foreseen = self.foreseen(offset);
+        let foreseen = self.ahead.at(offset);
         if let Some(dedup_ms) = settings.dedup_ms {
             let id = foreseen
                 .map_or_else(|| identity(user_of(&event.user), &event.id), |known| known.identity);
@@ -251,7 +249,8 @@ impl State {
             self.advance(plan, watermark, (event, offset), out);
         }
         let at = At::event(event, offset, &self.origin);
-        let source_hash = event.source.as_deref().map(hash_of);
+        let mut hashes = foreseen.map_or_else(Hashes::default, |known| known.hashes);
+        hashes.source = event.source.as_deref().map(hash_of);
         let mut composed = std::mem::take(&mut self.composed);
         let mut text = std::mem::take(&mut self.text);
         compose(plan, event, &mut composed);
@@ -266,9 +265,8 @@ impl State {
                     plan,
                     event,
                     composed: &composed,
-                    user_hash: foreseen.map(|known| known.user_hash),
+                    hashes,
                     user: foreseen.map(|known| known.user),
-                    source_hash,
                     known: &mut known,
                 },
                 text: &mut text,
@@ -278,7 +276,7 @@ impl State {
                 ctx: Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts },
                 partials: &mut out.partials,
             };
-            for route in plan.routes.of(event, source_hash) {
+            for route in plan.routes.of(event, hashes.source) {
                 turn.rule(*route, late);
             }
             if !late && event.kind == Kind::Reverse && event.reverses.is_some() {
@@ -294,16 +292,8 @@ impl State {
             return Outcome::Late;
         }
         self.intake.enter(event);
-        out.counts.saturated += u64::from(out.daily.book(plan, event, source_hash));
+        out.counts.saturated += u64::from(out.daily.book(plan, event, hashes.source));
         Outcome::Accepted
-    }
-
-    /// What a look ahead has found out about the event at this offset.
-    fn foreseen(&mut self, offset: i64) -> Option<Foreseen> {
-        while self.foreseen.front().is_some_and(|known| known.offset < offset) {
-            self.foreseen.pop_front();
-        }
-        self.foreseen.front().filter(|known| known.offset == offset).copied()
     }
 
     /// Moves the watermark: what is over closes and expires before the event counts.

@@ -192,9 +192,10 @@ impl Table {
         self.cells.get(place as usize)?.as_ref()
     }
 
-    /// Something of the line of a place.
-    pub(crate) fn touch(&self, place: u32) -> u32 {
-        u32::from(self.has(place))
+    /// Brings the line of a place near.
+    #[inline]
+    pub(crate) fn near(&self, place: u32) {
+        self.cells.near(place as usize);
     }
 
     pub(crate) fn has(&self, place: u32) -> bool {

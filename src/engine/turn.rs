@@ -3,6 +3,7 @@
 //!
 //! A key is read and hashed once an event and key form, however many rules count by it.
 
+use crate::engine::ahead::Hashes;
 use crate::engine::edits::ListEdits;
 use crate::engine::filter::{FilterCtx, Listed, holds};
 use crate::engine::forecast::MINUTE_MS;
@@ -44,12 +45,10 @@ pub(crate) struct Keys<'a, 'e, 'o> {
     pub(crate) plan: &'a Plan,
     pub(crate) event: &'a Event<'e>,
     pub(crate) composed: &'a [Composed],
-    /// Of the user's name, where it is known.
-    pub(crate) user_hash: Option<u64>,
+    /// Of the keys' texts, where they are known.
+    pub(crate) hashes: Hashes,
     /// The user as [`Seen`] knows it, where that is known.
     pub(crate) user: Option<u128>,
-    /// Of the source, if the event has one.
-    pub(crate) source_hash: Option<u64>,
     pub(crate) known: &'o mut [Known<'a>],
 }
 
@@ -78,9 +77,11 @@ impl<'a> Keys<'a, '_, '_> {
                 }
             };
             let hash = match plan.key_forms[space] {
-                KeyForm::User => self.user_hash,
-                KeyForm::Source => self.source_hash,
-                _ => None,
+                KeyForm::User => self.hashes.user,
+                KeyForm::Source => self.hashes.source,
+                KeyForm::Device => self.hashes.device,
+                KeyForm::Ip => self.hashes.ip,
+                KeyForm::Global | KeyForm::Composite => None,
             };
             let key = |text| hash.map_or_else(|| Key::new(text), |hash| Key::hashed(text, hash));
             *known = text.map_or(Known::Lacking, |text| Known::Is(key(text)));
@@ -193,7 +194,7 @@ impl Turn<'_, '_, '_> {
     /// The value that a distinct count looks at.
     fn value(&mut self, input: &Measured) -> Option<(u64, i64)> {
         let Measure::Distinct(field) = &input.measure else { return None };
-        let user = self.keys.user_hash.filter(|_| *field == Field::User);
+        let user = self.keys.hashes.user.filter(|_| *field == Field::User);
         let hash = user.or_else(|| Some(hash_of(field_of(field, self.event, self.text)?)));
         hash.map(|hash| (hash, self.event.ts.0))
     }

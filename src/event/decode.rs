@@ -196,20 +196,13 @@ impl Decoder {
         let least = if adjusts { -POINTS_MAX } else { 0 };
         let points = if points.is(Sort::Integer) { integer(scanner, points) } else { None };
         let points = points.filter(|points| (least..=POINTS_MAX).contains(points));
-        let mut event = Event {
-            id,
-            ts,
-            user,
-            kind,
-            points: points.ok_or(Reason::Bad("points"))?,
-            source: optional(scanner, source, "source")?,
-            device: optional(scanner, device, "device")?,
-            ip: optional(scanner, ip, "ip")?,
-            reverses,
-            attrs: Attrs::new(),
-        };
-        attributes(members, &mut event.attrs)?;
-        Ok(event)
+        let points = points.ok_or(Reason::Bad("points"))?;
+        let source = optional(scanner, source, "source")?;
+        let device = optional(scanner, device, "device")?;
+        let ip = optional(scanner, ip, "ip")?;
+        let attrs = attributes(members)?;
+        // Written where the caller wants it, and not moved there.
+        Ok(Event { id, ts, user, kind, points, source, device, ip, reverses, attrs })
     }
 
     #[inline]
@@ -381,12 +374,13 @@ fn rfc_3339(text: &str) -> Option<i64> {
 }
 
 #[inline]
-fn attributes<'a>(members: &Members<'a>, attrs: &mut Attrs<'a>) -> Result<(), Reason> {
+fn attributes<'a>(members: &Members<'a>) -> Result<Attrs<'a>, Reason> {
     const BAD: Reason = Reason::Bad("attrs");
     let Members { scanner, values, attrs: own, mapped, .. } = members;
     if !values[ATTRS].is(Sort::Object) && present(values[ATTRS]) {
         return Err(BAD);
     }
+    let mut attrs = Attrs::new();
     let mut count = 0;
     let mut take = |name: Cow<'a, str>, value| {
         count += 1;
@@ -407,7 +401,7 @@ fn attributes<'a>(members: &Members<'a>, attrs: &mut Attrs<'a>) -> Result<(), Re
             take(name, *value)?;
         }
     }
-    Ok(())
+    Ok(attrs)
 }
 
 #[inline]

@@ -47,15 +47,6 @@ pub(crate) struct Workbench {
 /// What a record of the events topic says; `None` for what is no such record.
 type Decoded<'a> = Option<Result<Event<'a>, Reason>>;
 
-fn event<'a, 'e>(
-    (polled, decoded): (&Polled<'_>, &'a Decoded<'e>),
-) -> Option<(i64, &'a Event<'e>)> {
-    match (polled, decoded) {
-        (Polled::Record(record), Some(Ok(event))) => Some((record.offset, event)),
-        _ => None,
-    }
-}
-
 /// The canary that a record is. What is an event is not looked at.
 fn canary(record: &Record<'_>, decoded: Option<&Result<Event<'_>, Reason>>) -> Option<Canary> {
     match decoded {
@@ -195,11 +186,16 @@ impl Part {
     pub(crate) fn take(&mut self, polled: &[Polled<'_>], bench: &mut Workbench, now_us: i64) {
         for some in polled.chunks(LOOK_AHEAD) {
             // On the heap, where events stay in place: they are large.
-            let decoded: Vec<Decoded<'_>> =
-                some.iter().map(|one| self.decode(one, bench)).collect();
+            let mut decoded: Vec<Decoded<'_>> = Vec::with_capacity(some.len());
+            for one in some {
+                decoded.push(self.decode(one, bench));
+                if let (Polled::Record(record), Some(Some(Ok(event)))) = (one, decoded.last()) {
+                    let event = (record.offset, event);
+                    self.state.foresee(&self.reign.plan, event, &self.output.partials);
+                }
+            }
             if self.place.source == Source::Events {
-                let events = some.iter().zip(&decoded).filter_map(event);
-                self.state.look_ahead(&self.reign.plan, events, &self.output.partials);
+                self.state.look_ahead(&self.reign.plan, &self.output.partials);
             }
             for (one, decoded) in some.iter().zip(&decoded) {
                 match one {

@@ -96,7 +96,7 @@ impl<'p> Loader<'p> {
         state.edits = ListEdits::default();
         state.keyed.ledger = Ledger::default();
         state.day = Span::default();
-        state.foreseen.clear();
+        state.ahead.clear();
         Loader::with(Cow::Owned(plan), (state, output), Some(own))
     }
 
