@@ -124,7 +124,9 @@ impl State {
     pub fn look_ahead(&mut self, plan: &Plan, outbox: &PartialsOutbox) {
         let Ahead { events, outgoing } = &mut self.ahead;
         for seen in &self.seen {
-            events.iter().for_each(|known| seen.near(known.user));
+            for known in events.iter() {
+                seen.near(known.user);
+            }
         }
         outgoing.drain(..).for_each(|hash| outbox.pending.near(hash));
         let Some(space) = plan.user_space else { return };

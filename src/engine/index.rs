@@ -98,14 +98,20 @@ impl Index {
 
     /// Makes room for so many ids more.
     pub(crate) fn reserve(&mut self, more: usize) {
-        let buckets = ((self.len + more) / LOAD_MAX + 1).next_power_of_two();
+        let buckets = buckets_for(self.len + more);
         if buckets > self.buckets.len() {
             self.grow(buckets);
         }
     }
 
+    /// Takes all ids out; what only a flood needed is given back.
     pub(crate) fn clear(&mut self) {
-        self.buckets.fill(EMPTY);
+        let needed = buckets_for(self.len);
+        if self.buckets.len() > 4 * needed {
+            self.buckets = vec![EMPTY; needed];
+        } else {
+            self.buckets.fill(EMPTY);
+        }
         self.len = 0;
     }
 
@@ -148,6 +154,11 @@ impl Index {
     fn next(&self, at: usize) -> usize {
         (at + 1) & (self.buckets.len() - 1)
     }
+}
+
+/// Buckets for so many ids.
+fn buckets_for(ids: usize) -> usize {
+    (ids / LOAD_MAX + 1).next_power_of_two().max(BUCKETS_MIN)
 }
 
 /// The part of a hash that an index goes by.

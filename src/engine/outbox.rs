@@ -316,9 +316,7 @@ impl Waiting {
             (Holds::Nothing, Holds::Value) if last <= ts => (one, false),
             (Holds::Value, Holds::Value) if known == one => (one, false),
             (Holds::Value, Holds::Nothing) if ts <= last => return Some(false),
-            (Holds::Value, _) | (_, Holds::Value) | (Holds::Much, _) | (_, Holds::Much) => {
-                return None;
-            }
+            (Holds::Value | Holds::Much, _) | (_, Holds::Value | Holds::Much) => return None,
             (_, Holds::Nothing) => return Some(false),
             (Holds::Nothing, _) => (one, false),
             (Holds::Count, Holds::Count) => ((number.0 + number.1).cast_unsigned(), false),

@@ -1,7 +1,5 @@
 //! The state of one log, and the step that folds an input into it.
 
-use smallvec::SmallVec;
-
 use crate::engine::ahead::{Ahead, Hashes};
 use crate::engine::calendar::Span;
 use crate::engine::daily::{Book, DailyOutbox, Intake, is_sheet};
@@ -256,7 +254,11 @@ impl State {
         compose(plan, event, &mut composed);
         {
             let spaces = plan.spaces.len();
-            let mut known: SmallVec<[_; 6]> = SmallVec::from_elem(Known::NotAsked, spaces);
+            let (mut few, mut many) = ([Known::NotAsked; 8], Vec::new());
+            let known = few.get_mut(..spaces).unwrap_or_else(|| {
+                many.resize(spaces, Known::NotAsked);
+                &mut many
+            });
             let mut turn = Turn {
                 plan,
                 event,
@@ -267,7 +269,7 @@ impl State {
                     composed: &composed,
                     hashes,
                     user: foreseen.map(|known| known.user),
-                    known: &mut known,
+                    known,
                 },
                 text: &mut text,
                 keyed: &mut self.keyed,

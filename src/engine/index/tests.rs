@@ -56,4 +56,19 @@ proptest! {
         }
         prop_assert_eq!(index.bytes(), room);
     }
+
+    #[test]
+    fn nothing_is_left_of_a_round_and_a_flood_gives_its_room_back(rounds in proptest::collection::vec(0_u32..3000, 1..6)) {
+        let mut index = Index::default();
+        for ids in rounds {
+            for id in 0..ids {
+                prop_assert_eq!(index.find(id.wrapping_mul(0x9e37_79b9), |_| true), None);
+                index.insert(id.wrapping_mul(0x9e37_79b9), id);
+            }
+            index.clear();
+            prop_assert_eq!(index.len(), 0);
+        }
+        index.clear();
+        prop_assert!(index.bytes() <= 4 * BUCKETS_MIN * size_of::<Bucket>());
+    }
 }
