@@ -22,6 +22,7 @@ mod history;
 mod kafka;
 mod lint;
 mod load;
+mod memory;
 mod model;
 mod model_forecast;
 mod model_ratio;
