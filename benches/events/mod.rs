@@ -25,12 +25,20 @@ pub(crate) struct Events {
     rng: ChaCha8Rng,
     shape: Shape,
     users: u32,
+    /// Sources beside those of [`Events::write`]'s own; with any, each event has one of them.
+    campaigns: u32,
     n: u64,
 }
 
 impl Events {
     pub(crate) fn new(shape: Shape, users: u32) -> Events {
-        Events { rng: ChaCha8Rng::seed_from_u64(1), shape, users, n: 0 }
+        Events { rng: ChaCha8Rng::seed_from_u64(1), shape, users, campaigns: 0, n: 0 }
+    }
+
+    /// Events of so many campaigns, evenly.
+    #[allow(dead_code, clippy::allow_attributes, reason = "not in every bench")]
+    pub(crate) fn of_campaigns(self, campaigns: u32) -> Events {
+        Events { campaigns, ..self }
     }
 
     fn user(&mut self) -> u32 {
@@ -62,6 +70,11 @@ impl Events {
             5 => ("issue", "purchase"),
             _ => ("issue", "signin"),
         };
+        let mut campaign = String::new();
+        if self.campaigns > 0 {
+            write!(campaign, "c{:03}", self.rng.random_range(0..self.campaigns)).unwrap();
+        }
+        let source = if campaign.is_empty() { source } else { &campaign };
         let points = self.rng.random_range(1..10_u32);
         let (b, c) = (user >> 10 & 255, user >> 2 & 255);
         let device = user.wrapping_mul(2_654_435_761);
@@ -92,8 +105,46 @@ rules:
   - { name: r5, on: [issue, redeem], per: device, measure: distinct(user), window: 1h, above: 5 }
 ";
 
+/// Ten rules on each of so many campaigns, of which an event sees those of its own; of one
+/// campaign: of all events.
+#[allow(dead_code, clippy::allow_attributes, reason = "not in every bench")]
+pub(crate) fn ten_each(campaigns: u32) -> Plan {
+    use std::fmt::Write as _;
+    let mut text = "version: 1\ntimezone: Asia/Shanghai\nrules:\n".to_owned();
+    let kinds = "on: [issue, redeem, expire]";
+    for campaign in 0..campaigns {
+        let of = if campaigns > 1 {
+            format!("where: {{ source: c{campaign:03} }}, ")
+        } else {
+            String::new()
+        };
+        for (at, rule) in [
+            "per: user, measure: sum(points), window: day, above: 500000",
+            "per: user, measure: count, window: day, above: 5000",
+            "per: user, measure: count, window: 10m, above: 1000",
+            "per: user, measure: sum(points), window: 1h, above: 100000",
+            "per: user, measure: max(points), window: day, above: 1000",
+            "per: user, measure: count, window: week, above: 10000",
+            "per: device, measure: distinct(user), window: 1h, above: 50",
+            "per: device, measure: count, window: day, above: 50000",
+            "per: source, measure: sum(points), window: day, above: 1000000000",
+            "per: global, measure: sum(points), window: 1m, zscore: { above: 9 }",
+        ]
+        .iter()
+        .enumerate()
+        {
+            writeln!(text, "  - {{ name: c{campaign}-{at}, {kinds}, {of}{rule} }}").unwrap();
+        }
+    }
+    plan(text)
+}
+
 pub(crate) fn five() -> Plan {
-    let set = load(&[Source { path: "five.yaml".into(), text: FIVE.into() }]).unwrap();
+    plan(FIVE.to_owned())
+}
+
+fn plan(text: String) -> Plan {
+    let set = load(&[Source { path: "rules.yaml".into(), text }]).unwrap();
     Plan::new(Arc::new(set), Lists::default(), settings())
 }
 

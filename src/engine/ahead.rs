@@ -13,22 +13,28 @@ use smallvec::SmallVec;
 
 use crate::engine::dedup::identity;
 use crate::engine::partial::{PartialsOutbox, slot_hash};
-use crate::engine::plan::{KeyForm, Plan};
+use crate::engine::plan::{KeyForm, Looks, Plan};
 use crate::engine::seen::user_of;
 use crate::engine::space::hash_of;
 use crate::engine::state::State;
 use crate::engine::table::Cells;
 use crate::engine::turn::step_of;
-use crate::event::{Event, Kind};
+use crate::event::Event;
 
 /// Events of one look: enough to hide a wait, few enough for what they ask for to stay near.
 pub const LOOK_AHEAD: usize = 32;
+
+/// Events that may be foreseen before what is known of their cells is forgotten.
+const MOST: usize = 8 * LOOK_AHEAD;
 
 /// What is known of the next events.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ahead {
     events: VecDeque<Foreseen>,
-    /// Of entries that wait for other partitions.
+    /// Of those the ones whose cells are to be asked for, and the rules that will count them.
+    fresh: Vec<Fresh>,
+    rules: Vec<usize>,
+    /// Hashes of entries that wait for other partitions.
     outgoing: Vec<u64>,
 }
 
@@ -36,11 +42,18 @@ pub(crate) struct Ahead {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Foreseen {
     offset: i64,
-    kind: Kind,
     pub(crate) identity: u128,
     /// The user as duplicates and shown values know it, and as keys do.
     pub(crate) user: u128,
     pub(crate) hashes: Hashes,
+}
+
+/// A user, and where the rules that will count the event end in their list.
+#[derive(Debug, Clone, Copy)]
+struct Fresh {
+    user: u128,
+    hash: u64,
+    end: usize,
 }
 
 /// Hashes of an event's keys, as far as they are known.
@@ -52,6 +65,13 @@ pub(crate) struct Hashes {
     pub(crate) ip: Option<u64>,
 }
 
+impl Hashes {
+    /// What every step needs to know.
+    pub(crate) fn of(event: &Event<'_>) -> Hashes {
+        Hashes { source: event.source.as_deref().map(hash_of), ..Hashes::default() }
+    }
+}
+
 /// A key on its way to its cells.
 #[derive(Debug, Clone, Copy)]
 struct Look {
@@ -61,7 +81,14 @@ struct Look {
 
 impl Ahead {
     pub(crate) fn clear(&mut self) {
-        *self = Ahead::default();
+        self.events.clear();
+        self.forget_looks();
+    }
+
+    fn forget_looks(&mut self) {
+        self.fresh.clear();
+        self.rules.clear();
+        self.outgoing.clear();
     }
 
     /// What is known of the event at this offset; forgets all before it.
@@ -86,55 +113,70 @@ impl State {
         self.prepare(plan);
         let ahead = &mut self.ahead;
         if ahead.events.back().is_some_and(|last| last.offset >= offset) {
-            ahead.events.clear();
+            ahead.clear();
         }
         let user = user_of(&event.user);
         let user_hash = hash_of(&event.user);
-        let mut hashes = Hashes { user: Some(user_hash), ..Hashes::default() };
-        let mut known = Foreseen { offset, kind: event.kind, identity: 0, user, hashes };
+        let mut hashes = Hashes { user: Some(user_hash), ..Hashes::of(event) };
+        let mut id = 0;
         if plan.settings.dedup_ms.is_some() {
-            known.identity = identity(user, &event.id);
-            self.dedup.near(known.identity);
+            id = identity(user, &event.id);
+            self.dedup.near(id);
         }
         self.seen.iter().for_each(|seen| seen.near_index(user));
         if let Some(space) = plan.user_space {
             self.keyed.cells.spaces[space].near_index(user_hash);
         }
-        for &rule in &plan.outgoing[event.kind as usize] {
-            let info = &plan.info[rule];
+        if ahead.fresh.len() == MOST {
+            ahead.forget_looks();
+        }
+        for route in plan.routes.of(event, hashes.source) {
+            let info = &plan.info[route.rule];
+            match info.looks {
+                Looks::Nothing => continue,
+                Looks::Cell => {
+                    ahead.rules.push(route.rule);
+                    continue;
+                }
+                Looks::Outgoing if outbox.apart.is_some() => continue,
+                Looks::Outgoing => {}
+            }
             let (text, hash) = match plan.key_forms[info.space] {
                 KeyForm::Device => (event.device.as_deref(), &mut hashes.device),
-                KeyForm::Ip => (event.ip.as_deref(), &mut hashes.ip),
-                _ => continue,
+                _ => (event.ip.as_deref(), &mut hashes.ip),
             };
             let Some(text) = text else { continue };
             let hash = *hash.get_or_insert_with(|| hash_of(text));
-            if outbox.apart.is_none() && ahead.outgoing.len() < 8 * LOOK_AHEAD {
-                let step = step_of(plan, rule, event.ts.0, 0);
-                let hash = slot_hash(hash, info.fingerprint, step);
-                outbox.pending.near_index(hash);
-                ahead.outgoing.push(hash);
-            }
+            let step = step_of(plan, route.rule, event.ts.0, offset);
+            let hash = slot_hash(hash, info.fingerprint, step);
+            outbox.pending.near_index(hash);
+            ahead.outgoing.push(hash);
         }
-        known.hashes = hashes;
-        ahead.events.push_back(known);
+        ahead.fresh.push(Fresh { user, hash: user_hash, end: ahead.rules.len() });
+        ahead.events.push_back(Foreseen { offset, identity: id, user, hashes });
     }
 
-    /// Asks for the rest of what steps over the events foreseen will read.
+    /// Asks for the rest of what steps over the events foreseen since the last call will read.
     pub fn look_ahead(&mut self, plan: &Plan, outbox: &PartialsOutbox) {
-        let Ahead { events, outgoing } = &mut self.ahead;
+        let Ahead { fresh, rules, outgoing, .. } = &self.ahead;
         for seen in &self.seen {
-            for known in events.iter() {
-                seen.near(known.user);
+            for event in fresh {
+                seen.near(event.user);
             }
         }
-        outgoing.drain(..).for_each(|hash| outbox.pending.near(hash));
-        let Some(space) = plan.user_space else { return };
-        let keys = events.iter().filter_map(|known| {
-            let rules = plan.user_rules[known.kind as usize].as_slice();
-            Some((known.hashes.user?, space, rules))
-        });
-        self.keyed.cells.look_on(plan, keys);
+        for hash in outgoing {
+            outbox.pending.near(*hash);
+        }
+        if let Some(space) = plan.user_space {
+            let mut begin = 0;
+            let keys = fresh.iter().map(|event| {
+                let own = rules.get(begin..event.end).unwrap_or_default();
+                begin = event.end;
+                (event.hash, space, own)
+            });
+            self.keyed.cells.look_on(plan, keys);
+        }
+        self.ahead.forget_looks();
     }
 }
 
@@ -155,7 +197,7 @@ impl Cells {
         let mut looks: SmallVec<[(Look, &[usize]); 2 * LOOK_AHEAD]> = SmallVec::new();
         for (hash, space, rules) in keys {
             let look = Look { space, id: self.spaces[space].guess(hash) };
-            look.near_row(self);
+            look.near_row(self, plan, rules);
             looks.push((look, rules));
         }
         for (look, rules) in &looks {
@@ -176,16 +218,20 @@ impl Cells {
             let rule = *rule as usize;
             (Look { space: plan.info[rule].space, id: Some(*key) }, rule)
         });
-        looks.clone().for_each(|(look, _)| look.near_row(self));
+        looks.clone().for_each(|(look, rule)| look.near_row(self, plan, &[rule]));
         looks.clone().for_each(|(look, rule)| look.near_cell(self, plan, rule));
         looks.for_each(|(look, rule)| look.near_heap(self, plan, rule));
     }
 }
 
 impl Look {
-    fn near_row(&self, cells: &Cells) {
+    fn near_row(&self, cells: &Cells, plan: &Plan, rules: &[usize]) {
         if let Some(id) = self.id {
-            cells.spaces[self.space].near(id);
+            let space = &cells.spaces[self.space];
+            space.near(id);
+            for rule in rules {
+                space.near_place(id, plan.info[*rule].column);
+            }
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Settings;
+
 use crate::engine::calendar::Calendar;
 use crate::engine::filter::Lists;
 use crate::engine::opens::resolves;
@@ -12,7 +14,7 @@ use crate::engine::routes::Routes;
 use crate::engine::view::{View, step_ms};
 use crate::event::Kind;
 use crate::rule::{
-    Check, Condition, Field, Filter, Input, KeySpec, Kinds, ListDecl, Measure, Mode, Number, Rule,
+    Check, Condition, Field, Filter, Input, KeySpec, ListDecl, Measure, Mode, Number, Rule,
     RuleSet, Side, Window,
 };
 
@@ -40,11 +42,8 @@ pub struct Plan {
     /// Fingerprint and place of each rule, in order of fingerprints.
     by_fingerprint: Vec<(u64, usize)>,
     pub(crate) routes: Routes,
-    /// The key form of one user, if some rule counts by it, and the rules that do so, by kind.
+    /// The key form of one user, if some rule counts by it.
     pub(crate) user_space: Option<usize>,
-    pub(crate) user_rules: [Vec<usize>; 5],
-    /// Rules by kind whose keys are many and cross partitions: they wait in the outbox.
-    pub(crate) outgoing: [Vec<usize>; 5],
     /// Rules that net out a reversal of the kind (R10).
     pub(crate) by_reversed: [Vec<usize>; 5],
     /// Fields that some `new` condition looks at, with the longest `within`.
@@ -83,6 +82,17 @@ pub(crate) struct RuleInfo {
     pub(crate) has_flow: bool,
     /// The end of what it says is told.
     pub(crate) resolves: bool,
+    pub(crate) looks: Looks,
+}
+
+/// What can be asked for before a rule counts an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looks {
+    Nothing,
+    /// The user's cell.
+    Cell,
+    /// What waits for the owner of the device or the address.
+    Outgoing,
 }
 
 /// How far a rule is in force.
@@ -208,8 +218,6 @@ impl Plan {
             info: Vec::new(),
             routes: Routes::new(&rules),
             user_space: None,
-            user_rules: Default::default(),
-            outgoing: Default::default(),
             by_reversed: Default::default(),
             new_fields: Vec::new(),
             silence: Vec::new(),
@@ -338,26 +346,21 @@ impl Plan {
                 .unwrap_or(i64::MAX)
                 .min(self.settings.allowed_lateness_ms),
             form: form(rule),
+            looks: match (form(rule), self.key_forms[space]) {
+                (Form::Match, _) => Looks::Nothing,
+                (_, KeyForm::User) => Looks::Cell,
+                (_, KeyForm::Device | KeyForm::Ip) => Looks::Outgoing,
+                _ => Looks::Nothing,
+            },
         });
         if rule.mode == Mode::Off {
             return;
         }
-        let (on, inputs) = sees(&rule.check);
-        let of_user = rule.per.fields == [Field::User];
-        if of_user {
+        let inputs = inputs(&rule.check);
+        if self.key_forms[space] == KeyForm::User {
             self.user_space = Some(space);
         }
         for kind in Kind::ALL {
-            if on.contains(kind) {
-                if of_user && form(rule) != Form::Match {
-                    self.user_rules[kind as usize].push(at);
-                }
-                if matches!(self.key_forms[space], KeyForm::Device | KeyForm::Ip)
-                    && form(rule) != Form::Match
-                {
-                    self.outgoing[kind as usize].push(at);
-                }
-            }
             let reverses = inputs
                 .iter()
                 .any(|input| input.on.contains(kind) && !input.on.contains(Kind::Reverse));
@@ -391,13 +394,13 @@ impl Plan {
     }
 }
 
-/// All kinds a check looks at, and its inputs; match rules have none.
-fn sees(check: &Check) -> (Kinds, Vec<&Input>) {
+/// What a check measures; match rules measure nothing.
+fn inputs(check: &Check) -> SmallVec<[&Input; 2]> {
     match check {
-        Check::Match { on, .. } => (*on, Vec::new()),
-        Check::Threshold { input, .. } => (input.on, vec![input]),
-        Check::Ratio { of, to, .. } => (Kinds(of.on.0 | to.on.0), vec![of, to]),
-        Check::ZScore(zscore) => (zscore.input.on, vec![&zscore.input]),
+        Check::Match { .. } => SmallVec::new(),
+        Check::Threshold { input, .. } => smallvec![input],
+        Check::Ratio { of, to, .. } => smallvec![of, to],
+        Check::ZScore(zscore) => smallvec![&zscore.input],
     }
 }
 

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::index::{Index, half};
+use crate::engine::places::Places;
 use crate::engine::slab::Slab;
 use crate::event::{AttrValue, Event};
 use crate::near::near_all;
@@ -18,6 +19,9 @@ const NONE: u32 = u32::MAX;
 /// Rules whose cells a row places itself.
 const NEAR: usize = 9;
 
+/// Rules beyond these are so many that most keys have no cell of them.
+const DENSE: usize = 32;
+
 /// The interned keys of one key form, each with the places of its cells.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Space {
@@ -28,6 +32,8 @@ pub(crate) struct Space {
     rules: usize,
     /// Places in their tables of cells of the rules beyond [`NEAR`], row by row.
     far: Vec<u32>,
+    /// Of the rules beyond [`DENSE`], of those keys that have a cell.
+    sparse: Places,
     /// By id, as far as needed: the number of a key that is young, or 0.
     born: Vec<u32>,
 }
@@ -80,6 +86,9 @@ impl Space {
     /// Makes room for so many rules of this key form.
     pub(crate) fn widen(&mut self, rules: usize) {
         let (old, new) = (beyond(self.rules), beyond(rules));
+        if self.rules > DENSE && rules < self.rules {
+            self.sparse.cut(number(rules));
+        }
         self.rules = rules;
         if old == new {
             return;
@@ -124,6 +133,14 @@ impl Space {
         near_all(self.far.get(begin..begin + far).unwrap_or_default());
     }
 
+    /// Brings near where a place is noted for which the row has no room.
+    #[inline]
+    pub(crate) fn near_place(&self, id: u32, n: usize) {
+        if n >= DENSE {
+            self.sparse.near(id, number(n));
+        }
+    }
+
     /// The id of a key, made when it is new. Keep it alive with [`Space::put`].
     pub(crate) fn intern(&mut self, key: &mut Key<'_>) -> u32 {
         if let Some(id) = self.find(key) {
@@ -152,9 +169,13 @@ impl Space {
     pub(crate) fn place(&self, id: u32, n: usize) -> u32 {
         let near = || self.rows.get(id as usize)?.near.get(n);
         let far = || self.far.get(id as usize * beyond(self.rules) + (n - NEAR));
+        if n >= DENSE {
+            return self.sparse.get(id, number(n)).unwrap_or(NONE);
+        }
         (if n < NEAR { near() } else { far() }).copied().unwrap_or(NONE)
     }
 
+    /// The place of one of the first [`DENSE`] rules.
     fn place_mut(&mut self, id: u32, n: usize) -> &mut u32 {
         if n < NEAR {
             &mut self.rows[id as usize].near[n]
@@ -184,7 +205,11 @@ impl Space {
 
     /// Notes a key's new cell, which holds the key.
     pub(crate) fn put(&mut self, id: u32, n: usize, place: u32) {
-        *self.place_mut(id, n) = place;
+        if n < DENSE {
+            *self.place_mut(id, n) = place;
+        } else {
+            self.sparse.put(id, number(n), place);
+        }
         let row = &mut self.rows[id as usize];
         row.cells = row.cells.saturating_add(1);
     }
@@ -208,7 +233,11 @@ impl Space {
 
     /// Takes a cell's place back; a key that has no cell left is forgotten and its id used again.
     pub(crate) fn take(&mut self, id: u32, n: usize) -> u32 {
-        let place = std::mem::replace(self.place_mut(id, n), NONE);
+        let place = if n < DENSE {
+            std::mem::replace(self.place_mut(id, n), NONE)
+        } else {
+            self.sparse.take(id, number(n)).unwrap_or(NONE)
+        };
         let row = &mut self.rows[id as usize];
         row.cells = row.cells.saturating_sub(u16::from(place != NONE));
         if row.cells == 0 && place != NONE {
@@ -226,13 +255,18 @@ impl Space {
     /// Bytes on the heap, without texts too long to stand inline.
     pub(crate) fn bytes(&self) -> usize {
         let words = self.free.capacity() + self.far.capacity() + self.born.capacity();
-        self.index.bytes() + self.rows.bytes() + words * size_of::<u32>()
+        self.index.bytes() + self.rows.bytes() + self.sparse.bytes() + words * size_of::<u32>()
     }
 }
 
-/// Of so many rules those that a row has no place for.
+/// Of so many rules those that have a place for each key, beside its row.
 fn beyond(rules: usize) -> usize {
-    rules.saturating_sub(NEAR)
+    rules.min(DENSE).saturating_sub(NEAR)
+}
+
+/// A rule's number in its space.
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// A field's text, borrowed where it is one; `None` when the event lacks it.

@@ -12,7 +12,7 @@ use crate::engine::partial::{Mark, PartialsOutbox};
 use crate::engine::plan::Plan;
 use crate::engine::seen::{Seen, user_of};
 use crate::engine::snapshot::Point;
-use crate::engine::space::{field_of, hash_of};
+use crate::engine::space::field_of;
 use crate::engine::turn::{Composed, Keys, Known, Turn, compose};
 use crate::engine::{Counts, Decision, Effect, Input, Origin, Outcome};
 use crate::event::{Event, EventTime, Kind, Reason};
@@ -247,8 +247,7 @@ impl State {
             self.advance(plan, watermark, (event, offset), out);
         }
         let at = At::event(event, offset, &self.origin);
-        let mut hashes = foreseen.map_or_else(Hashes::default, |known| known.hashes);
-        hashes.source = event.source.as_deref().map(hash_of);
+        let hashes = foreseen.map_or_else(|| Hashes::of(event), |known| known.hashes);
         let mut composed = std::mem::take(&mut self.composed);
         let mut text = std::mem::take(&mut self.text);
         compose(plan, event, &mut composed);

@@ -5,6 +5,7 @@ mod broker;
 mod case;
 mod cluster;
 mod control;
+mod crowd;
 mod daily;
 mod demo;
 mod diff;

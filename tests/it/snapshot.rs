@@ -139,7 +139,7 @@ fn same(a: &Two, b: &Two, plan: &Plan, when: &str) {
 
 /// Fixes a snapshot after `at` events, tells it in pieces of `bytes` while the events go on, and
 /// compares what is made anew from it with a state that was never told.
-fn check(plan: &Plan, events: &[Event<'_>], at: usize, bytes: usize) {
+pub(crate) fn check(plan: &Plan, events: &[Event<'_>], at: usize, bytes: usize) {
     let mut told = Two::new();
     for event in &events[..at] {
         told.feed(plan, event);

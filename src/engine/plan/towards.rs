@@ -103,8 +103,7 @@ impl Plan {
                 // Only what others tell is counted: events bring nothing.
                 self.gather(at);
                 self.routes.close(at);
-                let lists = self.by_reversed.iter_mut().chain(&mut self.outgoing);
-                lists.for_each(|rules| rules.retain(|rule| *rule != at));
+                self.by_reversed.iter_mut().for_each(|rules| rules.retain(|rule| *rule != at));
             }
         }
     }
@@ -178,8 +177,7 @@ impl Plan {
         for at in 0..self.info.len() {
             if !rules.contains(&self.rule(at).name) {
                 plan.routes.close(at);
-                let lists = [&mut plan.by_reversed, &mut plan.outgoing, &mut plan.user_rules];
-                lists.into_iter().flatten().for_each(|list| list.retain(|rule| *rule != at));
+                plan.by_reversed.iter_mut().for_each(|rules| rules.retain(|rule| *rule != at));
             }
         }
         plan
