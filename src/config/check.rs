@@ -127,6 +127,7 @@ fn topics(config: &Config) -> Vec<Fault> {
         ("partials", kafka.partials()),
         ("journal", kafka.journal()),
         ("log of notices", kafka.told()),
+        ("standing notices", kafka.standing()),
     ];
     let mut faults = Vec::new();
     let mut seen: Vec<(String, &str)> = internal

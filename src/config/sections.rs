@@ -135,6 +135,11 @@ impl KafkaConfig {
     pub fn told(&self) -> String {
         format!("{}.told", self.group)
     }
+
+    /// The topic of what is muted, or stands, and is not yet told, or not its end.
+    pub fn standing(&self) -> String {
+        format!("{}.standing", self.group)
+    }
 }
 
 /// The host's name in characters that Kafka takes; empty if it has none.

@@ -90,6 +90,7 @@ fn reads_the_example_of_the_contract() {
     assert_eq!(config.kafka.partials(), "tidegate.partials");
     assert_eq!(config.kafka.journal(), "tidegate.journal");
     assert_eq!(config.kafka.told(), "tidegate.told");
+    assert_eq!(config.kafka.standing(), "tidegate.standing");
     assert_eq!(config.topics.notices_dead, "tidegate.notices.dead");
     assert_eq!(config.engine.flush_interval, Duration::from_millis(100));
     assert_eq!(config.rules, place.folder.path().join("rules/"));

@@ -5,7 +5,8 @@
 //! decision before it was told, or given up with the dead letter in the log. Who of what lies
 //! behind it was told already travels as the commit's metadata ([`Resume`]), and what that does
 //! not hold, or not yet, stands in the log of told notices ([`Ledger`]), so that neither a restart
-//! nor a rebalance tells it again. Limits of that: what was on its way at a crash, or taken and
+//! nor a rebalance tells it again. What waits for longer, but for no receiver, is noted ([`Keeper`])
+//! and holds no offset back. Limits of that: what was on its way at a crash, or taken and
 //! not yet in the log, is told again; and `give_up` counts anew after a restart. No fault of Kafka
 //! ends the loop. Nothing of a decision is logged but its place.
 
@@ -27,12 +28,14 @@ use super::bulletin::Bulletin;
 use super::delivery::{Clock, Delivery, Retry};
 use super::desk::{Desk, ended};
 use super::group::{self, Event, Member};
+use super::keeper::Keeper;
 use super::ledger::Ledger;
 use super::letters::{self, Letters};
 use super::mutes::Mutes;
+use super::note;
 use super::own::Own;
 use super::progress::{Place, Progress};
-use super::recall::recall;
+use super::recall;
 use super::resume::{METADATA_MAX_BYTES, Resume};
 use super::route::Router;
 use super::run::{NotifyError, NotifyRun};
@@ -40,7 +43,10 @@ use super::settings::SettingsError;
 use super::trouble::Trouble;
 use super::turn;
 
+mod keep;
 mod settle;
+
+use keep::Noting;
 
 /// Short, since reports of receivers are looked at between two polls.
 const POLL: Duration = Duration::from_millis(20);
@@ -53,6 +59,7 @@ const OVERDUE_EVERY_MS: i64 = 5_000;
 const HALT: Duration = Duration::from_millis(2_500);
 const LAST_COMMIT_MS: i64 = 1_500;
 const CLOSE: Duration = Duration::from_millis(500);
+const FLUSH: Duration = Duration::from_millis(500);
 const ASK: Duration = Duration::from_secs(1);
 const START_AGAIN_MS: i64 = 5_000;
 
@@ -75,12 +82,14 @@ pub async fn run(mut settings: NotifyRun, stop: watch::Receiver<bool>) -> Result
         Letters::start(&settings.brokers, &settings.properties, &settings.dead_topic, &runtime)?;
     let mutes = Mutes::new(settings.notify.silence_max_ms());
     let own = Own::open(&mut settings, retry, &mutes)?;
-    let NotifyRun { brokers, properties, .. } = &settings;
+    let NotifyRun { brokers, properties, standing_topic, .. } = &settings;
+    let keeper = Keeper::new(letters::config(brokers, properties), standing_topic);
     let open = |topic: &String| Bulletin::open(brokers, properties, topic, mutes);
     let bulletin = settings.control_topic.as_ref().map(open).transpose()?;
     let notifier = Notifier {
         settings,
         own,
+        keeper,
         retry,
         stop,
         runtime,
@@ -114,6 +123,7 @@ struct Notifier {
     parked: BTreeMap<i32, (Resume, Vec<Commit>)>,
     bulletin: Option<Bulletin>,
     own: Option<Own>,
+    keeper: Keeper,
     overdue_at: i64,
     unreadable: Trouble,
     trouble: Trouble,
@@ -131,6 +141,7 @@ struct Duty {
     /// The commit that is under way, with its number.
     committing: Option<(u64, BTreeMap<i32, Commit>)>,
     commit_at: i64,
+    noting: Noting,
     changed: bool,
     paused: bool,
     metadata_max: usize,
@@ -161,6 +172,7 @@ impl Notifier {
         if let Some(own) = self.own.take() {
             self.runtime.block_on(own.halt(CLOSE));
         }
+        self.keeper.flush(self.clock.now_ms(), FLUSH);
         Ok(())
     }
 
@@ -204,6 +216,8 @@ impl Notifier {
         if let Some(own) = &mut self.own {
             own.turn(now, duty.desk.is_some(), &mut self.letters);
         }
+        self.note(duty, now);
+        self.keeper.turn(now);
         self.breathe(member, duty)?;
         if now >= duty.commit_at {
             duty.commit_at = now + COMMIT_EVERY_MS;
@@ -330,15 +344,26 @@ impl Notifier {
             duty.committed.insert(at.partition(), commit);
             starts.insert(at.partition(), resume);
         }
+        let NotifyRun { told_topic, standing_topic, .. } = &self.settings;
+        // Without it what is muted would be lost.
+        let words = match recall::words(self.line(), standing_topic) {
+            Ok(words) => words,
+            Err(error) => {
+                self.trouble_with("kafka", &error);
+                return Ok(());
+            }
+        };
         let known = starts.values().map(|resume| resume.log.whole);
         let log_from = known.min().flatten();
-        let NotifyRun { brokers, properties, told_topic, .. } = &self.settings;
-        let told = recall(brokers, properties, told_topic, log_from);
+        let told = recall::recall(self.line(), told_topic, log_from);
         tracing::info!(partitions = starts.len(), "the notifier reads decisions");
         self.parked.clear();
+        let committed: Vec<(i32, i64)> =
+            starts.iter().map(|(partition, resume)| (*partition, resume.committed)).collect();
         self.progress.begin_with(starts, told);
         duty.desk = Some(desk);
         duty.to_start = None;
+        self.read_notes(&words, &committed, duty);
         member.assign(&from)?;
         member.resume(&from)
     }
@@ -371,7 +396,9 @@ impl Notifier {
             return;
         }
         duty.changed = false;
-        self.progress.let_go();
+        if self.keeper.is_clean() {
+            self.progress.is_kept();
+        }
         let mut list = TopicPartitionList::new();
         let mut commits = BTreeMap::new();
         for (partition, resume) in self.progress.resumes() {
@@ -429,10 +456,13 @@ impl Notifier {
         let give_up_at = self.clock.now_ms() + LAST_COMMIT_MS;
         loop {
             self.settle(duty);
+            self.keep_changes();
+            self.keeper.turn(self.clock.now_ms());
             if !member.assignment_lost() {
                 self.commit(member, duty);
             }
-            let done = self.letters.waiting() == 0 && duty.committing.is_none() && !duty.changed;
+            let is_written = self.letters.waiting() == 0 && self.keeper.is_clean();
+            let done = is_written && duty.committing.is_none() && !duty.changed;
             if done || member.assignment_lost() || self.clock.now_ms() >= give_up_at {
                 break;
             }
@@ -451,6 +481,8 @@ impl Notifier {
             self.parked.insert(partition, (resume, had.cloned().collect()));
         }
         self.progress.begin([]);
+        // Whoever has these partitions next writes on.
+        self.keeper.forget(note::PREFIX);
         self.settings.metrics.waiting(0, 0, false);
     }
 

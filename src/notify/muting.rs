@@ -202,6 +202,7 @@ impl Router {
                 continue;
             }
             item.over_at = Some(now);
+            self.overs.push(item.ticket);
             for gone in lane.remove(|other| ended.contains(&other.decision)) {
                 self.settled.push((gone.ticket, key.receiver.clone()));
             }

@@ -169,12 +169,6 @@ pub(super) fn line(kind: u64, receiver: &str) -> String {
     }
 }
 
-/// Whether a line says again what still fires.
-pub(super) fn is_reminder(line: &str) -> bool {
-    let number = line.strip_prefix('^').and_then(|rest| rest.split_once(' '));
-    number.is_some_and(|(number, _)| number.parse() == Ok(REMIND))
-}
-
 /// Whether a line is for something that comes later, if at all.
 pub(super) fn is_deferred(line: &str) -> bool {
     line.starts_with(['~', '^', '!'])

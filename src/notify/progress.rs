@@ -1,18 +1,19 @@
 //! Which decisions have been offered, who is still to be told, and what may be committed.
 //!
 //! Pure. One ticket per decision that somebody waits for; it stays open until each of its
-//! receivers is settled: told, or given up with the dead letter written. Memory follows the
-//! number of open tickets, which whoever reads the topic bounds by pausing.
+//! receivers is settled: told, or given up with the dead letter written. What waits for something
+//! that comes later, if at all, is noted elsewhere and then no longer holds the offset back. Memory
+//! follows the number of tickets, which whoever reads the topic bounds by pausing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::notice::{HELD, LINES, Shares, is_deferred, is_reminder, line};
+use super::note::Lines;
+use super::notice::{HELD, LINES, Shares, is_deferred, line};
 use super::resume::{Logged, Range, Resume};
 use super::told::Told;
 
-/// So far back in a partition, records, does what is still to be told again keep an offset from being
-/// committed: a restart reads that again, in a few seconds.
-const REMINDED_BACK: i64 = 100_000;
+/// What waits for longer, but for no receiver, is noted, so that its offset may be committed.
+const NOTE_AFTER_MS: i64 = 5_000;
 
 /// Where a decision stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,8 +30,12 @@ pub(crate) struct Progress {
     next_ticket: u64,
     /// What the log of told notices said at the start, until it has been read again.
     told: Told,
-    /// Behind the last record of that log whose notice is settled here.
+    /// Behind the last record of that log whose notice is settled here, and in all notes.
     log: Option<i64>,
+    /// The same, before what has come of notes is written.
+    log_next: Option<i64>,
+    /// Notes of which something has come that is not yet handed out; `None` where all of it has.
+    changes: BTreeMap<Place, Option<Lines>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +52,8 @@ struct Partition {
     open: BTreeMap<i64, Waiting>,
     /// Of those, how many wait for a receiver now.
     urgent: usize,
+    /// What is noted, by offset: none of it is in `open`.
+    noted: BTreeMap<i64, Noted>,
     receivers: BTreeMap<String, Line>,
 }
 
@@ -57,9 +64,30 @@ struct Waiting {
     now: usize,
     /// For a mute to end, or for somebody not to acknowledge.
     later: usize,
-    /// Of those, how many to say again what still fires.
-    reminders: usize,
-    ticket: u64,
+    /// Since when.
+    since: i64,
+    note: Noting,
+    /// Something of it may stand there.
+    has_note: bool,
+    is_over: bool,
+}
+
+/// How far a note is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Noting {
+    #[default]
+    Not,
+    /// Asked for, or being written.
+    Asked,
+    Written,
+}
+
+/// A decision that is noted.
+#[derive(Debug, Default)]
+struct Noted {
+    lines: BTreeSet<String>,
+    /// What has come of it since.
+    come: Lines,
 }
 
 /// One receiver's offsets, of which `settled` ranges never span a pending one.
@@ -95,7 +123,36 @@ impl Progress {
             .map(|(number, before)| (number, partition(number, before)))
             .collect();
         self.told = told;
-        self.log = log;
+        (self.log, self.log_next) = (None, log);
+        self.changes.clear();
+    }
+
+    /// Whether the log of told notices said at the start that this line was told.
+    pub(crate) fn was_told(&self, line: &str, decision: &str) -> bool {
+        self.told.has(line, decision)
+    }
+
+    /// Takes in a decision from its note, of which these lines still wait.
+    pub(crate) fn keep(
+        &mut self,
+        place: Place,
+        ticket: u64,
+        (had, mut come): (BTreeSet<String>, Lines),
+        waiting: Vec<String>,
+    ) {
+        let Some(partition) = self.partitions.get_mut(&place.partition) else { return };
+        let lines: BTreeSet<String> = waiting.into_iter().collect();
+        let before = come.lines.len();
+        come.lines.extend(had.difference(&lines).cloned());
+        if lines.is_empty() {
+            self.changes.insert(place, None);
+            return;
+        }
+        if come.lines.len() > before {
+            self.changes.insert(place, Some(come.clone()));
+        }
+        partition.noted.insert(place.offset, Noted { lines, come });
+        self.tickets.insert(ticket, place);
     }
 
     /// What is known of a record that had been read before the start: whether a line was told.
@@ -113,7 +170,14 @@ impl Progress {
 
     /// The record at `offset` says of a notice that it was told, and so do its tickets by now.
     pub(crate) fn logged(&mut self, offset: i64) {
-        self.log = self.log.max(Some(offset + 1));
+        self.log_next = self.log_next.max(Some(offset + 1));
+    }
+
+    /// All that has come of notes is written.
+    pub(crate) fn is_kept(&mut self) {
+        if self.changes.is_empty() {
+            self.log = self.log_next;
+        }
     }
 
     /// The broker has a commit that leaves to the log what is behind `log`.
@@ -135,10 +199,13 @@ impl Progress {
 
     /// Takes in a record that has been read: a decision with its shares, or one that concerns
     /// nobody. An offset before the last one means that the log began anew.
-    pub(crate) fn offer(&mut self, place: Place, ticket: u64, shares: Shares) {
+    pub(crate) fn offer(&mut self, place: Place, ticket: u64, (shares, now): (Shares, i64)) {
         let partition = self.partitions.entry(place.partition).or_default();
         if place.offset < partition.next {
             self.tickets.retain(|_, open| open.partition != place.partition);
+            let gone =
+                partition.noted.keys().map(|offset| (Place { offset: *offset, ..place }, None));
+            self.changes.extend(gone);
             *partition = Partition::default();
         }
         partition.next = place.offset + 1;
@@ -149,23 +216,83 @@ impl Progress {
             return;
         }
         let later = shares.waiting.iter().filter(|line| is_deferred(line)).count();
-        let reminders = shares.waiting.iter().filter(|line| is_reminder(line)).count();
-        let now = shares.waiting.len() - later;
-        partition.urgent += usize::from(now > 0);
-        partition.open.insert(place.offset, Waiting { now, later, reminders, ticket });
+        let urgent = shares.waiting.len() - later;
+        partition.urgent += usize::from(urgent > 0);
+        let waiting = Waiting { now: urgent, later, since: now, ..Waiting::default() };
+        partition.open.insert(place.offset, waiting);
         for receiver in shares.waiting {
             partition.receivers.entry(receiver).or_default().pending.insert(place.offset);
         }
         self.tickets.insert(ticket, place);
     }
 
-    /// Lets go of what lies far back and is only told again as long as it fires: whoever remembers it
-    /// tells it, but a restart forgets it.
-    pub(crate) fn let_go(&mut self) {
-        for partition in self.partitions.values_mut() {
-            while let Some(ticket) = partition.let_go() {
-                self.tickets.remove(&ticket);
+    /// Places, at most so many, that only wait for something that comes later and have for a while: what
+    /// waits there is to be noted. Those before which nothing else is open.
+    pub(crate) fn ripe(&mut self, now: i64, max: usize) -> Vec<Place> {
+        let mut places = Vec::new();
+        for (number, partition) in &mut self.partitions {
+            let is_ripe = |waiting: &&mut Waiting| {
+                waiting.now == 0 && now.saturating_sub(waiting.since) >= NOTE_AFTER_MS
+            };
+            let mut front = partition.open.iter_mut();
+            while let Some((offset, waiting)) = front.next().filter(|(_, w)| is_ripe(w))
+                && places.len() < max
+            {
+                if waiting.note == Noting::Not {
+                    (waiting.note, waiting.has_note) = (Noting::Asked, true);
+                    places.push(Place { partition: *number, offset: *offset });
+                }
             }
+        }
+        places
+    }
+
+    /// What to write of a place, where it is still to be noted.
+    pub(crate) fn note(&self, place: Place) -> Option<Lines> {
+        let partition = self.partitions.get(&place.partition)?;
+        let waiting = partition.open.get(&place.offset).filter(|w| w.note == Noting::Asked)?;
+        let waits = partition.receivers.iter().filter(|(_, l)| l.pending.contains(&place.offset));
+        let lines = waits.map(|(name, _)| name.clone()).collect();
+        Some(Lines { lines, is_over: waiting.is_over })
+    }
+
+    /// A place could not be noted; it is asked for again.
+    pub(crate) fn not_noted(&mut self, place: Place) {
+        if let Some(waiting) = self.waiting(place).filter(|one| one.note == Noting::Asked) {
+            waiting.note = Noting::Not;
+        }
+    }
+
+    /// What was asked for of a place is written, unless it is asked for anew: its offset may be
+    /// committed.
+    pub(crate) fn noted(&mut self, place: Place) {
+        let Some(waiting) = self.waiting(place).filter(|one| one.note == Noting::Asked) else {
+            return;
+        };
+        waiting.note = Noting::Written;
+        if let Some(partition) = self.partitions.get_mut(&place.partition) {
+            partition.advance();
+        }
+    }
+
+    fn waiting(&mut self, place: Place) -> Option<&mut Waiting> {
+        self.partitions.get_mut(&place.partition)?.open.get_mut(&place.offset)
+    }
+
+    /// What has come of notes, by place: what to write beside one, or nothing where it is done with.
+    pub(crate) fn changes(&mut self) -> BTreeMap<Place, Option<Lines>> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// It is resolved what a ticket tells of; it still waits.
+    pub(crate) fn over(&mut self, ticket: u64) {
+        let Some(place) = self.place(ticket) else { return };
+        let Some(partition) = self.partitions.get_mut(&place.partition) else { return };
+        if let Some(waiting) = partition.open.get_mut(&place.offset) {
+            (waiting.is_over, waiting.note) = (true, Noting::Not);
+        } else if let Some(noted) = partition.noted.get_mut(&place.offset) {
+            noted.come.is_over = true;
+            self.changes.insert(place, Some(noted.come.clone()));
         }
     }
 
@@ -175,25 +302,41 @@ impl Progress {
         let (ticket, receiver) = (ticket - kind, line(kind, receiver));
         let Some(place) = self.tickets.get(&ticket).copied() else { return };
         let Some(partition) = self.partitions.get_mut(&place.partition) else { return };
+        if let Some(noted) = partition.noted.get_mut(&place.offset) {
+            if !noted.lines.remove(&receiver) {
+                return;
+            }
+            noted.come.lines.insert(receiver);
+            let is_done = noted.lines.is_empty();
+            self.changes.insert(place, (!is_done).then(|| noted.come.clone()));
+            if is_done {
+                partition.noted.remove(&place.offset);
+                self.tickets.remove(&ticket);
+            }
+            return;
+        }
         let Some(line) = partition.receivers.get_mut(&receiver) else { return };
         if !line.pending.remove(&place.offset) {
             return;
         }
         line.settle(place.offset);
-        if let Some(waiting) = partition.open.get_mut(&place.offset) {
-            if is_deferred(&receiver) {
-                waiting.later -= 1;
-                waiting.reminders -= usize::from(is_reminder(&receiver));
-            } else {
-                waiting.now -= 1;
-                partition.urgent -= usize::from(waiting.now == 0);
-            }
-            if waiting.now + waiting.later == 0 {
-                partition.open.remove(&place.offset);
-                self.tickets.remove(&ticket);
-                partition.trim();
+        let Some(waiting) = partition.open.get_mut(&place.offset) else { return };
+        if is_deferred(&receiver) {
+            waiting.later -= 1;
+        } else {
+            waiting.now -= 1;
+            partition.urgent -= usize::from(waiting.now == 0);
+        }
+        waiting.note = Noting::Not;
+        let has_note = waiting.has_note;
+        if waiting.now + waiting.later == 0 {
+            partition.open.remove(&place.offset);
+            self.tickets.remove(&ticket);
+            if has_note {
+                self.changes.insert(place, None);
             }
         }
+        partition.advance();
     }
 
     /// What a receiver was to be told now is held for it.
@@ -243,22 +386,22 @@ impl Partition {
         self.open.first_key_value().map_or(self.next, |(offset, _)| *offset)
     }
 
-    /// The ticket of the oldest that waits, if it lies far back and nothing of it would be lost.
-    fn let_go(&mut self) -> Option<u64> {
-        let (&offset, waiting) = self.open.first_key_value()?;
-        let is_far = self.next - offset > REMINDED_BACK;
-        if !is_far || waiting.now > 0 || waiting.later > waiting.reminders {
-            return None;
-        }
-        let ticket = waiting.ticket;
-        for (_, line) in self.receivers.iter_mut().filter(|(name, _)| is_reminder(name)) {
-            if line.pending.remove(&offset) {
-                line.settle(offset);
+    /// What is noted and has nothing open before it no longer waits here.
+    fn advance(&mut self) {
+        while let Some(first) = self.open.first_entry().filter(|e| e.get().note == Noting::Written)
+        {
+            let (offset, waiting) = first.remove_entry();
+            let come = Lines { is_over: waiting.is_over, ..Lines::default() };
+            let mut noted = Noted { come, ..Noted::default() };
+            for (name, line) in &mut self.receivers {
+                if line.pending.remove(&offset) {
+                    line.settle(offset);
+                    noted.lines.insert(name.clone());
+                }
             }
+            self.noted.insert(offset, noted);
         }
-        self.open.remove(&offset);
         self.trim();
-        Some(ticket)
     }
 
     /// Forgets what lies before the offset to commit.

@@ -159,6 +159,7 @@ impl Router {
             } else if !matches!(key.mute, Mute::Quiet(_)) {
                 for item in lane.items.iter_mut().filter(|item| item.decision == decision) {
                     item.over_at = Some(now);
+                    self.overs.push(item.ticket);
                 }
             }
         }

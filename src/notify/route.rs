@@ -49,6 +49,8 @@ pub struct Router {
     pub(super) settled: Vec<(u64, String)>,
     /// Tickets of notices that a mute holds by now, with their receivers.
     pub(super) deferred: Vec<(u64, String)>,
+    /// Tickets of what is held and is over by now.
+    pub(super) overs: Vec<u64>,
     /// A mute has begun, for which what waits elsewhere is to be judged anew.
     pub(super) new_mutes: bool,
     /// Routes whose quiet hours had begun at the last look.
@@ -86,6 +88,7 @@ impl Router {
             ready: Vec::new(),
             settled: Vec::new(),
             deferred: Vec::new(),
+            overs: Vec::new(),
             new_mutes: false,
             quiet: BTreeSet::new(),
             held_max: settings.held_max.unwrap_or(HELD_MAX).get(),
@@ -137,6 +140,11 @@ impl Router {
     /// Tickets of notices, with their receivers, that are held from now on.
     pub(super) fn deferred(&mut self) -> Vec<(u64, String)> {
         std::mem::take(&mut self.deferred)
+    }
+
+    /// Tickets of what is held, and of which it is known by now that it is over.
+    pub(super) fn overs(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.overs)
     }
 
     /// Somebody looks after what a group has told: it goes no step further, and whom it woke

@@ -26,6 +26,9 @@ pub struct NotifyRun {
     pub dead_topic: String,
     /// The log of what was told, one partition.
     pub told_topic: String,
+    /// What outlives a restart though nobody has been told of it, or not of its end: compacted, one
+    /// partition.
+    pub standing_topic: String,
     /// Where silences and acknowledgements stand; none are heeded without it.
     pub control_topic: Option<String>,
     /// Writes a change to that topic, in the background.

@@ -1,5 +1,6 @@
 //! One turn of the notifier between what is read and what is sent. Pure: no Kafka, no clock.
 
+use super::note::Note;
 use super::notice::{Notice, Shares};
 use super::progress::{Place, Progress};
 use super::route::Router;
@@ -20,7 +21,21 @@ pub(super) fn read(
         },
         None => Shares::default(),
     };
-    progress.offer(place, ticket, shares);
+    progress.offer(place, ticket, (shares, now));
+    settle(router, progress);
+}
+
+/// Takes in a decision from its note: what lies before the offset that is read from.
+pub(super) fn read_note((router, progress): (&mut Router, &mut Progress), note: Note, now: i64) {
+    let ticket = progress.ticket();
+    let Note { place, decision, written_at, lines, come } = note;
+    let is_over = come.is_over;
+    let told = |line: &str| !lines.contains(line) || progress.was_told(line, &decision.id);
+    let shares = router.offer_again(&decision, ticket, (now, written_at), told);
+    progress.keep(place, ticket, (lines, come), shares.waiting);
+    if is_over {
+        router.resolve(&decision.id, now);
+    }
     settle(router, progress);
 }
 
@@ -47,6 +62,9 @@ pub(super) fn settle(router: &mut Router, progress: &mut Progress) {
     }
     for (ticket, receiver) in router.deferred() {
         progress.defer(ticket, &receiver);
+    }
+    for ticket in router.overs() {
+        progress.over(ticket);
     }
 }
 

@@ -397,6 +397,7 @@ fn notifier(config: &Config, metrics: &NotifyMetrics, leaving: &Arc<AtomicBool>)
         decisions_topic: config.topics.decisions.clone(),
         dead_topic: config.topics.notices_dead.clone(),
         told_topic: config.kafka.told(),
+        standing_topic: config.kafka.standing(),
         control_topic: Some(config.topics.control.clone()),
         publish: Some(publish_in_background(kafka_settings(config))),
         notify: notify_settings(config),

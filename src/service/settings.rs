@@ -27,6 +27,7 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
             journal: name(&config.kafka.journal()),
             notices_dead: name(&topics.notices_dead),
             told: name(&config.kafka.told()),
+            standing: name(&config.kafka.standing()),
             daily: name(&topics.daily),
         },
     }

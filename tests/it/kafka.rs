@@ -43,6 +43,7 @@ fn plan(rules: &str, max_ahead_ms: Option<i64>) -> Plan {
 fn names(base: &str) -> TopicNames {
     let name = |topic: &str| Arc::from(format!("{base}.{topic}"));
     TopicNames {
+        standing: name("standing"),
         events: name("events"),
         partials: name("partials"),
         decisions: name("decisions"),

@@ -23,6 +23,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) control: Option<String>,
     dead: String,
     told: String,
+    standing: String,
     group: String,
 }
 
@@ -40,6 +41,7 @@ impl Stage<'_> {
             decisions: broker.topic("decisions", partitions),
             dead: broker.topic("dead", 1),
             told: broker.topic("told", 1),
+            standing: broker.topic("standing", 1),
             group: broker::unique("group"),
             control: None,
             broker,
@@ -68,6 +70,7 @@ impl Stage<'_> {
             decisions_topic: self.decisions.clone(),
             dead_topic: self.dead.clone(),
             told_topic: self.told.clone(),
+            standing_topic: self.standing.clone(),
             control_topic: self.control.clone(),
             publish: None,
             notify: serde_json::from_value(notify.clone()).unwrap(),
@@ -81,7 +84,8 @@ impl Stage<'_> {
 
     /// The same in a process of its own, which can be killed.
     pub(crate) fn spawn(&self, notify: &Value) -> Child {
-        let names = [self.broker.address(), &self.decisions, &self.dead, &self.told, &self.group];
+        let Stage { decisions, dead, told, standing, group, .. } = self;
+        let names = [self.broker.address(), decisions, dead, told, standing, group];
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "notify_run::the_process_of_its_own", "--nocapture"])
             .env(CHILD, json!([names, notify]).to_string())
@@ -267,8 +271,8 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_process_of_its_own() {
     let Ok(task) = std::env::var(CHILD) else { return };
-    let ([brokers, decisions_topic, dead_topic, told_topic, group], notify): ([String; 5], _) =
-        serde_json::from_str(&task).unwrap();
+    let (names, notify): ([String; 6], _) = serde_json::from_str(&task).unwrap();
+    let [brokers, decisions_topic, dead_topic, told_topic, standing_topic, group] = names;
     let (stop, stopped) = watch::channel(false);
     let settings = NotifyRun {
         brokers,
@@ -278,6 +282,7 @@ async fn the_process_of_its_own() {
         decisions_topic,
         dead_topic,
         told_topic,
+        standing_topic,
         control_topic: None,
         publish: None,
         notify,

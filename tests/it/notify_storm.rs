@@ -233,10 +233,16 @@ async fn a_silence_outlives_the_process_and_what_still_fires_is_told_when_it_end
     broker.produce(&stage.decisions, &[fires(1)]);
     let held = "tidegate_notices_held";
     until("it is held", || running.gauge(held) > 0.5).await;
+    // The offset does not stand still as long as the silence lasts, nor does that rest on the topic.
+    let goes_on = |to: i64| stage.committed().get(&0).is_some_and(|(at, _)| *at == to);
+    until("the offset goes on", || goes_on(1)).await;
+    assert!(running.gauge(held) > 0.5);
     running.end().await;
+    broker.empty(&stage.decisions);
     let running = stage.start(&notify);
     broker.produce(&stage.decisions, &[fires(2)]);
     until("both are held", || running.gauge(held) > 1.5).await;
+    until("the offset goes on again", || goes_on(2)).await;
     assert_eq!(chat.seen().len(), 0);
     say("e", Act::EndSilence { silence: "s".to_owned(), matcher, expired: false });
     until("it is told", || !chat.seen().is_empty()).await;
@@ -246,6 +252,14 @@ async fn a_silence_outlives_the_process_and_what_still_fires_is_told_when_it_end
     assert!(text.contains("was silenced by ann until now"), "{text}");
     assert!(text.contains("and 1 more"), "{text}");
     assert_eq!(chat.seen().len(), 1);
+    // Nothing of it is left.
+    let running = stage.start(&notify);
+    broker.produce(&stage.decisions, &[fires(3)]);
+    until("what comes after is told", || chat.seen().len() > 1).await;
+    stage.until_all_is_committed().await;
+    running.end().await;
+    let text = String::from_utf8(chat.seen()[1].2.clone()).unwrap();
+    assert!(!text.contains("more") && !text.contains("silenced"), "{text}");
 }
 
 /// Processor time of a process's workers, in seconds: their threads have the names of their slots.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Place, Progress};
+use super::{NOTE_AFTER_MS, Place, Progress};
+use crate::notify::note::Lines;
 use crate::notify::notice::Shares;
 use crate::notify::resume::{METADATA_MAX_BYTES, Resume};
 
@@ -21,7 +22,7 @@ fn resume(progress: &Progress, partition: i32) -> Resume {
 
 fn offer(progress: &mut Progress, offset: i64, shares: Shares) -> u64 {
     let ticket = progress.ticket();
-    progress.offer(Place { partition: 0, offset }, ticket, shares);
+    progress.offer(Place { partition: 0, offset }, ticket, (shares, 0));
     ticket
 }
 
@@ -46,32 +47,88 @@ fn only_what_all_are_done_with_is_committed() {
     assert_eq!(progress.open(), 0);
 }
 
+fn place(offset: i64) -> Place {
+    Place { partition: 0, offset }
+}
+
+fn lines(names: &[&str], is_over: bool) -> Lines {
+    Lines { lines: names.iter().map(|name| (*name).to_owned()).collect(), is_over }
+}
+
 #[test]
-fn what_is_only_told_again_does_not_hold_the_commit_back_for_ever() {
+fn what_is_noted_holds_no_offset_back() {
     let mut progress = Progress::default();
     progress.begin([(0, Resume::unread(0))]);
-    let mut tickets = Vec::new();
-    for offset in 0..10 {
-        tickets.push(offer(&mut progress, offset, shares(&["^61 mail"], &["mail"])));
-    }
-    let held = offer(&mut progress, 10, shares(&["~chat", "^61 mail"], &["chat", "mail"]));
-    offer(&mut progress, 11, shares(&["^61 mail"], &["mail"]));
-    offer(&mut progress, 100_000, Shares::default());
-    progress.let_go();
-    assert_eq!((resume(&progress, 0).committed, progress.held()), (1, 11));
-    offer(&mut progress, 150_000, Shares::default());
-    progress.let_go();
-    let now = resume(&progress, 0);
-    assert_eq!((now.committed, now.next, progress.held()), (10, 150_001, 2));
-    // Whoever remembers it may still tell it, and be done with it.
-    assert_eq!(progress.place(tickets[3]), None);
-    progress.settle(tickets[3] + 62, "mail");
-    assert_eq!(resume(&progress, 0), now);
-    // What is held by a mute would be lost.
+    let held = offer(&mut progress, 0, shares(&["~chat", "^61 mail"], &["chat", "mail"]));
+    offer(&mut progress, 1, shares(&["^61 mail"], &["mail"]));
+    let now = offer(&mut progress, 2, shares(&["mail"], &[]));
+    let behind = offer(&mut progress, 3, shares(&["~chat"], &["chat"]));
+    assert_eq!(progress.ripe(NOTE_AFTER_MS - 1, 9), [], "not yet");
+    assert_eq!(progress.ripe(NOTE_AFTER_MS, 1), [place(0)]);
+    assert_eq!(progress.ripe(NOTE_AFTER_MS, 9), [place(1)], "not behind what waits now");
+    assert_eq!(progress.note(place(0)), Some(lines(&["^61 mail", "~chat"], false)));
+    progress.noted(place(1));
+    assert_eq!(resume(&progress, 0).committed, 0, "one by one");
+    progress.noted(place(0));
+    assert_eq!((resume(&progress, 0).committed, progress.held()), (2, 3));
+    progress.settle(now, "mail");
+    assert_eq!(resume(&progress, 0).committed, 3);
+    assert_eq!(progress.ripe(NOTE_AFTER_MS, 9), [place(3)]);
+    // What comes of it while it is being written is not lost.
+    progress.over(behind + 1);
+    progress.noted(place(3));
+    assert_eq!(resume(&progress, 0).committed, 3);
+    assert_eq!(progress.ripe(NOTE_AFTER_MS, 9), [place(3)]);
+    assert_eq!(progress.note(place(3)), Some(lines(&["~chat"], true)));
+    progress.noted(place(3));
+    assert_eq!(resume(&progress, 0), Resume::unread(4));
+    assert_eq!(progress.changes(), BTreeMap::new());
     progress.settle(held + 1, "chat");
-    progress.let_go();
-    assert_eq!(resume(&progress, 0), Resume::unread(150_001));
-    assert_eq!((progress.open(), progress.held()), (0, 0));
+    progress.settle(held + 1, "chat");
+    assert_eq!(
+        progress.changes(),
+        BTreeMap::from([(place(0), Some(lines(&["~chat"], false)))]),
+        "it is written beside the note"
+    );
+    progress.settle(held + 62, "mail");
+    progress.settle(behind + 1, "chat");
+    assert_eq!(progress.changes(), BTreeMap::from([(place(0), None), (place(3), None)]));
+    assert_eq!((progress.open(), progress.held()), (0, 1));
+}
+
+#[test]
+fn a_note_that_is_not_needed_in_the_end_goes() {
+    let mut progress = Progress::default();
+    progress.begin([(0, Resume::unread(0))]);
+    let first = offer(&mut progress, 0, shares(&["~chat"], &[]));
+    assert_eq!(progress.ripe(NOTE_AFTER_MS, 9), [place(0)]);
+    progress.not_noted(place(0));
+    assert_eq!(progress.note(place(0)), None);
+    progress.settle(first + 1, "chat");
+    assert_eq!(progress.changes(), BTreeMap::from([(place(0), None)]));
+    // And with a topic that begins anew all of them.
+    offer(&mut progress, 1, shares(&["~chat"], &[]));
+    progress.ripe(NOTE_AFTER_MS, 9);
+    progress.noted(place(1));
+    offer(&mut progress, 0, Shares::default());
+    assert_eq!(progress.changes(), BTreeMap::from([(place(1), None)]));
+    assert_eq!(progress.held(), 0);
+}
+
+#[test]
+fn the_log_is_not_left_behind_before_the_notes_know() {
+    let mut progress = Progress::default();
+    progress.begin([(0, Resume::unread(0))]);
+    let held = offer(&mut progress, 0, shares(&["~chat"], &[]));
+    progress.ripe(NOTE_AFTER_MS, 9);
+    progress.noted(place(0));
+    progress.settle(held + 1, "chat");
+    progress.logged(7);
+    progress.is_kept();
+    assert_eq!(resume(&progress, 0).log.whole, None, "it is not even handed out");
+    progress.changes();
+    progress.is_kept();
+    assert_eq!(resume(&progress, 0).log.whole, Some(8));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! fail after they have accepted, people who silence and acknowledge, a virtual clock, crashes
 //! between any two steps, and partitions that change hands.
 //!
-//! What a crash leaves is what was committed, as its text, and the log of what was told. Checked at
+//! What a crash leaves is what was committed, as its text, the log of what was told, and what was noted. Checked at
 //! the end: every decision has reached each of its receivers, or is a dead letter of it; and none
 //! has reached one twice, unless the receiver failed after it had accepted, or it was one of the
 //! few notices that were taken and not yet in the log when the crash came.
@@ -13,12 +13,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
-use super::{due, read, settle};
+use super::{due, read, read_note, settle};
 use crate::engine::{Act, Change, Decision, Matcher};
 use crate::event::EventTime;
 use crate::notify::backlog::{Backlog, Next};
 use crate::notify::ledger::WINDOW;
 use crate::notify::mutes::{Muted, Mutes};
+use crate::notify::note::{body, key, notes, orphans, since, since_key};
 use crate::notify::notice::{HELD, LINES, Notice};
 use crate::notify::progress::{Place, Progress};
 use crate::notify::resume::{METADATA_MAX_BYTES, Resume};
@@ -70,6 +71,9 @@ struct World {
     committed: BTreeMap<i32, (i64, String)>,
     /// The log of what was told.
     told: Vec<String>,
+    /// The last word on each key: what outlives a crash though it is not told.
+    standing: BTreeMap<String, Vec<u8>>,
+    noted: usize,
     dead: BTreeSet<(String, String)>,
     now: i64,
     next_id: u32,
@@ -84,6 +88,8 @@ struct Life {
     heard: usize,
     /// Taken, and not yet in the log of what was told.
     unwritten: VecDeque<Notice>,
+    /// Words on their way, and what is noted with one.
+    words: VecDeque<(String, Option<String>, Option<Place>)>,
     ids: Ids,
     /// When nobody is asked: an attempt hangs.
     hangs_until: BTreeMap<String, i64>,
@@ -167,17 +173,38 @@ impl World {
             told.take(record.as_bytes());
         }
         progress.begin_with(starts, (told, i64::try_from(self.told.len()).ok()));
+        let committed: Vec<(i32, i64)> = partitions
+            .iter()
+            .map(|one| (*one, self.committed.get(one).map_or(0, |(offset, _)| *offset)))
+            .collect();
         let backlog = |name: &String| (name.clone(), Backlog::new(GIVE_UP_MS));
-        Life {
+        let mut life = Life {
             router: Router::with(settings, mutes),
             progress,
             backlogs: self.receivers.keys().map(backlog).collect(),
             next,
             heard: self.control.len(),
             unwritten: VecDeque::new(),
+            words: VecDeque::new(),
             ids: Ids::new(),
             hangs_until: BTreeMap::new(),
+        };
+        for (partition, committed) in committed {
+            let orphans = orphans(&self.standing, partition);
+            life.words.extend(orphans.into_iter().map(|key| (key, None, None)));
+            for (offset, note) in notes(&self.standing, partition) {
+                if offset >= committed {
+                    life.words.push_back((key(note.place), None, None));
+                    life.words.push_back((since_key(note.place), None, None));
+                    continue;
+                }
+                let (id, groups) = (note.decision.id.clone(), self.groups_of(&note.decision));
+                read_note((&mut life.router, &mut life.progress), note, self.now);
+                let ticket = life.progress.ticket() - LINES;
+                life.ids.insert(ticket, Read { id, at: self.now, groups });
+            }
         }
+        life
     }
 
     /// The receiver's answer, or none; what it has taken it has.
@@ -314,17 +341,59 @@ impl Life {
         self.progress.logged(i64::try_from(world.told.len()).unwrap() - 1);
     }
 
+    /// Notes what waits for longer, and what has come of notes.
+    fn note(&mut self, world: &World) {
+        for (place, change) in self.progress.changes() {
+            let (body, come) = match change {
+                Some(come) => (None, Some(since(come))),
+                None => (Some((key(place), None, None)), None),
+            };
+            self.words.extend(body);
+            self.words.push_back((since_key(place), come, None));
+        }
+        if self.words.iter().any(|(.., place)| place.is_some()) {
+            return;
+        }
+        for place in self.progress.ripe(world.now, 50) {
+            let lines = self.progress.note(place).unwrap();
+            let (at, decision) =
+                &world.log[&place.partition][usize::try_from(place.offset).unwrap()];
+            let record = serde_json::to_vec(decision).unwrap();
+            self.words.push_back((key(place), body(&record, *at, lines), Some(place)));
+        }
+    }
+
+    /// The oldest of the words arrives.
+    fn keep(&mut self, world: &mut World) {
+        let Some((key, word, place)) = self.words.pop_front() else { return };
+        match word {
+            Some(word) => world.standing.insert(key, word.into_bytes()),
+            None => world.standing.remove(&key),
+        };
+        if let Some(place) = place {
+            self.progress.noted(place);
+            world.noted += 1;
+        }
+    }
+
     /// Partitions are taken away: what was taken is written down and committed.
     fn leave(&mut self, world: &mut World, rng: &mut ChaCha8Rng) {
         while !self.unwritten.is_empty() {
             self.write(world);
         }
+        self.note(world);
+        while !self.words.is_empty() {
+            self.keep(world);
+        }
         self.commit(world, rng);
     }
 
     /// What of it may come again: all but what is in the log, though not reported.
-    fn crash(&self, world: &mut World, rng: &mut ChaCha8Rng) -> Vec<Excused> {
+    fn crash(&mut self, world: &mut World, rng: &mut ChaCha8Rng) -> Vec<Excused> {
         let mut excused = Vec::new();
+        for _ in 0..rng.random_range(0..=self.words.len()) {
+            self.keep(world);
+        }
         let written = rng.random_range(0..=self.unwritten.len());
         for (nth, notice) in self.unwritten.iter().enumerate() {
             if nth < written {
@@ -385,7 +454,9 @@ impl Life {
     /// Metadata that is too small for most of what there is to say now and then, too.
     fn commit(&mut self, world: &mut World, rng: &mut ChaCha8Rng) {
         let bytes_max = if rng.random_range(0..3) == 0 { 100 } else { METADATA_MAX_BYTES };
-        self.progress.let_go();
+        if self.words.is_empty() {
+            self.progress.is_kept();
+        }
         let resumes: Vec<(i32, Resume)> = self.progress.resumes().collect();
         for (partition, resume) in resumes {
             let text = resume.encode(bytes_max);
@@ -438,7 +509,13 @@ fn simulate(seed: u64) {
             40..55 => life.hand(world.now),
             55..85 => life.deliver(&mut world, &mut rng),
             85..90 => life.hear(&world),
-            90..99 => life.commit(&mut world, &mut rng),
+            90..94 => life.note(&world),
+            94..96 => {
+                for _ in 0..rng.random_range(0..=life.words.len()) {
+                    life.keep(&mut world);
+                }
+            }
+            96..99 => life.commit(&mut world, &mut rng),
             _ if step < busy && rng.random_range(0..6) == 0 => {
                 excused.extend(life.crash(&mut world, &mut rng));
                 *life = world.born(&settings, &hands[whose]);
@@ -460,6 +537,8 @@ fn simulate(seed: u64) {
         life.leave(&mut world, &mut rng);
         assert_eq!(life.progress.open() + life.progress.held(), 0, "seed {seed}: all is settled");
     }
+    assert_eq!(world.standing.keys().collect::<Vec<_>>(), Vec::<&String>::new(), "seed {seed}");
+    assert!(world.noted > 5, "seed {seed}: {}", world.noted);
     check(seed, &world, &excused, &settings);
 }
 

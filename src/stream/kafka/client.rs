@@ -23,6 +23,8 @@ pub struct TopicNames {
     pub notices_dead: Arc<str>,
     /// What receivers were told.
     pub told: Arc<str>,
+    /// What of notices outlives a restart.
+    pub standing: Arc<str>,
     /// Accounts of days.
     pub daily: Arc<str>,
 }

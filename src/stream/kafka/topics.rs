@@ -131,7 +131,7 @@ fn check(settings: &KafkaSettings, known: &BTreeMap<String, usize>) -> Result<u3
             other,
         });
     }
-    for name in [&names.control, &names.journal, &names.told] {
+    for name in [&names.control, &names.journal, &names.told, &names.standing] {
         if count(name) != 1 {
             return Err(TopicError::NotOne { topic: name.to_string(), has: count(name) });
         }
@@ -154,6 +154,9 @@ pub(super) fn wanted(
     // A list entry that a later one replaces is seen, and written down, by all who were away for
     // less than a week.
     let linger = ("min.compaction.lag.ms", "604800000");
+    // A restart reads it whole; a segment that is being written is not compacted.
+    let small = ("segment.bytes", "16777216");
+    let eager = ("min.cleanable.dirty.ratio", "0.1");
     // Far longer than from one commit to the next.
     let week = ("retention.ms", "604800000");
     let topic = |name: &str, partitions, config: &[(&'static str, &'static str)]| Wanted {
@@ -172,6 +175,7 @@ pub(super) fn wanted(
         topic(&names.journal, 1, &[keep]),
         topic(&names.notices_dead, 1, &[]),
         topic(&names.told, 1, &[week]),
+        topic(&names.standing, 1, &[compact, small, eager]),
         topic(&names.daily, 1, &[compact]),
     ]
 }
