@@ -139,6 +139,7 @@ impl Lane {
             decisions,
             // What is over by now is told as a number.
             ids: items.iter().map(|item| item.decision.clone()).collect(),
+            times: items.iter().map(|item| item.at).collect(),
             offered_at,
             decided_at,
             also: Vec::new(),

@@ -43,6 +43,8 @@ pub struct Notice {
     pub tickets: Vec<u64>,
     /// The decision of each ticket.
     pub ids: Vec<String>,
+    /// Since when each waits, in milliseconds since the epoch.
+    pub times: Vec<i64>,
     /// Of what is muted because of it, which it counts: those are told otherwise.
     pub also: Vec<u64>,
     /// When the first of its decisions was offered, in milliseconds since the epoch.
@@ -140,6 +142,7 @@ impl Notice {
         }
         self.tickets.extend(other.tickets);
         self.ids.extend(other.ids);
+        self.times.extend(other.times);
         self.offered_at = self.offered_at.min(other.offered_at);
         self.decided_at = self.decided_at.min(other.decided_at);
         for remark in other.remarks {

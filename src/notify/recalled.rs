@@ -12,6 +12,7 @@ use crate::engine::{DAILY, Decision, SILENCES, Subject};
 struct Part {
     ticket: u64,
     decision: String,
+    at: i64,
     body: Option<Decision>,
 }
 
@@ -38,10 +39,16 @@ impl Router {
         let mut bodies: BTreeMap<String, Decision> =
             std::mem::take(&mut notice.decisions).into_iter().map(|d| (d.id.clone(), d)).collect();
         let order: Vec<String> = notice.ids.clone();
+        let times = std::mem::take(&mut notice.times);
+        let since = times.into_iter().chain(std::iter::repeat(notice.offered_at));
         let parts: Vec<Part> = std::mem::take(&mut notice.tickets)
             .into_iter()
             .zip(std::mem::take(&mut notice.ids))
-            .map(|(ticket, decision)| Part { ticket, body: bodies.remove(&decision), decision })
+            .zip(since)
+            .map(|((ticket, decision), at)| {
+                let body = bodies.remove(&decision);
+                Part { ticket, decision, at, body }
+            })
             .collect();
         let mut verdicts: Vec<Option<LaneKey>> =
             parts.iter().map(|part| self.held_by(part, &notice.receiver, now)).collect();
@@ -58,6 +65,10 @@ impl Router {
         for (part, verdict) in parts.into_iter().zip(verdicts) {
             let is_listed = part.body.is_some();
             let left = match verdict {
+                _ if self.is_acknowledged(&part, &notice) => {
+                    self.settled.push((part.ticket, notice.receiver.clone()));
+                    None
+                }
                 Some(held) => {
                     self.hold(part, &held, (&notice, now));
                     None
@@ -68,6 +79,7 @@ impl Router {
                 Some(part) => {
                     notice.tickets.push(part.ticket);
                     notice.ids.push(part.decision);
+                    notice.times.push(part.at);
                     notice.decisions.extend(part.body);
                 }
                 None if !is_listed => notice.rest = notice.rest.saturating_sub(1),
@@ -77,6 +89,28 @@ impl Router {
         let place = |one: &Decision| order.iter().position(|id| *id == one.id);
         notice.decisions.sort_by_key(place);
         (!notice.tickets.is_empty()).then_some(notice)
+    }
+
+    /// Whether it is a step that nobody needs any more: somebody looks after what it tells of.
+    fn is_acknowledged(&self, part: &Part, notice: &Notice) -> bool {
+        if part.ticket % LINES <= HELD {
+            return false;
+        }
+        let groups = &notice.links.groups;
+        let is_of = |group: &String| {
+            let by = self.mutes.acknowledged(group);
+            by.is_some_and(|by| part.at <= by.through)
+        };
+        match &part.body {
+            // Of a digest of several groups.
+            Some(decision) if groups.len() != 1 => {
+                let subject = Subject::of(decision);
+                let routes = self.tree.taken(&subject).into_iter();
+                let routes = routes.filter_map(|at| self.tree.route(at));
+                routes.map(|route| route.group_id(&route.group(&subject))).any(|id| is_of(&id))
+            }
+            _ => groups.len() == 1 && groups.iter().any(is_of),
+        }
     }
 
     /// Where a mute holds it, if one does.
@@ -106,7 +140,7 @@ impl Router {
     }
 
     fn hold(&mut self, part: Part, held: &LaneKey, (notice, now): (&Notice, i64)) {
-        let Part { mut ticket, decision, body } = part;
+        let Part { mut ticket, decision, at, body } = part;
         let receiver = &held.receiver;
         if ticket % LINES == DIRECT {
             self.deferred.push((ticket, receiver.clone()));
@@ -116,14 +150,14 @@ impl Router {
             ticket += HELD - DIRECT;
         }
         let due_at = self.ends_at(&held.mute, now);
-        let times = (notice.offered_at, notice.decided_at);
+        let times = (at, notice.decided_at);
         self.index.entry(decision.clone()).or_default().push(held.clone());
         if let Some(body) = body {
             let item = item(&body, ticket, times);
             self.push(&body, item, held.clone(), due_at);
             return;
         }
-        let (at, decided_at) = times;
+        let decided_at = notice.decided_at;
         let item = Item { ticket, decision, at, decided_at, over_at: None };
         self.lane(held.clone(), due_at).count(&notice.rule, item);
     }

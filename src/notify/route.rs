@@ -150,6 +150,8 @@ impl Router {
     /// Somebody looks after what a group has told: it goes no step further, and whom it woke
     /// hears of that.
     pub(super) fn acknowledged(&mut self, group: &str, by: &Acknowledged, now: i64) {
+        // What waits for a receiver is asked back.
+        self.new_mutes |= self.tree.routes().iter().any(|route| !route.steps.is_empty());
         let mut has_gone = false;
         for (key, lane) in &mut self.lanes {
             if key.step == 0 || lane.id != group {
@@ -303,6 +305,7 @@ impl Router {
             decisions: vec![offer.decision.clone()],
             tickets: vec![offer.ticket],
             ids: vec![offer.decision.id.clone()],
+            times: vec![offer.at()],
             offered_at: offer.now,
             decided_at: offer.decided_at,
             ..Notice::default()

@@ -788,3 +788,27 @@ fn a_step_that_waits_for_its_receiver_waits_for_the_mute_and_begins_anew() {
     assert_eq!(told(&router.due(HOUR)), []);
     assert_eq!(told(&router.due(HOUR + 15 * MINUTE)), [("mail", vec![66], 0)]);
 }
+
+#[test]
+fn a_step_that_waits_for_its_receiver_goes_with_the_acknowledgement() {
+    let routes = "routes: [{ to: [chat], escalate: [{ after: 15m, to: [mail] }] }]";
+    let mut router = of(&format!("{RECEIVERS}{routes}"));
+    let group = router.tree.routes()[1].group_id("cap");
+    router.offer(&decision(1, "cap", "critical"), 64, 0);
+    router.offer(&decision(2, "cap", "critical"), 128, 60_000);
+    router.due(70_000);
+    let step = router.due(16 * MINUTE + 10_000).remove(0);
+    assert_eq!((&step.tickets[..], &step.times[..]), (&[66, 130][..], &[0, 60_000][..]));
+    router.has_new_mutes(17 * MINUTE);
+    let through = EventTime(30_000);
+    change(&mut router, "a", 17 * MINUTE, Act::Acknowledge { group: group.clone(), through });
+    assert!(router.has_new_mutes(17 * MINUTE), "what waits is asked back");
+    let rest = router.recall(step.clone(), 17 * MINUTE).unwrap();
+    assert_eq!((rest.tickets.as_slice(), rest.rest), (&[130][..], 0));
+    assert!(router.settled().contains(&(66, "mail".to_owned())));
+    // What nobody looks after is told all the same.
+    assert_eq!(router.recall(rest.clone(), 18 * MINUTE), Some(rest.clone()));
+    let through = EventTime(17 * MINUTE);
+    change(&mut router, "b", 19 * MINUTE, Act::Acknowledge { group, through });
+    assert_eq!(router.recall(rest, 19 * MINUTE), None);
+}
