@@ -170,7 +170,8 @@ impl Notifier {
             }
         }
         if let Some(own) = self.own.take() {
-            self.runtime.block_on(own.halt(CLOSE));
+            let with = (self.clock.now_ms(), &mut self.letters, &mut self.keeper);
+            self.runtime.block_on(own.halt(CLOSE, with));
         }
         self.keeper.flush(self.clock.now_ms(), FLUSH);
         Ok(())
@@ -213,9 +214,7 @@ impl Notifier {
         if let Some(desk) = &mut duty.desk {
             desk.review(now);
         }
-        if let Some(own) = &mut self.own {
-            own.turn(now, duty.desk.is_some(), &mut self.letters);
-        }
+        self.turn_own(now, duty.desk.is_some());
         self.note(duty, now);
         self.keeper.turn(now);
         self.breathe(member, duty)?;

@@ -26,6 +26,7 @@ mod note;
 mod notice;
 mod offer;
 mod own;
+mod own_entry;
 mod progress;
 mod quiet;
 mod rate;
@@ -57,7 +58,7 @@ pub use mask::{mask, masked, masked_key};
 pub use metrics::NotifyMetrics;
 pub use mutes::{Acknowledged, Mutes, Silence};
 pub use notice::{Links, Notice, Shares};
-pub use own::{Alive, OwnRun};
+pub use own::{Alive, OwnNews, OwnRun};
 pub use receivers::{
     AlertmanagerSettings, EmailSettings, Language, Method, OutboxSettings, Provider,
     ReceiverSettings, RobotSettings, Secret, SlackSettings, SmsSettings, TlsMode, Via,

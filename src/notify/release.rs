@@ -222,4 +222,12 @@ impl Router {
         }
         true
     }
+
+    /// A line was given a decision before this process began.
+    pub(super) fn was_told(&mut self, line: &str, decision: &str, at: i64) {
+        let key = (line.to_owned(), decision.to_owned());
+        if self.told.insert(key.clone(), at).is_none() {
+            self.told_order.push_back(key);
+        }
+    }
 }

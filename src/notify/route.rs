@@ -107,6 +107,11 @@ impl Router {
         Router { forgetful, ..Router::with(settings, mutes) }
     }
 
+    /// Those who are told again as long as it stands.
+    pub(super) fn forgetful(&self) -> impl Iterator<Item = &String> {
+        self.forgetful.iter()
+    }
+
     /// The notices whose time has come.
     pub fn due(&mut self, now_ms: i64) -> Vec<Notice> {
         for source in self.inhibitions.over(now_ms) {

@@ -43,7 +43,7 @@ use self::announce::Announcer;
 use self::notices::Notices;
 use self::publisher::{Publisher, settle};
 use self::rules::Found;
-use self::sentry::Sentry;
+use self::sentry::{Reports, Sentry};
 use self::status::Status;
 use self::why::Whys;
 
@@ -215,7 +215,8 @@ impl Service {
         let (sentry, reports) =
             Sentry::start(&self.config, &kafka, looks, &self.metrics).map_err(start)?;
         let mut settings = notifier(&self.config, &self.notify_metrics, &self.leaving);
-        settings.own = Some(OwnRun { news: reports.news, alive: reports.alive });
+        let Reports { news, stood, alive } = reports;
+        settings.own = Some(OwnRun { news, stood, alive });
         let notifier = notify::run(settings, self.stop.subscribe());
         let announcer = Announcer::new(&kafka).map_err(start)?;
         let publisher = Publisher::new(kafka, self.config.kafka.instance.clone());

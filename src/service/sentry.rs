@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::config::{CanaryPath, Config};
 use crate::engine::{Decision, Plan};
 use crate::event::{Canary, EventTime};
 use crate::metrics::Metrics;
-use crate::notify::Alive;
+use crate::notify::{Alive, OwnNews};
 use crate::rule::millis;
 use crate::service::{Status, Totals};
 use crate::stream::kafka::{CanaryLine, KafkaSettings};
@@ -34,7 +35,9 @@ pub(super) struct Sentry {
     /// Where canaries are sent.
     pulse: Option<Arc<Pulse>>,
     /// Where there are receivers to tell.
-    news: Option<UnboundedSender<Decision>>,
+    news: Option<UnboundedSender<OwnNews>>,
+    /// Until it is known what stood before a restart.
+    stood: Option<UnboundedReceiver<Vec<Decision>>>,
     events: String,
     faulty_rules: Option<String>,
     /// When canaries came through last, as of the last look.
@@ -44,7 +47,8 @@ pub(super) struct Sentry {
 
 /// What the notifier needs of it.
 pub(super) struct Reports {
-    pub(super) news: UnboundedReceiver<Decision>,
+    pub(super) news: UnboundedReceiver<OwnNews>,
+    pub(super) stood: UnboundedSender<Vec<Decision>>,
     pub(super) alive: Alive,
 }
 
@@ -85,6 +89,7 @@ impl Sentry {
             }
         };
         let (news, heard) = unbounded_channel();
+        let (stood, knows) = unbounded_channel();
         let limits = Limits {
             lost_after_ms,
             lag: settings.lag,
@@ -103,12 +108,13 @@ impl Sentry {
             restores: Restores::default(),
             pulse,
             news: tells.then_some(news),
+            stood: tells.then_some(knows),
             events: config.topics.events.clone(),
             faulty_rules: None,
             beaten_ms: None,
             stop,
         };
-        Ok((sentry, Reports { news: heard, alive }))
+        Ok((sentry, Reports { news: heard, stood, alive }))
     }
 
     /// Whether it tells people by itself what is wrong with the rules.
@@ -138,6 +144,7 @@ impl Sentry {
         let own = views.iter().flat_map(|view| &view.partitions);
         let facts = Facts {
             silent_ms: self.pulse.as_ref().map(|pulse| pulse.silent_ms(now_ms)),
+            has_beaten: self.pulse.as_ref().is_some_and(|pulse| pulse.beaten_ms().is_some()),
             not_ready: (!readiness.ready).then_some(readiness.reason.as_str()),
             lag: own.filter(|own| own.topic == self.events).filter_map(|own| own.lag).sum(),
             consumed: totals.consumed,
@@ -148,7 +155,11 @@ impl Sentry {
             control: views.iter().find_map(|view| view.control.as_deref()),
             ruleset: &in_force.rule_set().version,
         };
-        let news = self.watch.look(&facts, now_ms, SystemClock.wall_us() / 1000);
+        let wall_ms = SystemClock.wall_us() / 1000;
+        if !knows_what_stood(&mut self.stood, &mut self.watch, (now_ms, wall_ms)) {
+            return Vec::new();
+        }
+        let news = self.watch.look(&facts, now_ms, wall_ms);
         if !news.is_empty() {
             let standing: Vec<&str> = self.watch.standing().collect();
             for name in Watch::NAMES {
@@ -158,8 +169,9 @@ impl Sentry {
         }
         let mut written = Vec::new();
         for one in news {
+            let is_presumed = matches!(one, News::Presumed(_));
             let (decision, is_change) = match one {
-                News::Stands(decision) => (decision, false),
+                News::Stands(decision) | News::Presumed(decision) => (decision, false),
                 News::Began(decision) => {
                     tracing::error!(rule = decision.rule, "{}", decision.summary);
                     (decision, true)
@@ -174,7 +186,7 @@ impl Sentry {
                     written.push(Decision { alert: None, ..decision.clone() });
                 }
                 // Refused only where the notifier has ended, and with it the process.
-                news.send(decision).unwrap_or_default();
+                news.send(OwnNews { decision, is_presumed }).unwrap_or_default();
             }
         }
         written
@@ -209,6 +221,23 @@ impl Drop for Sentry {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
     }
+}
+
+/// Takes over what stood before a restart, once the notifier has told; whether it has.
+fn knows_what_stood(
+    stood: &mut Option<UnboundedReceiver<Vec<Decision>>>,
+    watch: &mut Watch,
+    (now_ms, wall_ms): (i64, i64),
+) -> bool {
+    let Some(knows) = stood else { return true };
+    match knows.try_recv() {
+        Ok(decisions) => watch.resume(decisions, now_ms, wall_ms),
+        Err(TryRecvError::Empty) => return false,
+        // The notifier has ended.
+        Err(TryRecvError::Disconnected) => {}
+    }
+    *stood = None;
+    true
 }
 
 /// The rule that a decision is about.

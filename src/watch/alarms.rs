@@ -14,6 +14,10 @@ const REMIND_MS: i64 = 30_000;
 /// The share of bad records is that of so long a time, looked at so often.
 const QUARANTINE_MS: i64 = 300_000;
 const SAMPLE_MS: i64 = 10_000;
+/// After a restart, once it is ready, it takes so long until it can be seen what would be wrong …
+const GRACE_MS: i64 = 10_000;
+/// … and so long until all partitions have said how far they are behind.
+const LAG_GRACE_MS: i64 = 30_000;
 /// Fewer bad records than these are no rate.
 const QUARANTINED_MIN: u64 = 10;
 /// A record of the control topic that cannot be read is told for so long.
@@ -39,6 +43,8 @@ pub struct Limits {
 pub struct Facts<'a> {
     /// For how long no canary has come through; `None` where none is sent.
     pub silent_ms: Option<i64>,
+    /// One has since the start, in all partitions.
+    pub has_beaten: bool,
     /// Why it is not ready.
     pub not_ready: Option<&'a str>,
     /// Records of its partitions that it has not read.
@@ -62,6 +68,8 @@ pub struct Facts<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
     Began(Decision),
+    /// It stood before a restart; it is not known yet whether it still does.
+    Presumed(Decision),
     /// The same once more, with the figures of now.
     Stands(Decision),
     Over(Decision),
@@ -144,6 +152,8 @@ struct Standing {
     since_ms: i64,
     said_ms: i64,
     peak: Value,
+    /// When it was taken over from before a restart, until it is seen again.
+    presumed_since_ms: Option<i64>,
 }
 
 /// What stands against the instance, and what it takes to see that.
@@ -157,6 +167,8 @@ pub struct Watch {
     samples: VecDeque<(i64, u64, u64)>,
     unreadable: u64,
     unreadable_until_ms: i64,
+    /// Before a restart.
+    unreadable_before: u64,
 }
 
 impl Watch {
@@ -173,6 +185,29 @@ impl Watch {
             samples: VecDeque::new(),
             unreadable: 0,
             unreadable_until_ms: i64::MIN,
+            unreadable_before: 0,
+        }
+    }
+
+    /// Takes over what stood before a restart, by its decisions. Each comes up again under its id, or is
+    /// over once that can be told.
+    pub fn resume(&mut self, stood: Vec<Decision>, now_ms: i64, wall_ms: i64) {
+        for decision in stood {
+            let kind = KINDS.iter().find(|kind| kind.rule == decision.rule);
+            let Some(kind) = kind.filter(|kind| !self.standing.contains_key(kind.name)) else {
+                continue;
+            };
+            let lasted = wall_ms.saturating_sub(decision.ts.0).max(0);
+            let since_ms = now_ms.saturating_sub(lasted);
+            let value = decision.value.clone().unwrap_or_default();
+            if kind.name == "control" && value != 0 {
+                self.unreadable_until_ms = since_ms.saturating_add(UNREADABLE_MS);
+                self.unreadable_before = value.as_u64().unwrap_or_default();
+            }
+            let presumed_since_ms = Some(now_ms);
+            let said_ms = now_ms.saturating_sub(REMIND_MS);
+            let standing = Standing { decision, since_ms, said_ms, peak: value, presumed_since_ms };
+            self.standing.insert(kind.name, standing);
         }
     }
 
@@ -187,6 +222,13 @@ impl Watch {
         let mut news = Vec::new();
         for kind in &KINDS {
             let found = self.find(kind.name, facts, now_ms);
+            let presumed = self.standing.get_mut(kind.name).filter(|one| one.is_presumed());
+            if let Some(standing) = presumed.filter(|_| found.is_none())
+                && !standing.may_be_over(kind.name, facts, now_ms)
+            {
+                news.extend(standing.again(now_ms).map(News::Presumed));
+                continue;
+            }
             news.extend(self.judge(kind, found, facts.ruleset, (now_ms, wall_ms)));
         }
         news
@@ -267,7 +309,7 @@ impl Watch {
             return Some(Found::count(0, format!("changes by people cannot be read: {reason}")));
         }
         (now_ms < self.unreadable_until_ms).then(|| {
-            let count = facts.unreadable;
+            let count = facts.unreadable.max(self.unreadable_before);
             let s = if count == 1 { "" } else { "s" };
             Found::count(count, format!("{count} record{s} of the control topic cannot be read"))
         })
@@ -291,11 +333,8 @@ impl Watch {
                 standing.peak = value.clone();
             }
             (standing.decision.value, standing.decision.summary) = (Some(value), summary);
-            if now_ms.saturating_sub(standing.said_ms) < REMIND_MS {
-                return None;
-            }
-            standing.said_ms = now_ms;
-            return Some(News::Stands(standing.decision.clone()));
+            standing.presumed_since_ms = None;
+            return standing.again(now_ms).map(News::Stands);
         }
         let decision = Decision {
             id: hex(&format!("{}\u{1f}{instance}\u{1f}{wall_ms}", kind.rule)),
@@ -308,9 +347,40 @@ impl Watch {
             ..Decision::of_instance(kind.rule, instance, ruleset, EventTime(wall_ms))
         };
         let (since_ms, said_ms) = (now_ms, now_ms);
-        let standing = Standing { decision: decision.clone(), since_ms, said_ms, peak: value };
+        let (said, presumed_since_ms) = (decision.clone(), None);
+        let standing =
+            Standing { decision: said, since_ms, said_ms, peak: value, presumed_since_ms };
         self.standing.insert(kind.name, standing);
         Some(News::Began(decision))
+    }
+}
+
+impl Standing {
+    fn is_presumed(&self) -> bool {
+        self.presumed_since_ms.is_some()
+    }
+
+    /// The same once more, when it is time.
+    fn again(&mut self, now_ms: i64) -> Option<Decision> {
+        if now_ms.saturating_sub(self.said_ms) < REMIND_MS {
+            return None;
+        }
+        self.said_ms = now_ms;
+        Some(self.decision.clone())
+    }
+
+    /// Whether what is not seen any more after a restart is over, and not merely out of sight.
+    fn may_be_over(&mut self, name: &str, facts: &Facts<'_>, now_ms: i64) -> bool {
+        if facts.not_ready.is_some() {
+            self.presumed_since_ms = Some(now_ms);
+        }
+        let lasts = now_ms.saturating_sub(self.presumed_since_ms.unwrap_or(now_ms));
+        match name {
+            "canary" => facts.silent_ms.is_none() || facts.has_beaten,
+            "quarantine" => lasts >= QUARANTINE_MS,
+            "lag" => lasts >= LAG_GRACE_MS,
+            _ => lasts >= GRACE_MS,
+        }
     }
 }
 

@@ -35,6 +35,7 @@ mod notify_ack;
 mod notify_cli;
 mod notify_route;
 mod notify_run;
+mod notify_standing;
 mod notify_storm;
 mod pipeline;
 mod process;

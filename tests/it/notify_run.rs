@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::notify::{NotifyError, NotifyMetrics, NotifyRun, run, signature};
+use tidegate::notify::{NotifyError, NotifyMetrics, NotifyRun, OwnRun, run, signature};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -23,7 +23,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) control: Option<String>,
     dead: String,
     told: String,
-    standing: String,
+    pub(crate) standing: String,
     group: String,
 }
 
@@ -59,6 +59,16 @@ impl Stage<'_> {
     }
 
     fn start_as(&self, instance: &str, notify: &Value) -> Running {
+        self.start_with(instance, notify, None)
+    }
+
+    /// With what the instance has to say of itself.
+    pub(crate) fn start_with(
+        &self,
+        instance: &str,
+        notify: &Value,
+        own: Option<OwnRun>,
+    ) -> Running {
         let (stop, stopped) = watch::channel(false);
         let registry = prometheus::Registry::new();
         let metrics = NotifyMetrics::new(&registry).unwrap();
@@ -76,7 +86,7 @@ impl Stage<'_> {
             notify: serde_json::from_value(notify.clone()).unwrap(),
             reveal: false,
             metrics: metrics.clone(),
-            own: None,
+            own,
             leaving: Arc::default(),
         };
         Running { stop, task: tokio::spawn(run(settings, stopped)), metrics, registry }

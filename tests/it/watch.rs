@@ -150,6 +150,36 @@ fn a_canary_that_does_not_come_through_is_told_without_a_broker_and_stops_the_he
     assert!(!instance.log().contains("ping/secret"), "the address is a secret");
 
     counts_nowhere(&broker, &setup, &instance);
+    a_fault_outlives_a_kill((&broker, &setup), instance, &hook);
+    if let Some(far) = &far {
+        wait("the alert has ended at the Alertmanager", || {
+            standing(&runtime, far) == BTreeSet::from(["TidegateHeartbeat".to_owned()])
+        });
+    }
+}
+
+/// What is told before a kill is not told after it; that a restart has mended it is.
+fn a_fault_outlives_a_kill(
+    (broker, setup): (&broker::Broker, &Setup),
+    instance: Instance,
+    hook: &Endpoint,
+) {
+    setup.write("rules/rules.yaml", "version: 1\nrules: [{ nam: broken }]\n");
+    let faults = || told(hook).into_iter().filter(|(rule, _)| rule == "tidegate.rules");
+    wait("the fault is told", || faults().count() == 1);
+    let first = faults().next().unwrap();
+    wait("it is written down", || {
+        let words = broker.read_all(&setup.topic("standing"));
+        words.iter().any(|word| word.value.contains(&first.1) && word.value.contains("\"hook\":"))
+    });
+    instance.kill();
+    setup.write("rules/rules.yaml", RULES);
+    let instance = Instance::start(setup.path());
+    let resolved = ("tidegate.resolved".to_owned(), first.1.clone());
+    wait("its end is told", || told(hook).contains(&resolved));
+    let about: Vec<(String, String)> =
+        told(hook).into_iter().filter(|(_, id)| *id == first.1).collect();
+    assert_eq!(about, [first, resolved], "each once");
     assert!(instance.stop().0.success());
 }
 

@@ -1,10 +1,13 @@
-//! What outlives a restart beside the offsets: notes of what is held, so that these can go on.
+//! What outlives a restart beside the offsets: notes of what is held, so that these can go on, and what
+//! the instance has said of itself.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use super::{Duty, Notifier};
+use crate::notify::bulletin::Bulletin;
 use crate::notify::note::{self, body};
+use crate::notify::own::Ready;
 use crate::notify::progress::Place;
 use crate::notify::recall::{self, Found, Line};
 use crate::notify::turn;
@@ -141,5 +144,24 @@ impl Notifier {
             to.send(records).unwrap_or_default();
         });
         found
+    }
+
+    /// What the instance has to say of itself.
+    pub(super) fn turn_own(&mut self, now: i64, is_member: bool) {
+        let Some(mut own) = self.own.take() else { return };
+        if own.is_to_recall(now) {
+            let words = recall::words(self.line(), &self.settings.standing_topic);
+            own.recall(words, now);
+        }
+        if is_member && self.progress.reads(0) && own.is_to_look(now) {
+            // One instance does so for all; what cannot be read now is looked at again in an hour.
+            if let Ok(words) = recall::words(self.line(), &self.settings.standing_topic) {
+                own.adopt(&words, now, &mut self.keeper);
+            }
+        }
+        let knows_mutes = self.bulletin.as_mut().is_none_or(Bulletin::is_ready);
+        let ready = Ready { is_member, knows_mutes };
+        own.turn(now, ready, &mut self.letters, &mut self.keeper);
+        self.own = Some(own);
     }
 }

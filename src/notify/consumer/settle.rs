@@ -49,6 +49,9 @@ impl Notifier {
         }
         while let Some(written) = self.letters.next_written() {
             duty.changed = true;
+            if let Some(own) = &mut self.own {
+                own.given_up(&written, now);
+            }
             for ticket in written.tickets {
                 self.progress.settle(ticket, &written.receiver);
             }

@@ -24,7 +24,7 @@ fn look(watch: &mut Watch, facts: &Facts<'_>, now_ms: i64) -> Vec<News> {
 fn began(news: Vec<News>) -> Decision {
     let mut began = news.into_iter().filter_map(|one| match one {
         News::Began(decision) => Some(decision),
-        News::Stands(_) | News::Over(_) => None,
+        News::Presumed(_) | News::Stands(_) | News::Over(_) => None,
     });
     let first = began.next().unwrap();
     assert_eq!(began.next(), None, "one thing at a time");
@@ -164,4 +164,90 @@ fn an_unreadable_change_is_told_for_an_hour_after_the_last_one() {
     let away = Facts { control: Some("no leader"), unreadable: 2, ..Facts::default() };
     let second = began(look(&mut watch, &away, 6_700_000));
     assert_eq!(second.summary, "instance host-a: changes by people cannot be read: no leader");
+}
+
+/// What stood is taken over by another process, half an hour later.
+fn resumed(stood: &Decision) -> Watch {
+    let mut watch = watch();
+    watch.resume(vec![stood.clone()], 0, WALL_MS + 1_800_000);
+    watch
+}
+
+fn look_later(watch: &mut Watch, facts: &Facts<'_>, now_ms: i64) -> Vec<News> {
+    watch.look(facts, now_ms, WALL_MS + 1_800_000 + now_ms)
+}
+
+#[test]
+fn what_stood_before_a_restart_comes_up_again_as_the_same() {
+    let lost = |silent_ms| Facts { silent_ms: Some(silent_ms), ..Facts::default() };
+    let first = began(look(&mut watch(), &lost(130_000), 0));
+    let mut watch = resumed(&first);
+    assert_eq!(watch.standing().collect::<Vec<_>>(), ["canary"]);
+    let presumed = look_later(&mut watch, &lost(0), 0);
+    assert_eq!(presumed, [News::Presumed(first.clone())], "nobody knows yet");
+    assert_eq!(look_later(&mut watch, &lost(29_000), 29_000), []);
+    assert_eq!(look_later(&mut watch, &lost(30_000), 30_000), [News::Presumed(first.clone())]);
+    let [News::Stands(again)] = &look_later(&mut watch, &lost(120_000), 120_000)[..] else {
+        unreachable!("it stands")
+    };
+    assert_eq!((&again.id, again.ts), (&first.id, first.ts));
+    let news = look_later(&mut watch, &lost(0), 180_000);
+    let end = over(&news);
+    assert_eq!(end.summary, "instance host-a: resolved after 33m: tidegate.canary_lost, peak 130");
+    assert_eq!(end.resolved.as_ref().unwrap().decision, first.id);
+}
+
+#[test]
+fn what_is_mended_by_a_restart_is_over_once_that_can_be_seen() {
+    let lost = Facts { silent_ms: Some(130_000), ..Facts::default() };
+    let first = began(look(&mut watch(), &lost, 0));
+    let mut canary = resumed(&first);
+    look_later(&mut canary, &Facts { silent_ms: Some(0), ..Facts::default() }, 0);
+    let beaten = Facts { silent_ms: Some(0), has_beaten: true, ..Facts::default() };
+    over(&look_later(&mut canary, &beaten, 5_000));
+
+    let faulty = Facts { faulty_rules: Some("rules.yaml:3:5: no such key"), ..Facts::default() };
+    let first = began(look(&mut watch(), &faulty, 0));
+    let mut rules = resumed(&first);
+    let joining = Facts { not_ready: Some("joining"), ..Facts::default() };
+    for at_ms in (0..600_000).step_by(1_000) {
+        let news = look_later(&mut rules, &joining, at_ms);
+        assert!(news.iter().all(|one| *one == News::Presumed(first.clone())), "{news:?}");
+    }
+    let still = look_later(&mut rules, &Facts::default(), 608_000);
+    assert!(!matches!(&still[..], [News::Over(_)]), "{still:?}");
+    over(&look_later(&mut rules, &Facts::default(), 609_000));
+    assert_eq!(rules.standing().count(), 0);
+}
+
+#[test]
+fn a_lag_that_goes_on_through_a_restart_is_seen_below_its_bound_too() {
+    let mut before = watch();
+    let behind = |lag| Facts { lag, ..Facts::default() };
+    look(&mut before, &behind(5_000), 0);
+    let first = began(look(&mut before, &behind(5_000), 60_000));
+    let mut lag = resumed(&first);
+    let joining = Facts { not_ready: Some("joining"), ..Facts::default() };
+    look_later(&mut lag, &joining, 0);
+    let [News::Stands(again)] = &look_later(&mut lag, &behind(600), 60_000)[..] else {
+        unreachable!("it is not yet down to half of it")
+    };
+    assert_eq!(again.id, first.id);
+    let news = look_later(&mut lag, &behind(500), 61_000);
+    assert_eq!(over(&news).resolved.as_ref().unwrap().peak, 5_000);
+}
+
+#[test]
+fn an_unreadable_change_stands_for_its_hour_through_a_restart() {
+    let unreadable = Facts { unreadable: 2, ..Facts::default() };
+    let first = began(look(&mut watch(), &unreadable, 0));
+    let mut control = resumed(&first);
+    let [News::Stands(again)] = &look_later(&mut control, &Facts::default(), 1_000)[..] else {
+        unreachable!("it is not over in half an hour")
+    };
+    assert_eq!(again.summary, "instance host-a: 2 records of the control topic cannot be read");
+    look_later(&mut control, &Facts::default(), 1_799_000);
+    over(&look_later(&mut control, &Facts::default(), 1_800_000));
+    // What it is not told of is none of it.
+    assert_eq!(look_later(&mut watch(), &Facts::default(), 1_800_000), []);
 }
