@@ -18,6 +18,8 @@ use super::group;
 /// Words on their way at a time.
 const SENT_MAX: usize = 1_000;
 const AGAIN_MS: i64 = 2_000;
+/// A client that has nothing to do for so long goes.
+const IDLE_MS: i64 = 10_000;
 const POLL: Duration = Duration::from_millis(10);
 
 /// The last words that are not known to be in the topic.
@@ -30,6 +32,7 @@ pub(super) struct Keeper {
     next: u64,
     sent: usize,
     again_at: i64,
+    busy_at: i64,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,7 @@ impl Keeper {
             next: 0,
             sent: 0,
             again_at: i64::MIN,
+            busy_at: 0,
         }
     }
 
@@ -72,9 +76,12 @@ impl Keeper {
     /// Sends what is to be sent, and hears what has arrived.
     pub(super) fn turn(&mut self, now: i64) {
         if self.words.is_empty() {
-            self.producer = None;
+            if now.saturating_sub(self.busy_at) >= IDLE_MS {
+                (self.producer, self.sent) = (None, 0);
+            }
             return;
         }
+        self.busy_at = now;
         if now >= self.again_at
             && let Err(error) = self.send()
         {

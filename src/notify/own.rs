@@ -22,6 +22,7 @@ use super::route::Router;
 use super::run::NotifyRun;
 use super::settings::SettingsError;
 use crate::engine::Decision;
+use crate::event::EventTime;
 
 /// Whether the instance works, and why not.
 pub type Alive = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -67,6 +68,10 @@ const RECALL_MS: i64 = 15_000;
 const WRITE_EVERY_MS: i64 = 300_000;
 /// Of an instance that has not come back for so long nobody waits any more for the end of what it said.
 const LEFT_BEHIND_MS: i64 = 86_400_000;
+/// Why what was said is taken to be over.
+const NOT_BACK: &str = "has not come back for a day";
+const NO_MORE: &str = "has said no more of it for a day";
+const SAID_AGAIN: &str = "has said so again";
 /// How often it is looked whether there is such.
 const LOOK_EVERY_MS: i64 = 3_600_000;
 /// Things that are not yet settled; of more the oldest is forgotten, and may be told again.
@@ -155,6 +160,7 @@ impl Own {
         }
         self.recall = Some(Recall::Known);
         let mut stood = Vec::new();
+        self.only_the_last_stand(now);
         for (id, entry) in &self.entries {
             self.unoffered.insert(id.clone());
             for (line, at) in entry.told() {
@@ -166,6 +172,23 @@ impl Own {
         }
         // Refused where nobody watches any more.
         self.run.stood.send(stood).unwrap_or_default();
+    }
+
+    /// Of one thing that is wrong one beginning stands; a crash may have kept the end of another from being
+    /// written.
+    fn only_the_last_stand(&mut self, now: i64) {
+        let mut last: BTreeMap<String, (EventTime, String)> = BTreeMap::new();
+        for Entry { began, .. } in self.entries.values().filter(|entry| entry.over.is_none()) {
+            let this = (began.ts, began.id.clone());
+            let known = last.entry(began.rule.clone()).or_insert_with(|| this.clone());
+            *known = this.max(known.clone());
+        }
+        for (id, entry) in &mut self.entries {
+            let is_last = last.get(&entry.began.rule).is_some_and(|(_, known)| known == id);
+            if entry.over.is_none() && !is_last {
+                entry.give_up(SAID_AGAIN, now);
+            }
+        }
     }
 
     /// Whether it is time to look for what instances have left behind that did not come back.
@@ -193,11 +216,20 @@ impl Own {
                 "left behind by an instance that has not come back"
             );
             keeper.put(key, None);
-            entry.give_up(now);
+            entry.give_up(NOT_BACK, now);
             let id = entry.began.id.clone();
             self.entries.insert(id.clone(), entry);
             self.unoffered.insert(id.clone());
             self.write(&id, now, keeper);
+        }
+        // Of its own name, of which this process has no more to say.
+        let unoffered = self.unoffered.iter().filter_map(|id| self.entries.get_key_value(id));
+        let old = unoffered.filter(|(_, entry)| entry.at < before && entry.over.is_none());
+        let old: Vec<String> = old.map(|(id, _)| id.clone()).collect();
+        for id in old {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.give_up(NO_MORE, now);
+            }
         }
     }
 

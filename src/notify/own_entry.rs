@@ -58,14 +58,12 @@ impl Entry {
         self.told.iter().map(|(line, at)| (line, *at))
     }
 
-    /// Nobody will say that it is over: whoever was told of it is told that much.
-    pub(super) fn give_up(&mut self, now: i64) {
+    /// Nobody will say that it is over: whoever was told of it is told that much, and why.
+    pub(super) fn give_up(&mut self, why: &str, now: i64) {
         let Decision { id, rule, ts, ruleset, value, severity, key, .. } = &self.began;
         let instance = key.get("instance").and_then(serde_json::Value::as_str).unwrap_or_default();
-        let summary = format!(
-            "instance {instance} has not come back for a day; what it said last is taken to be over: \
-             {rule}"
-        );
+        let summary =
+            format!("instance {instance} {why}; what it said before is taken to be over: {rule}");
         let end = Decision {
             id: hex(&format!("{RESOLVED}\u{1f}{id}")),
             severity: *severity,

@@ -14,7 +14,8 @@ use crate::notify::turn;
 
 /// Places that are noted at a time.
 const SOME: usize = 1_000;
-const LOOK_EVERY_MS: i64 = 500;
+/// Each look that finds something makes a client.
+const LOOK_EVERY_MS: i64 = 2_000;
 /// After a failure to read decisions again.
 const AGAIN_MS: i64 = 5_000;
 
@@ -92,8 +93,9 @@ impl Notifier {
         }
         match &duty.noting.asked {
             None if now >= duty.noting.look_at && duty.noting.sent.is_empty() => {
-                duty.noting.look_at = now.saturating_add(LOOK_EVERY_MS);
                 let places = self.progress.ripe(now, SOME);
+                let pause = if places.len() < SOME { LOOK_EVERY_MS } else { 0 };
+                duty.noting.look_at = now.saturating_add(pause);
                 if !places.is_empty() {
                     duty.noting.asked = Some((places.clone(), self.read_again(places)));
                 }

@@ -61,12 +61,12 @@ fn what_an_instance_has_left_behind_is_given_up() {
     let mut left = left_behind(&words(&all), "host-a", 10);
     assert_eq!(left.keys().collect::<Vec<_>>(), ["own/host-b/d-2", "own/host-c/d-4"]);
     for entry in left.values_mut() {
-        entry.give_up(77);
+        entry.give_up("has not come back for a day", 77);
     }
     let over = left["own/host-b/d-2"].over.clone().unwrap();
     assert_eq!(
         over.summary,
-        "instance host-b has not come back for a day; what it said last is taken to be over: \
+        "instance host-b has not come back for a day; what it said before is taken to be over: \
          tidegate.canary_lost"
     );
     assert_eq!(
