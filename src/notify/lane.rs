@@ -68,6 +68,8 @@ pub(super) struct Lane {
     pub(super) is_overflow: bool,
     /// When what waits may go.
     pub(super) due_at: i64,
+    /// Since when the oldest of what is told again has waited, whether or not it still does.
+    pub(super) oldest_at: Option<i64>,
     /// Not before this may the next notice go.
     pub(super) quiet_until: i64,
 }

@@ -165,7 +165,8 @@ impl Router {
     fn move_to(&mut self, mute: &Mute, key: &LaneKey, now: i64, wanted: impl Fn(&Item) -> bool) {
         let due_at = self.ends_at(mute, now);
         let Some(lane) = self.lanes.get_mut(key) else { return };
-        let mut moved = Lane { id: lane.id.clone(), rule: lane.rule.clone(), ..Lane::default() };
+        let (id, rule, oldest_at) = (lane.id.clone(), lane.rule.clone(), lane.oldest_at);
+        let mut moved = Lane { id, rule, oldest_at, ..Lane::default() };
         moved.items = lane.items.extract_if(.., |item| wanted(item)).collect();
         if moved.items.is_empty() {
             return;

@@ -116,8 +116,9 @@ impl Router {
         if lane.waits() {
             lane.items.extend(from.items);
             lane.bodies.extend(from.bodies);
+            lane.oldest_at = lane.oldest_at.into_iter().chain(from.oldest_at).min();
         } else {
-            lane.id = from.id;
+            (lane.id, lane.oldest_at) = (from.id, from.oldest_at);
             lane.due_at = due_at.max(lane.quiet_until);
             lane.rule.clone_from(&from.rule);
             (lane.items, lane.bodies) = (from.items, from.bodies);

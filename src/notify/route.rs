@@ -273,9 +273,10 @@ impl Router {
                 self.program(offer, key, shares);
             } else {
                 let reminders = remind::beside(&key);
+                let is_reminded = mute == Mute::None || remind::was_to_come(offer, &reminders);
                 self.person(offer, key, mute.clone(), shares);
-                if !is_news && mute == Mute::None {
-                    self.remember(offer, route, reminders, shares);
+                if !is_news && is_reminded {
+                    self.remember(offer, route, &reminders, shares);
                 }
             }
         }
