@@ -298,14 +298,13 @@ impl Own {
         let is_new = !self.entries.contains_key(&id);
         let entry = self.entries.entry(id.clone()).or_insert_with(|| Entry::new(decision.clone()));
         entry.began.clone_from(&decision);
-        let is_due = now.saturating_sub(entry.at) >= WRITE_EVERY_MS;
         if is_presumed || self.unoffered.contains(&id) {
             self.offer_again(&id, now);
         } else {
             let (ticket, shares) = self.offer(&decision, now);
             self.wait(ticket, &id, false, shares);
         }
-        if is_new || is_due {
+        if is_new {
             self.write(&id, now, keeper);
         }
         self.forget_some(keeper);
@@ -406,7 +405,12 @@ impl Own {
         }
         self.desk.router.overs();
         self.open.retain(|_, open| !open.lines.is_empty());
-        let unwritten = self.entries.iter().filter(|(_, entry)| entry.at == 0);
+        // Also what only waits, so that nobody takes it to be left behind.
+        let is_due = |id: &str, entry: &Entry| {
+            let is_old = now.saturating_sub(entry.at) >= WRITE_EVERY_MS;
+            entry.at == 0 || is_old && !self.unoffered.contains(id)
+        };
+        let unwritten = self.entries.iter().filter(|(id, entry)| is_due(id, entry));
         let unwritten: Vec<String> = unwritten.map(|(id, _)| id.clone()).collect();
         for id in unwritten {
             self.write(&id, now, keeper);
