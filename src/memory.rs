@@ -2,7 +2,7 @@
 //!
 //! A state of many members is read in places that have nothing to do with each other. With pages
 //! of 4 KiB the processor has to look up for nearly each of them where its page lies, which takes
-//! as long as the reading (measured: a quarter of a worker's time). Linux gives huge pages where
+//! as long as the reading: up to a quarter of a worker's time. Linux gives huge pages where
 //! `/sys/kernel/mm/transparent_hugepage/enabled` says `always` or `madvise`, as most systems have
 //! it; where it says `never`, everything else is the same.
 //!
