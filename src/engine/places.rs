@@ -38,12 +38,7 @@ impl Places {
             self.known[at as usize] = known;
             return;
         }
-        let at = if let Some(at) = self.free.pop() {
-            self.known[at as usize] = known;
-            at
-        } else {
-            u32::try_from(self.known.push(known)).unwrap_or(u32::MAX)
-        };
+        let at = self.known.put(&mut self.free, known);
         self.index.insert(hash(id, n), at);
     }
 

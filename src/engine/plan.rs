@@ -6,7 +6,6 @@ use smallvec::{SmallVec, smallvec};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Settings;
-
 use crate::engine::calendar::Calendar;
 use crate::engine::filter::Lists;
 use crate::engine::opens::resolves;

@@ -175,13 +175,10 @@ impl Seen {
     /// A place for a user who has none.
     fn make(&mut self, user: u128) -> u32 {
         let shown = Shown { user, values: SmallVec::new() };
-        let at = if let Some(at) = self.free.pop() {
+        if let Some(at) = self.free.last().copied() {
             self.keep(at);
-            self.users[at as usize] = shown;
-            at
-        } else {
-            u32::try_from(self.users.push(shown)).unwrap_or(u32::MAX)
-        };
+        }
+        let at = self.users.put(&mut self.free, shown);
         self.index.insert(half(low(user)), at);
         at
     }

@@ -59,6 +59,16 @@ impl<T> Slab<T> {
         at
     }
 
+    /// Puts an item in the place that was given back last, or appends it; returns its place.
+    pub(crate) fn put(&mut self, free: &mut Vec<u32>, item: T) -> u32 {
+        if let Some(at) = free.pop() {
+            self[at as usize] = item;
+            at
+        } else {
+            u32::try_from(self.push(item)).unwrap_or(u32::MAX)
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.pages.iter().flatten()
     }

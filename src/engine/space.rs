@@ -148,14 +148,8 @@ impl Space {
         }
         let text = SmallVec::from_slice(key.text.as_bytes());
         let row = Row { text, cells: 0, is_young: false, near: [NONE; NEAR] };
-        let id = if let Some(id) = self.free.pop() {
-            self.rows[id as usize] = row;
-            id
-        } else {
-            let id = self.rows.push(row);
-            self.far.resize(self.rows.len() * beyond(self.rules), NONE);
-            u32::try_from(id).unwrap_or(u32::MAX)
-        };
+        let id = self.rows.put(&mut self.free, row);
+        self.far.resize(self.rows.len() * beyond(self.rules), NONE);
         self.index.insert(half(key.hash), id);
         key.id = Found::At(id);
         id

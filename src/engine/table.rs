@@ -204,12 +204,7 @@ impl Table {
 
     /// The place of the new cell.
     pub(crate) fn insert(&mut self, cell: Cell) -> u32 {
-        if let Some(at) = self.free.pop() {
-            self.cells[at as usize] = Some(cell);
-            at
-        } else {
-            u32::try_from(self.cells.push(Some(cell))).unwrap_or(u32::MAX)
-        }
+        self.cells.put(&mut self.free, Some(cell))
     }
 
     pub(crate) fn remove(&mut self, place: u32) {
