@@ -209,14 +209,14 @@ impl Cells {
     }
 
     /// Asks for cells, each by rule and key.
-    pub(crate) fn look_at_due<'a>(
+    pub(crate) fn look_at_due(
         &self,
         plan: &Plan,
-        due: impl Iterator<Item = &'a (u32, u32)> + Clone,
+        due: impl Iterator<Item = (u32, u32)> + Clone,
     ) {
         let looks = due.map(|(rule, key)| {
-            let rule = *rule as usize;
-            (Look { space: plan.info[rule].space, id: Some(*key) }, rule)
+            let rule = rule as usize;
+            (Look { space: plan.info[rule].space, id: Some(key) }, rule)
         });
         looks.clone().for_each(|(look, rule)| look.near_row(self, plan, &[rule]));
         looks.clone().for_each(|(look, rule)| look.near_cell(self, plan, rule));
@@ -242,9 +242,8 @@ impl Look {
     }
 
     fn near_heap(&self, cells: &Cells, plan: &Plan, rule: usize) {
-        let cell = self.place(cells, plan, rule).and_then(|place| cells.tables[rule].get(place));
-        if let Some(cell) = cell {
-            cell.body.near_heap();
+        if let Some(place) = self.place(cells, plan, rule) {
+            cells.tables[rule].near_heap(place);
         }
     }
 

@@ -35,7 +35,7 @@ impl Keyed {
             let mut keys = self.timers.remove(&(end, rule)).unwrap_or_default();
             let space = &self.cells.spaces[ctx.plan.info[rule].space];
             let column = ctx.plan.info[rule].column;
-            keys.retain(|key| self.cells.tables[rule].get(space.place(*key, column)).is_some());
+            keys.retain(|key| self.cells.tables[rule].has(space.place(*key, column)));
             keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
             keys.dedup();
             for key in keys {

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::engine::LOOK_AHEAD;
+use crate::engine::queue::Queue;
 use crate::near::near;
 
 /// Slots of a bucket: one line of the cache, so that an event costs one access far away.
@@ -25,7 +27,7 @@ pub(crate) struct Dedup {
     overflow: HashTable<u32>,
     overflowed: VecDeque<u32>,
     /// 128 bits: at 10^8 remembered ids a false duplicate has odds below 10^-22 an event.
-    queue: VecDeque<u128>,
+    queue: Queue<u128>,
     /// Ids that have left the queue, modulo 2^32.
     gone: u32,
     /// (expiry, how many of the queue's next ids share it)
@@ -70,7 +72,7 @@ impl Dedup {
             self.grow();
         }
         let (queue, gone, len) = (&self.queue, self.gone, number(self.queue.len()));
-        let held = |place: u32| queue.get(place.wrapping_sub(gone) as usize).copied();
+        let held = |place: u32| queue.get(place.wrapping_sub(gone) as usize);
         let is_free = |place: u32| place.wrapping_sub(gone) >= len;
         let at = bucket_of(id, self.buckets.len());
         let bucket = &mut self.buckets[at];
@@ -175,7 +177,7 @@ impl Dedup {
         self.buckets.capacity() * size_of::<Bucket>()
             + self.overflow.allocation_size()
             + self.overflowed.capacity() * size_of::<u32>()
-            + self.queue.capacity() * size_of::<u128>()
+            + self.queue.bytes()
             + self.expiries.capacity() * size_of::<(i64, u32)>()
     }
 
@@ -189,20 +191,23 @@ impl Dedup {
         self.overflow.clear();
         self.overflowed.clear();
         for (at, id) in self.queue.iter().enumerate() {
+            if let Some(later) = self.queue.get(at + LOOK_AHEAD) {
+                near(&self.buckets[bucket_of(later, count)]);
+            }
             let place = self.gone.wrapping_add(number(at));
-            let bucket = &mut self.buckets[bucket_of(*id, count)];
+            let bucket = &mut self.buckets[bucket_of(id, count)];
             let held = |place: u32| (place.wrapping_sub(self.gone) as usize) < at;
             if let Some(slot) = bucket.places.iter().position(|place| !held(*place)) {
-                (bucket.places[slot], bucket.tags[slot]) = (place, tag_of(*id));
+                (bucket.places[slot], bucket.tags[slot]) = (place, tag_of(id));
                 continue;
             }
             bucket.missed = place;
             self.overflowed.push_back(place);
             let hash = |place: &u32| {
                 let at = place.wrapping_sub(self.gone) as usize;
-                self.queue.get(at).map_or(0, |id| low(*id))
+                self.queue.get(at).map_or(0, low)
             };
-            self.overflow.insert_unique(low(*id), place, hash);
+            self.overflow.insert_unique(low(id), place, hash);
         }
     }
 }
@@ -211,7 +216,7 @@ impl Capture {
     /// The next ids of one run, at most so many.
     fn some(
         &mut self,
-        queue: &VecDeque<u128>,
+        queue: &Queue<u128>,
         expiries: &VecDeque<(i64, u32)>,
         most: usize,
     ) -> Option<(i64, Vec<u128>)> {
@@ -223,7 +228,7 @@ impl Capture {
         if some == 0 {
             return None;
         }
-        let ids = queue.range(self.at..self.at + some).copied().collect();
+        let ids = (self.at..self.at + some).filter_map(|at| queue.get(at)).collect();
         self.at += some;
         self.left -= some;
         self.within += number(some);

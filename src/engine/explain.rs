@@ -15,6 +15,7 @@ use crate::engine::partial::owner_of;
 use crate::engine::plan::Form;
 use crate::engine::score::{whole, zscore_of};
 use crate::engine::space::{Key, PART, hash_of, key_object, write_key};
+use crate::engine::table::CellRef;
 use crate::engine::view::{View, rolling_span, span, window_span};
 use crate::engine::{Held, Plan, Seat, State, WindowSpan, account_key};
 use crate::event::{Event, EventTime};
@@ -248,7 +249,7 @@ impl State {
         }
     }
 
-    fn cell(&self, plan: &Plan, rule: usize, key: &str) -> Option<&Cell> {
+    fn cell(&self, plan: &Plan, rule: usize, key: &str) -> Option<CellRef<'_>> {
         let info = &plan.info[rule];
         let space = self.keyed.cells.spaces.get(info.space)?;
         let id = space.find(&mut Key::new(key))?;
@@ -257,7 +258,8 @@ impl State {
 
     fn rule_answer(&self, plan: &Plan, at: usize, key: &str, judge: &Judge<'_, '_>) -> RuleAnswer {
         let rule = plan.rule(at);
-        let cell = self.cell(plan, at, key);
+        let held = self.cell(plan, at, key);
+        let cell = held.as_deref();
         let mut answer = RuleAnswer {
             counted: cell.is_some(),
             conditions: of_rule(rule, judge),

@@ -191,7 +191,8 @@ impl Keyed {
         let flow = self.flows.of(rule, key)?;
         let info = plan.info.get(rule)?;
         let place = self.cells.spaces.get(info.space)?.place(key, info.column);
-        let Body::Calendar(body) = &self.cells.tables.get(rule)?.get(place)?.body else {
+        let cell = self.cells.tables.get(rule)?.get(place)?;
+        let Body::Calendar(body) = &cell.body else {
             return None;
         };
         let now = now.max(body.t);

@@ -128,7 +128,7 @@ impl State {
         for &key in keys {
             let place = space.place(key, info.column);
             let cell = self.keyed.cells.tables[old].get(place);
-            let Some((stand, _)) = cell.and_then(|cell| stand_of(live, old, cell, watermark))
+            let Some((stand, _)) = cell.and_then(|cell| stand_of(live, old, &cell, watermark))
             else {
                 continue;
             };

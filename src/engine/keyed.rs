@@ -161,7 +161,7 @@ impl Keyed {
             return;
         }
         self.keep(rule, key, ctx.plan);
-        if what.reversal && self.cells.find(rule, key, ctx.plan).is_none() {
+        if what.reversal && !self.cells.has(rule, key, ctx.plan) {
             return;
         }
         let form = ctx.plan.info[rule].form;
@@ -418,18 +418,23 @@ impl Keyed {
     /// Forgets cells that no event not late can touch any more.
     pub(crate) fn expire(&mut self, plan: &Plan, watermark: i64) {
         while let Some(due) = self.cells.due(watermark) {
-            for (at, (rule, key)) in due.iter().copied().enumerate() {
+            let all = due.iter().flat_map(|(rule, keys)| keys.iter().map(|key| (*rule, *key)));
+            let mut ahead = all.clone();
+            for (at, (rule, key)) in all.enumerate() {
                 if at.is_multiple_of(LOOK_AHEAD) {
-                    self.cells.look_at_due(plan, due.iter().skip(at).take(LOOK_AHEAD));
+                    let next = ahead.clone().take(LOOK_AHEAD);
+                    self.cells.look_at_due(plan, next);
+                    ahead.nth(LOOK_AHEAD - 1);
                 }
                 let place = rule as usize;
                 let last = self.cooldowns.latest(place, key);
-                let Some(cell) = self.cells.at(place, key, plan) else { continue };
-                let until = keep_until(cell, last, plan, place);
+                let Some(cell) = self.cells.held(place, key, plan) else { continue };
+                let until = keep_until(&cell, last, plan, place);
                 if has_gone(until, watermark) {
                     self.forget(place, key, plan);
                 } else {
                     self.cells.wait(until, rule, key);
+                    self.cells.shrink(place, key, plan);
                 }
             }
         }

@@ -159,6 +159,8 @@ pub(crate) struct Quiet {
     pub(crate) window_ms: i64,
     /// What counts is the number of events, not of points.
     pub(crate) counts: bool,
+    /// What counts are distinct values.
+    pub(crate) values: bool,
 }
 
 /// Where a key form reads its key.

@@ -2,11 +2,17 @@
 //! stays far from its bounds. Such a contribution is counted here, exactly as
 //! [`observe`](crate::engine::keyed::Keyed) would count it; anything else is left to it untouched.
 
-use crate::engine::cell::{Body, Roll, Sum};
+use crate::engine::Counts;
+use crate::engine::cell::{Body, Cell, Roll, RollingCell, Sum};
+use crate::engine::distinct::Exact;
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
 use crate::engine::plan::{Calm, Form, Quiet};
 use crate::engine::rolling::{Entry, Join};
-use crate::engine::space::Key;
+use crate::engine::small::Little;
+use crate::engine::space::{Key, NONE};
+use crate::engine::table::First;
+use crate::engine::tally::Added;
+use crate::engine::view::span;
 use crate::rule::{Check, Measure, Window};
 
 impl Quiet {
@@ -21,7 +27,12 @@ impl Quiet {
         };
         match (&input.measure, form) {
             (Measure::MaxPoints, _) | (Measure::Distinct(_), Form::Calendar) => None,
-            (measure, _) => Some(Quiet { most, window_ms, counts: *measure == Measure::Count }),
+            (measure, _) => Some(Quiet {
+                most,
+                window_ms,
+                counts: *measure == Measure::Count,
+                values: matches!(measure, Measure::Distinct(_)),
+            }),
         }
     }
 }
@@ -43,16 +54,137 @@ impl Keyed {
             return false;
         }
         let space = &self.cells.spaces[info.space];
-        let Some(id) = space.find(key) else { return false };
-        // A key that comes again grows old.
-        if space.is_young(id) {
+        let id = space.find(key);
+        let place = id.map_or(NONE, |id| space.place(id, info.column));
+        let value = if quiet.counts { what.of.count } else { what.of.sum };
+        let one = Entry { ts: what.ts, value };
+        let (Some(id), true) = (id, self.cells.tables[rule].has(place)) else {
+            return self.begin_quietly(rule, key, (quiet, one, what.of), ctx);
+        };
+        let is_done = match self.add_small((rule, place), (quiet, one), ctx) {
+            Some(Took::It) => true,
+            Some(Took::Nothing) => false,
+            None => {
+                let Some(cell) = self.cells.whole_at(rule, (id, place), ctx.plan) else {
+                    return false;
+                };
+                let is_open = !self.opens.is_empty();
+                cell.add_quietly((quiet, info.step_ms), (what, value), is_open, ctx.counts)
+            }
+        };
+        if is_done {
+            // A key that comes again grows old.
+            let cells = &mut self.cells;
+            cells.young.grows_old(&mut cells.spaces[info.space], id);
+        }
+        is_done
+    }
+
+    /// The first that a key brings to a rule.
+    fn begin_quietly(
+        &mut self,
+        rule: usize,
+        key: &mut Key<'_>,
+        (quiet, one, of): (Quiet, Entry, &Added<'_>),
+        ctx: &Ctx<'_>,
+    ) -> bool {
+        let plan = ctx.plan;
+        let info = &plan.info[rule];
+        let most = plan.settings.max_keys.unwrap_or(usize::MAX);
+        let is_known = self.cells.spaces[info.space].find(key).is_some();
+        if !self.opens.is_empty() || !is_known && self.cells.keys() >= most {
             return false;
         }
-        let place = space.place(id, info.column);
-        let Some(cell) = self.cells.tables[rule].get_mut(place) else { return false };
+        let ts = one.ts;
+        let (first, end) = match info.window {
+            Window::Duration(window_ms) if quiet.values => {
+                let mut exact = Exact::default();
+                if !exact.takes(of.values.len(), quiet.most) {
+                    return false;
+                }
+                for (hash, ts) in of.values.iter() {
+                    let sketch = exact.insert(hash, ts);
+                    debug_assert!(sketch.is_none(), "few values need none");
+                }
+                exact.expire(ts.saturating_sub(window_ms));
+                let body = RollingCell { t: ts, of: Roll::Values(exact), more: None };
+                (First::Body(Body::Rolling(body)), ts.saturating_add(window_ms))
+            }
+            _ if one.value > quiet.most => return false,
+            Window::Duration(window_ms) if info.form == Form::Rolling => {
+                (First::Little(Little::Rolling(one)), ts.saturating_add(window_ms))
+            }
+            window => {
+                let span = span(plan, window, ts);
+                (First::Little(Little::Calendar { span, number: one.value, t: ts }), span.end)
+            }
+        };
+        self.cells.begin(rule, key, (first, end), plan);
+        true
+    }
+
+    /// Adds to a small counter; `None`, and nothing is done, for one that is whole or has to be.
+    #[inline]
+    fn add_small(
+        &mut self,
+        (rule, place): (usize, u32),
+        (quiet, one): (Quiet, Entry),
+        ctx: &Ctx<'_>,
+    ) -> Option<Took> {
+        let (small, sizes) = self.cells.tables[rule].small_mut(place)?;
+        let little = match sizes.unpack(small)? {
+            Little::Calendar { span, number, t } if span.start <= one.ts && one.ts < span.end => {
+                let number = number.checked_add(one.value)?;
+                if number > quiet.most {
+                    return Some(Took::Nothing);
+                }
+                Little::Calendar { span, number, t: t.max(one.ts) }
+            }
+            Little::Calendar { span: before, t, .. } => {
+                // Another period: small if nobody needs the one before any more.
+                let plan = ctx.plan;
+                let over = before.end.saturating_add(plan.settings.allowed_lateness_ms);
+                if over > ctx.watermark || one.value > quiet.most || !self.opens.is_empty() {
+                    return Some(Took::Nothing);
+                }
+                let span = span(plan, plan.info[rule].window, one.ts);
+                Little::Calendar { span, number: one.value, t: t.max(one.ts) }
+            }
+            Little::Rolling(Entry { ts: t, .. }) => {
+                let emptied = one.ts.saturating_sub(t) >= quiet.window_ms;
+                if !emptied {
+                    return None;
+                }
+                if one.value > quiet.most || !self.opens.is_empty() {
+                    return Some(Took::Nothing);
+                }
+                Little::Rolling(one)
+            }
+        };
+        sizes.repack(small, little).then_some(Took::It)
+    }
+}
+
+/// What a small counter took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Took {
+    It,
+    /// There may be more to it.
+    Nothing,
+}
+
+impl Cell {
+    /// Adds to a whole counter; false, and nothing is done, where there may be more to it.
+    #[inline]
+    fn add_quietly(
+        &mut self,
+        (quiet, step_ms): (Quiet, i64),
+        (what, value): (&Contribution<'_>, i64),
+        is_open: bool,
+        counts: &mut Counts,
+    ) -> bool {
         let ts = what.ts;
-        let value = if quiet.counts { what.of.count } else { what.of.sum };
-        match &mut cell.body {
+        match &mut self.body {
             Body::Calendar(body) => {
                 let [period] = body.periods.as_mut_slice() else { return false };
                 let fits = period.fired == 0 && period.holds(ts);
@@ -70,7 +202,7 @@ impl Keyed {
                 let since = now.saturating_sub(quiet.window_ms);
                 // Of a window that has emptied some firing may be over.
                 let emptied = ts.saturating_sub(body.t) >= quiet.window_ms;
-                if cell.fired != 0 || ts <= since || emptied && !self.opens.is_empty() {
+                if self.fired != 0 || ts <= since || emptied && is_open {
                     return false;
                 }
                 match &mut body.of {
@@ -81,9 +213,8 @@ impl Keyed {
                         if sum.is_none_or(|sum| sum > quiet.most) {
                             return false;
                         }
-                        let entry = Entry { ts, value };
-                        let saturated = points.insert(entry, Join::Add, info.step_ms, now);
-                        ctx.counts.saturated += u64::from(saturated);
+                        let saturated = points.insert(Entry { ts, value }, Join::Add, step_ms, now);
+                        counts.saturated += u64::from(saturated);
                         points.advance(now, quiet.window_ms);
                     }
                     Roll::Values(exact) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -21,20 +22,37 @@ pub(crate) struct Seen {
     index: Index,
     users: Slab<Shown>,
     free: Vec<u32>,
+    /// What those have shown beside one value who showed several, by place.
+    more: HashMap<u32, Vec<Value>>,
     /// Places of users by the hour in which they may be forgotten.
     expiry: BTreeMap<i64, Vec<u32>>,
     capture: Option<Box<Capture>>,
 }
 
-/// What one user has shown, in one line of the cache; a free place has no values.
-#[derive(Debug, Clone)]
-#[repr(align(64))]
+/// What one user has shown: most show one value, and two of them stand in a line of the cache.
+#[derive(Debug, Clone, Copy)]
 struct Shown {
+    /// 126 bits of a hash, and two marks.
     user: u128,
-    values: SmallVec<[Value; 2]>,
+    value: Value,
 }
 
-const _: () = assert!(size_of::<Shown>() == 64);
+const _: () = assert!(size_of::<Shown>() == 32);
+
+/// The user has shown more values than one.
+const MORE: u128 = 1 << 127;
+/// Nobody's place.
+const FREE: u128 = 1 << 126;
+
+impl Shown {
+    fn is(&self, user: u128) -> bool {
+        self.user & !MORE == user
+    }
+
+    fn user(&self) -> u128 {
+        self.user & !(MORE | FREE)
+    }
+}
 
 /// A snapshot under way.
 #[derive(Debug, Clone)]
@@ -48,7 +66,12 @@ struct Capture {
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// What a user is known by here.
+/// What a user is known by here, without the bits that marks take.
+fn bare(user: u128) -> u128 {
+    user & !(MORE | FREE)
+}
+
+/// What a user is known by.
 pub(crate) fn user_of(name: &str) -> u128 {
     xxh3_128(name.as_bytes())
 }
@@ -60,9 +83,9 @@ impl Seen {
         let hash = xxh3_64(value.as_bytes());
         let since = ts.saturating_sub(within_ms);
         let mut other = false;
-        for (seen, last) in &self.users[at as usize].values {
-            if *last >= since {
-                if *seen == hash {
+        for (seen, last) in self.values(at) {
+            if last >= since {
+                if seen == hash {
                     return false;
                 }
                 other = true;
@@ -80,30 +103,49 @@ impl Seen {
         keep_ms: i64,
         max_users: usize,
     ) -> bool {
-        let at = match self.place(user) {
-            Some(at) => at,
-            None if self.len() >= max_users => return false,
-            None => {
-                let at = self.make(user);
-                self.wait(at, ts.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1);
-                at
+        let hash = xxh3_64(value.as_bytes());
+        let Some(at) = self.place(user) else {
+            if self.len() >= max_users {
+                return false;
             }
+            let at = self.make(user, (hash, ts));
+            self.wait(at, ts.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1);
+            return true;
         };
         self.keep(at);
-        let values = &mut self.users[at as usize].values;
-        let hash = xxh3_64(value.as_bytes());
-        if let Some((_, last)) = values.iter_mut().find(|(seen, _)| *seen == hash) {
+        let shown = &mut self.users[at as usize];
+        let has_more = shown.user & MORE != 0;
+        let first = &mut shown.value;
+        if first.0 == hash {
+            first.1 = first.1.max(ts);
+            return true;
+        }
+        if !has_more {
+            shown.user |= MORE;
+            self.more.insert(at, vec![(hash, ts)]);
+            return true;
+        }
+        let Some(rest) = self.more.get_mut(&at) else { return true };
+        if let Some((_, last)) = rest.iter_mut().find(|(seen, _)| *seen == hash) {
             *last = (*last).max(ts);
             return true;
         }
-        let full = values.len() >= VALUES_MAX;
-        if full
-            && let Some(oldest) = (0..values.len()).min_by_key(|at| (values[*at].1, values[*at].0))
-        {
-            values.swap_remove(oldest);
+        if rest.len() + 1 < VALUES_MAX {
+            rest.push((hash, ts));
+            return true;
         }
-        values.push((hash, ts));
-        !full
+        let all = std::iter::once(first).chain(rest.iter_mut());
+        if let Some(oldest) = all.min_by_key(|(hash, last)| (*last, *hash)) {
+            *oldest = (hash, ts);
+        }
+        false
+    }
+
+    /// The values of the user at a place.
+    fn values(&self, at: u32) -> impl Iterator<Item = Value> {
+        let shown = self.users[at as usize];
+        let more = if shown.user & MORE != 0 { self.more.get(&at) } else { None };
+        std::iter::once(shown.value).chain(more.into_iter().flatten().copied())
     }
 
     /// Forgets values last seen before `horizon` (watermark − lateness − within).
@@ -115,29 +157,60 @@ impl Seen {
             }
             for at in entry.remove() {
                 self.keep(at);
-                let shown = &mut self.users[at as usize];
                 // A place is given back in the hour of the last value, whenever it was looked at.
-                let latest = shown.values.iter().max_by_key(|(hash, last)| (*last, *hash)).copied();
+                let latest = self.values(at).max_by_key(|(hash, last)| (*last, *hash));
                 if let Some(latest) = latest {
                     let hour = latest.1.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1;
                     if hour.saturating_mul(HOUR_MS) > now {
-                        shown.values.retain(|value| value.1 >= horizon || *value == latest);
+                        self.retain(at, latest, horizon);
                         self.wait(at, hour);
                         continue;
                     }
                 }
+                let shown = &mut self.users[at as usize];
                 self.index.remove(half(low(shown.user)), at);
+                if shown.user & MORE != 0 {
+                    self.more.remove(&at);
+                }
+                shown.user = FREE;
                 self.free.push(at);
             }
+        }
+    }
+
+    /// Lets go of the values of a user that were last seen before `horizon`, but for the latest.
+    fn retain(&mut self, at: u32, latest: Value, horizon: i64) {
+        let shown = &mut self.users[at as usize];
+        if shown.user & MORE == 0 {
+            return;
+        }
+        let Some(rest) = self.more.get_mut(&at) else { return };
+        rest.retain(|value| value.1 >= horizon || *value == latest);
+        if shown.value.1 < horizon
+            && shown.value != latest
+            && let Some(value) = rest.pop()
+        {
+            shown.value = value;
+        }
+        if rest.is_empty() {
+            shown.user &= !MORE;
+            self.more.remove(&at);
         }
     }
 
     /// A user as a snapshot tells it.
     pub(crate) fn restore(&mut self, user: u128, values: SmallVec<[Value; 2]>, keep_ms: i64) {
         let last = values.iter().map(|(_, last)| *last).max();
-        let (Some(last), None) = (last, self.place(user)) else { return };
-        let at = self.make(user);
-        self.users[at as usize].values = values;
+        let (Some(last), Some((first, rest)), None) =
+            (last, values.split_first(), self.place(user))
+        else {
+            return;
+        };
+        let at = self.make(user, *first);
+        if !rest.is_empty() {
+            self.users[at as usize].user |= MORE;
+            self.more.insert(at, rest.to_vec());
+        }
         self.wait(at, last.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1);
     }
 
@@ -149,10 +222,10 @@ impl Seen {
         self.index.len()
     }
 
-    /// Bytes on the heap, without the values of users who showed more than two.
+    /// Bytes on the heap, without the further values of users who showed several.
     pub(crate) fn bytes(&self) -> usize {
         let waiting: usize = self.expiry.values().map(|users| users.capacity() * 4).sum();
-        let free = self.free.capacity() * 4;
+        let free = self.free.capacity() * 4 + self.more.allocation_size();
         self.index.bytes() + self.users.bytes() + waiting + free
     }
 
@@ -169,12 +242,13 @@ impl Seen {
     }
 
     fn place(&self, user: u128) -> Option<u32> {
-        self.index.find(half(low(user)), |at| self.users[at as usize].user == user)
+        let user = bare(user);
+        self.index.find(half(low(user)), |at| self.users[at as usize].is(user))
     }
 
-    /// A place for a user who has none.
-    fn make(&mut self, user: u128) -> u32 {
-        let shown = Shown { user, values: SmallVec::new() };
+    /// A place for a user who has none, with a first value.
+    fn make(&mut self, user: u128, value: Value) -> u32 {
+        let shown = Shown { user: bare(user), value };
         if let Some(at) = self.free.last().copied() {
             self.keep(at);
         }
@@ -218,12 +292,13 @@ impl Seen {
             matters(user, &values);
             return true;
         }
-        if let Some(at) = capture.marks.advance() {
-            let shown = &self.users[at];
-            matters(shown.user, &shown.values);
-            return true;
+        let Some(at) = capture.marks.advance() else { return false };
+        let shown = self.users[at];
+        if shown.user & FREE == 0 {
+            let values: SmallVec<[Value; 2]> = self.values(number(at)).collect();
+            matters(shown.user(), &values);
         }
-        false
+        true
     }
 
     /// A user is about to change.
@@ -231,10 +306,20 @@ impl Seen {
         if let Some(capture) = &mut self.capture
             && capture.marks.take(at as usize)
         {
-            let shown = &self.users[at as usize];
-            capture.saved.push((shown.user, shown.values.clone()));
+            let shown = self.users[at as usize];
+            if shown.user & FREE == 0 {
+                let values = self.values(at).collect();
+                if let Some(capture) = &mut self.capture {
+                    capture.saved.push((shown.user(), values));
+                }
+            }
         }
     }
+}
+
+/// A place in 32 bits.
+fn number(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half of a hash is a hash")]

@@ -14,7 +14,7 @@ use crate::rule::{Field, KeySpec};
 pub(crate) const PART: char = '\u{1f}';
 
 /// No place in a table.
-const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// Rules whose cells a row places itself.
 const NEAR: usize = 9;
@@ -199,13 +199,18 @@ impl Space {
 
     /// Notes a key's new cell, which holds the key.
     pub(crate) fn put(&mut self, id: u32, n: usize, place: u32) {
+        self.moves(id, n, place);
+        let row = &mut self.rows[id as usize];
+        row.cells = row.cells.saturating_add(1);
+    }
+
+    /// A key's cell has another place now.
+    pub(crate) fn moves(&mut self, id: u32, n: usize, place: u32) {
         if n < DENSE {
             *self.place_mut(id, n) = place;
         } else {
             self.sparse.put(id, number(n), place);
         }
-        let row = &mut self.rows[id as usize];
-        row.cells = row.cells.saturating_add(1);
     }
 
     /// The number of a young key; 0 for any other.

@@ -112,7 +112,7 @@ impl State {
         keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
         let standing = |key: u32| {
             let cell = table.get(space.place(key, info.column))?;
-            let (stand, t) = stand_of(plan, at, cell, watermark)?;
+            let (stand, t) = stand_of(plan, at, &cell, watermark)?;
             let stand = stand.rising(self.keyed.rise(at, key, watermark, plan));
             let window = match info.window {
                 window @ Window::Calendar(_) => window_span(plan, window, span(plan, window, t)),

@@ -1,6 +1,7 @@
 //! Cells found by rule and key.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use smallvec::SmallVec;
 
@@ -10,6 +11,7 @@ use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, CalendarCell, Cell, More, Roll, RollingCell, ZCell};
 use crate::engine::plan::Form;
 use crate::engine::slab::Slab;
+use crate::engine::small::{Little, Sizes, Small};
 use crate::engine::snapshot::Capture;
 use crate::engine::space::{Key, Space};
 use crate::engine::view::View;
@@ -24,8 +26,8 @@ const SLOT_MS: i64 = 300_000;
 pub(crate) struct Cells {
     pub(crate) spaces: Vec<Space>,
     pub(crate) tables: Vec<Table>,
-    /// (rule, key) by the slot of event time in which they may be forgotten.
-    expiry: BTreeMap<i64, Vec<(u32, u32)>>,
+    /// Keys by the slot of event time in which they may be forgotten, and rule.
+    expiry: BTreeMap<(i64, u32), Vec<u32>>,
     /// By rule: the slot that new cells go to, apart from the others. It is the same for minutes.
     newest: Vec<(i64, Vec<u32>)>,
     /// The earliest slot.
@@ -55,20 +57,53 @@ impl Cells {
         self.tables.iter().map(Table::len).sum()
     }
 
-    pub(crate) fn find(
-        &mut self,
-        rule: usize,
-        key: &mut Key<'_>,
-        plan: &Plan,
-    ) -> Option<&mut Cell> {
-        let id = self.spaces[plan.info[rule].space].find(key)?;
-        self.at(rule, id, plan)
+    /// Whether a rule has a cell for a key.
+    pub(crate) fn has(&self, rule: usize, key: &mut Key<'_>, plan: &Plan) -> bool {
+        let info = &plan.info[rule];
+        let space = &self.spaces[info.space];
+        let id = space.find(key);
+        id.is_some_and(|id| self.tables[rule].has(space.place(id, info.column)))
     }
 
-    /// The cell of a rule and key id.
+    /// The cell of a rule and key id, made whole to be changed.
     pub(crate) fn at(&mut self, rule: usize, id: u32, plan: &Plan) -> Option<&mut Cell> {
         let info = &plan.info[rule];
-        self.tables[rule].get_mut(self.spaces[info.space].place(id, info.column))
+        let place = self.spaces[info.space].place(id, info.column);
+        self.whole_at(rule, (id, place), plan)
+    }
+
+    /// The cell of a rule and key id, to be looked at.
+    pub(crate) fn held(&self, rule: usize, id: u32, plan: &Plan) -> Option<CellRef<'_>> {
+        let info = &plan.info[rule];
+        self.tables[rule].get(self.spaces[info.space].place(id, info.column))
+    }
+
+    /// The cell of a rule and key id at its place, made whole to be changed.
+    pub(crate) fn whole_at(
+        &mut self,
+        rule: usize,
+        (id, place): (u32, u32),
+        plan: &Plan,
+    ) -> Option<&mut Cell> {
+        let place = self.whole(rule, id, place, plan);
+        self.tables[rule].get_mut(place)
+    }
+
+    /// Where the cell at a place stands once it is whole.
+    fn whole(&mut self, rule: usize, id: u32, place: u32, plan: &Plan) -> u32 {
+        let Some(grown) = self.tables[rule].grow(place) else { return place };
+        let info = &plan.info[rule];
+        self.spaces[info.space].moves(id, info.column, grown);
+        grown
+    }
+
+    /// A cell with little left in it becomes small.
+    pub(crate) fn shrink(&mut self, rule: usize, id: u32, plan: &Plan) {
+        let info = &plan.info[rule];
+        let space = &mut self.spaces[info.space];
+        if let Some(shrunk) = self.tables[rule].shrink(space.place(id, info.column)) {
+            space.moves(id, info.column, shrunk);
+        }
     }
 
     /// The cell of a rule and key, made when there is none: then true. What happens at `ts` counts
@@ -84,38 +119,65 @@ impl Cells {
         let space = &mut self.spaces[info.space];
         let id = space.intern(key);
         let mut place = space.place(id, info.column);
-        let table = &mut self.tables[rule];
-        let first = table.get_mut(place).is_none();
+        let first = !self.tables[rule].has(place);
         if first {
-            let is_new = space.is_unused(id);
-            if let Some(capture) = self.capture.as_mut().filter(|_| is_new) {
-                capture.pass_over(info.space, id);
-            }
             let body = new_body(&plan.rule(rule).check, info.form, ts);
-            place = table.insert(Cell { key: id, fired: 0, body });
-            space.put(id, info.column, place);
-            if is_new && plan.settings.max_keys.is_some() {
-                self.young.has_come(&mut self.spaces, info.space, id);
-            }
-            let slot = slot_of(end.saturating_add(plan.settings.allowed_lateness_ms));
-            if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling)
-                && !self.young.waits(half(rule), id, slot)
-            {
-                let newest = &mut self.newest[rule];
-                if newest.0 != slot {
-                    let (before, cells) = std::mem::replace(newest, (slot, Vec::new()));
-                    if !cells.is_empty() {
-                        let cells = cells.into_iter().map(|id| (half(rule), id));
-                        self.expiry.entry(before).or_default().extend(cells);
-                    }
-                }
-                newest.1.push(id);
-                self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
-            }
+            place = self.tables[rule].insert(Cell { key: id, fired: 0, body });
+            self.is_new(rule, id, (place, end), plan);
+        } else {
+            place = self.whole(rule, id, place, plan);
         }
+        let table = &mut self.tables[rule];
         match table.get_mut(place) {
             Some(cell) => (cell, first),
             None => unreachable!("the cell was inserted above"),
+        }
+    }
+
+    /// A new cell with this in it, which counts until `end` at least.
+    pub(crate) fn begin(
+        &mut self,
+        rule: usize,
+        key: &mut Key<'_>,
+        (first, end): (First, i64),
+        plan: &Plan,
+    ) {
+        let id = self.spaces[plan.info[rule].space].intern(key);
+        let table = &mut self.tables[rule];
+        let place = match first {
+            First::Little(little) => table.insert_little(id, little),
+            First::Body(body) => table.insert(Cell { key: id, fired: 0, body }),
+        };
+        self.is_new(rule, id, (place, end), plan);
+    }
+
+    /// Takes up a cell that was just made, and its key with it.
+    fn is_new(&mut self, rule: usize, id: u32, (place, end): (u32, i64), plan: &Plan) {
+        let info = &plan.info[rule];
+        let space = &mut self.spaces[info.space];
+        let is_new = space.is_unused(id);
+        if let Some(capture) = self.capture.as_mut().filter(|_| is_new) {
+            capture.pass_over(info.space, id);
+        }
+        space.put(id, info.column, place);
+        if is_new && plan.settings.max_keys.is_some() {
+            self.young.has_come(&mut self.spaces, info.space, id);
+        }
+        let slot = slot_of(end.saturating_add(plan.settings.allowed_lateness_ms));
+        if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling)
+            && !self.young.waits(half(rule), id, slot)
+        {
+            let newest = &mut self.newest[rule];
+            if newest.0 != slot {
+                let (before, cells) = std::mem::replace(newest, (slot, Vec::new()));
+                if !cells.is_empty() {
+                    let waiting = self.expiry.entry((before, half(rule))).or_default();
+                    let few = std::mem::replace(waiting, cells);
+                    waiting.extend(few);
+                }
+            }
+            newest.1.push(id);
+            self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
         }
     }
 
@@ -130,10 +192,14 @@ impl Cells {
         let info = &plan.info[rule];
         let space = &mut self.spaces[info.space];
         let id = space.intern(key);
-        if self.tables[rule].get(space.place(id, info.column)).is_some() {
+        let table = &mut self.tables[rule];
+        if table.has(space.place(id, info.column)) {
             return None;
         }
-        let place = self.tables[rule].insert(Cell { key: id, ..cell });
+        let place = match Little::of(&cell) {
+            Some(little) => table.insert_little(id, little),
+            None => table.insert(Cell { key: id, ..cell }),
+        };
         space.put(id, info.column, place);
         Some(id)
     }
@@ -141,31 +207,33 @@ impl Cells {
     /// Looks at a cell again once the watermark has reached `until`.
     pub(crate) fn wait(&mut self, until: i64, rule: u32, key: u32) {
         let slot = slot_of(until);
-        self.expiry.entry(slot).or_default().push((rule, key));
+        self.expiry.entry((slot, rule)).or_default().push(key);
         self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
     }
 
-    /// The (rule, key) of the earliest slot that the watermark has passed.
-    pub(crate) fn due(&mut self, watermark: i64) -> Option<Vec<(u32, u32)>> {
+    /// The keys of the earliest slot that the watermark has passed, by rule.
+    pub(crate) fn due(&mut self, watermark: i64) -> Option<Vec<(u32, Vec<u32>)>> {
         let first = self.first.filter(|first| first.saturating_mul(SLOT_MS) <= watermark)?;
-        let mut due = self.expiry.remove(&first).unwrap_or_default();
+        let later = self.expiry.split_off(&(first + 1, 0));
+        let old = std::mem::replace(&mut self.expiry, later);
+        let mut due: Vec<_> = old.into_iter().map(|((_, rule), keys)| (rule, keys)).collect();
         for (rule, (slot, cells)) in self.newest.iter_mut().enumerate() {
-            if *slot == first {
-                due.extend(cells.drain(..).map(|id| (half(rule), id)));
+            if *slot == first && !cells.is_empty() {
+                due.push((half(rule), std::mem::take(cells)));
             }
         }
-        for (rule, id) in &due {
-            self.young.is_over(*rule, *id, first);
+        for (rule, keys) in &due {
+            keys.iter().for_each(|id| self.young.is_over(*rule, *id, first));
         }
         let newest = self.newest.iter().filter(|(_, cells)| !cells.is_empty());
         let newest = newest.map(|(slot, _)| *slot);
-        let next = self.expiry.first_key_value().map(|(slot, _)| *slot);
+        let next = self.expiry.first_key_value().map(|((slot, _), _)| *slot);
         self.first = next.into_iter().chain(newest).min();
         Some(due)
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let waiting: usize = self.expiry.values().map(|slot| slot.capacity() * 8).sum();
+        let waiting: usize = self.expiry.values().map(|slot| slot.capacity() * 4).sum();
         let newest: usize = self.newest.iter().map(|(_, cells)| cells.capacity() * 4).sum();
         self.spaces.iter().map(Space::bytes).sum::<usize>()
             + self.tables.iter().map(Table::bytes).sum::<usize>()
@@ -181,25 +249,80 @@ impl Cells {
 pub(crate) struct Table {
     cells: Slab<Option<Cell>>,
     free: Vec<u32>,
+    /// Those with little in them; their places have [`SMALL`] set.
+    small: Slab<Small>,
+    small_free: Vec<u32>,
+    pub(crate) sizes: Sizes,
+}
+
+/// Marks the place of a small cell.
+const SMALL: u32 = 1 << 31;
+
+/// What a new cell begins with.
+#[derive(Debug)]
+pub(crate) enum First {
+    Little(Little),
+    Body(Body),
+}
+
+/// A cell to look at: as it stands, or what a small one says.
+#[derive(Debug)]
+pub(crate) enum CellRef<'a> {
+    Whole(&'a Cell),
+    Small(Cell),
+}
+
+impl Deref for CellRef<'_> {
+    type Target = Cell;
+
+    fn deref(&self) -> &Cell {
+        match self {
+            CellRef::Whole(cell) => cell,
+            CellRef::Small(cell) => cell,
+        }
+    }
 }
 
 impl Table {
+    /// A whole cell.
     pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut Cell> {
         self.cells.get_mut(place as usize)?.as_mut()
     }
 
-    pub(crate) fn get(&self, place: u32) -> Option<&Cell> {
-        self.cells.get(place as usize)?.as_ref()
+    pub(crate) fn get(&self, place: u32) -> Option<CellRef<'_>> {
+        match small_at(place) {
+            Some(at) => self.sizes.cell(self.small.get(at)?).map(CellRef::Small),
+            None => self.cells.get(place as usize)?.as_ref().map(CellRef::Whole),
+        }
+    }
+
+    /// A small cell, and what it takes to read it.
+    #[inline]
+    pub(crate) fn small_mut(&mut self, place: u32) -> Option<(&mut Small, &mut Sizes)> {
+        Some((self.small.get_mut(small_at(place)?)?, &mut self.sizes))
     }
 
     /// Brings the line of a place near.
     #[inline]
     pub(crate) fn near(&self, place: u32) {
-        self.cells.near(place as usize);
+        match small_at(place) {
+            Some(at) => self.small.near(at),
+            None => self.cells.near(place as usize),
+        }
+    }
+
+    /// Brings near what the cell at a place keeps on the heap.
+    pub(crate) fn near_heap(&self, place: u32) {
+        if let Some(Some(cell)) = self.cells.get(place as usize) {
+            cell.body.near_heap();
+        }
     }
 
     pub(crate) fn has(&self, place: u32) -> bool {
-        self.get(place).is_some()
+        match small_at(place) {
+            Some(at) => self.small.get(at).is_some_and(|small| small.key().is_some()),
+            None => self.cells.get(place as usize).is_some_and(Option::is_some),
+        }
     }
 
     /// The place of the new cell.
@@ -207,8 +330,46 @@ impl Table {
         self.cells.put(&mut self.free, Some(cell))
     }
 
+    /// The place of a new cell with little in it, which is small if it can be.
+    pub(crate) fn insert_little(&mut self, key: u32, little: Little) -> u32 {
+        let place = self.insert_small(key, little);
+        place.unwrap_or_else(|| self.insert(little.cell(key)))
+    }
+
+    /// The place of a new small cell; `None` where it has to be a whole one.
+    pub(crate) fn insert_small(&mut self, key: u32, little: Little) -> Option<u32> {
+        if self.small_free.len() == self.small.len() {
+            // Another rule's, before.
+            self.sizes = Sizes::default();
+        }
+        let small = self.sizes.pack(key, little)?;
+        Some(self.small.put(&mut self.small_free, small) | SMALL)
+    }
+
+    /// Where a small cell stands once it is whole; `None` for any other.
+    pub(crate) fn grow(&mut self, place: u32) -> Option<u32> {
+        let cell = self.sizes.cell(self.small.get(small_at(place)?)?)?;
+        self.remove(place);
+        Some(self.insert(cell))
+    }
+
+    /// Where a cell stands once it is small; `None` for one that is already, or has more to it.
+    pub(crate) fn shrink(&mut self, place: u32) -> Option<u32> {
+        let cell = self.cells.get(place as usize)?.as_ref()?;
+        let (key, little) = (cell.key, Little::of(cell)?);
+        let shrunk = self.insert_small(key, little)?;
+        self.remove(place);
+        Some(shrunk)
+    }
+
     pub(crate) fn remove(&mut self, place: u32) {
-        if let Some(cell) = self.cells.get_mut(place as usize)
+        if let Some(at) = small_at(place) {
+            if let Some(small) = self.small.get_mut(at).filter(|small| small.key().is_some()) {
+                self.sizes.leave(small);
+                *small = Small::FREE;
+                self.small_free.push(place & !SMALL);
+            }
+        } else if let Some(cell) = self.cells.get_mut(place as usize)
             && cell.take().is_some()
         {
             self.free.push(place);
@@ -217,17 +378,26 @@ impl Table {
 
     /// Key ids with a cell, in the order of their places.
     pub(crate) fn keys(&self) -> Vec<u32> {
-        self.cells.iter().flatten().map(|cell| cell.key).collect()
+        let whole = self.cells.iter().flatten().map(|cell| cell.key);
+        whole.chain(self.small.iter().filter_map(Small::key)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.cells.len() - self.free.len()
+        let small = self.small.len() - self.small_free.len();
+        self.cells.len() - self.free.len() + small
     }
 
     /// Bytes on the heap, without what cells keep there.
     pub(crate) fn bytes(&self) -> usize {
-        self.cells.bytes() + self.free.capacity() * size_of::<u32>()
+        let free = self.free.capacity() + self.small_free.capacity();
+        self.cells.bytes() + self.small.bytes() + self.sizes.bytes() + free * size_of::<u32>()
     }
+}
+
+/// Which of the small cells stands at a place.
+#[inline]
+fn small_at(place: u32) -> Option<usize> {
+    (place & SMALL != 0).then_some((place & !SMALL) as usize)
 }
 
 fn new_body(check: &Check, form: Form, ts: i64) -> Body {

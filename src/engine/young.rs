@@ -10,21 +10,20 @@
 //! Which key goes is a function of the log: keys are numbered as they come, and a snapshot tells
 //! the numbers.
 
-use std::collections::VecDeque;
-
 use hashbrown::HashMap;
 
-use crate::engine::cell::{Body, Cell};
+use crate::engine::cell::Body;
 use crate::engine::keyed::{Ctx, Keyed, keep_until};
 use crate::engine::plan::{Form, Plan};
+use crate::engine::queue::Queue;
 use crate::engine::space::{Key, Space};
-use crate::engine::table::slot_of;
+use crate::engine::table::{CellRef, slot_of};
 
 /// The young keys of a state, the first first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Young {
     /// Key form, id, number; some have grown old or are gone, and their places may be others'.
-    queue: VecDeque<(u32, u32, u32)>,
+    queue: Queue<(u32, u32, u32)>,
     /// How many of them are young.
     len: usize,
     /// Number of the last key that came; goes round.
@@ -48,7 +47,6 @@ impl Young {
         // Those that have grown old are left in the queue until they are the half of it.
         if self.queue.len() > 2 * self.len + 1024 {
             self.queue.retain(|(space, id, born)| spaces[*space as usize].born(*id) == *born);
-            self.queue.shrink_to(2 * self.queue.len());
         }
         self.len += 1;
         self.queue.push_back((u32::try_from(space).unwrap_or(u32::MAX), id, born));
@@ -73,7 +71,7 @@ impl Young {
         let mut queue: Vec<_> = born.collect();
         queue.sort_unstable_by_key(|(_, _, born)| std::cmp::Reverse(arrivals.wrapping_sub(*born)));
         self.len = queue.len();
-        self.queue = queue.into();
+        self.queue = queue.into_iter().collect();
     }
 
     /// Whether a new cell of this rule and id, which may expire in this slot, waits already.
@@ -95,7 +93,7 @@ impl Young {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.queue.capacity() * 12 + self.stale.allocation_size()
+        self.queue.bytes() + self.stale.allocation_size()
     }
 }
 
@@ -131,7 +129,7 @@ impl Keyed {
     /// Forgets the young key that came first; false when there is none that may go.
     fn make_room(&mut self, plan: &Plan) -> bool {
         let recent = self.cells.young.arrivals.wrapping_sub(self.cells.young.since);
-        while let Some(&(space, id, born)) = self.cells.young.queue.front() {
+        while let Some((space, id, born)) = self.cells.young.queue.front() {
             let (at, arrivals) = (space as usize, self.cells.young.arrivals);
             if self.cells.spaces[at].born(id) == born {
                 if arrivals.wrapping_sub(born) < recent {
@@ -166,7 +164,7 @@ impl Keyed {
 
     fn evict(&mut self, space: usize, id: u32, plan: &Plan) {
         let cells = self.cells_of(space, id, plan);
-        let slots = cells.map(|(rule, cell)| (rule, slot_of(keep_until(cell, None, plan, rule))));
+        let slots = cells.map(|(rule, cell)| (rule, slot_of(keep_until(&cell, None, plan, rule))));
         let slots: Vec<(usize, i64)> = slots.collect();
         for (rule, slot) in slots {
             let named = u32::try_from(rule).unwrap_or(u32::MAX);
@@ -176,7 +174,7 @@ impl Keyed {
     }
 
     /// The cells of a key, each with its rule.
-    fn cells_of(&self, space: usize, id: u32, plan: &Plan) -> impl Iterator<Item = (usize, &Cell)> {
+    fn cells_of(&self, space: usize, id: u32, plan: &Plan) -> impl Iterator<Item = (usize, CellRef<'_>)> {
         let rules = plan.info.iter().enumerate().filter(move |(_, info)| info.space == space);
         rules.filter_map(move |(rule, info)| {
             let place = self.cells.spaces[space].place(id, info.column);

@@ -46,7 +46,7 @@ fn of_rule(state: &State, plan: &Plan, (at, rule): (usize, &Rule), end: i64, cap
     let window = span(plan, info.window, end - 1);
     for key in table.keys() {
         let cell = table.get(space.place(key, info.column));
-        let Some(Body::Calendar(body)) = cell.map(|cell| &cell.body) else { continue };
+        let Some(Body::Calendar(body)) = cell.as_deref().map(|cell| &cell.body) else { continue };
         let period = body.periods.iter().find(|period| period.start == window.start);
         let Some(value) =
             period.and_then(|period| view.value(period.of.value(), period.of.to_value()))

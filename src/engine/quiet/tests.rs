@@ -19,6 +19,8 @@ rules:
       levels: [{ above: 30 }, { above: 90, severity: critical }], cooldown: 30m }
   - { name: crowd, on: issue, measure: count, window: 1h, above: 128, clear: 120 }
   - { name: heap, on: issue, measure: sum(points), window: 1h, levels: [{ above: 1900 }, { above: 2100 }] }
+  - { name: fortune, on: adjust, measure: sum(points), window: day, above: 9000000000 }
+  - { name: windfall, on: adjust, measure: sum(points), window: 10m, above: 9000000000 }
   - { name: devices, on: issue, measure: distinct(device), window: 1h, above: 2, clear: 1 }
   - { name: users, on: issue, per: device, measure: distinct(user), window: 1h, above: 2 }
   - { name: source, on: issue, per: source, measure: sum(points), window: day, above: 300 }
@@ -84,7 +86,12 @@ impl Pair {
 type Row = ((u8, u8, i64), (u8, u8, Option<u16>));
 
 fn row() -> impl Strategy<Value = Row> {
-    let gap = prop_oneof![4 => 0..20_000_i64, 2 => -400_000..400_000_i64, 1 => 0..9_000_000_i64];
+    let gap = prop_oneof![
+        8 => 0..20_000_i64,
+        4 => -400_000..400_000_i64,
+        2 => 0..9_000_000_i64,
+        1 => 0..100_000_000_i64,
+    ];
     let reversed = prop_oneof![6 => Just(None), 1 => any::<u16>().prop_map(Some)];
     ((0..5_u8, 0..4_u8, gap), (0..30_u8, 0..3_u8, reversed))
 }
@@ -99,6 +106,8 @@ fn text(at: usize, ((user, kind, _), (points, device, reversed)): Row, ts: i64) 
         (2, None) => ("redeem", String::new()),
         (_, None) => ("adjust", String::new()),
     };
+    // More than 32 bits hold, at times.
+    let points = if points == 29 { 4_000_000_000 } else { i64::from(points) };
     format!(
         r#"{{"id":"e{at}","ts":{ts},"user":"u{user}","kind":"{kind}","points":{points},
             "source":"s{}","device":"d{device}"{more}}}"#,

@@ -60,7 +60,7 @@ impl Capture {
             if let Some(cell) = cells.tables[rule].get(keys.place(id, column)) {
                 put(writer.to, column as u64);
                 let last = if self.cooled[rule] { cooldowns.of(rule, id) } else { &[] };
-                writer.cell(cell, last, (flows.of(rule, id), opens.get(rule, id)));
+                writer.cell(&cell, last, (flows.of(rule, id), opens.get(rule, id)));
             }
         }
     }
@@ -164,8 +164,8 @@ impl Keyed {
             self.schedule(end, rule, id, plan);
         } else if matches!(form, Form::Match | Form::Calendar | Form::Rolling) {
             let last = self.cooldowns.latest(rule, id);
-            let cell = self.cells.at(rule, id, plan)?;
-            let until = keep_until(cell, last, plan, rule);
+            let cell = self.cells.held(rule, id, plan)?;
+            let until = keep_until(&cell, last, plan, rule);
             self.cells.wait(until, u32::try_from(rule).ok()?, id);
         }
         Some(())
@@ -175,7 +175,7 @@ impl Keyed {
     pub(super) fn wait(&mut self, rule: usize, end: i64, keys: &[String], plan: &Plan) {
         for key in keys {
             let id = self.cells.spaces[plan.info[rule].space].find(&mut Key::new(key));
-            if let Some(id) = id.filter(|id| self.cells.at(rule, *id, plan).is_some()) {
+            if let Some(id) = id.filter(|id| self.cells.held(rule, *id, plan).is_some()) {
                 self.schedule(end, rule, id, plan);
             }
         }
@@ -188,8 +188,8 @@ impl Keyed {
         let named = silent.map(|((end, rule), keys)| {
             let space = &self.cells.spaces[plan.info[*rule].space];
             let column = plan.info[*rule].column;
-            let held = |key: &&u32| self.cells.tables[*rule].get(space.place(**key, column));
-            let keys = keys.iter().filter(|key| held(key).is_some());
+            let held = |key: &&u32| self.cells.tables[*rule].has(space.place(**key, column));
+            let keys = keys.iter().filter(held);
             let mut keys: Vec<String> = keys.map(|key| space.text(*key).to_owned()).collect();
             keys.sort_unstable();
             keys.dedup();

@@ -1,0 +1,96 @@
+//! A queue in pages: nothing is moved or copied when it grows, and what has left at the front
+//! takes no room.
+
+use std::collections::VecDeque;
+
+/// Items of a page, as a power of two.
+const PAGE_BITS: u32 = 10;
+const PAGE: usize = 1 << PAGE_BITS;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Queue<T> {
+    /// All full but the last; the first has lost so many items at its front.
+    pages: VecDeque<Vec<T>>,
+    lost: usize,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Queue { pages: VecDeque::new(), lost: 0 }
+    }
+}
+
+impl<T: Copy> Queue<T> {
+    pub(crate) fn len(&self) -> usize {
+        match self.pages.back() {
+            Some(last) => (self.pages.len() - 1) * PAGE + last.len() - self.lost,
+            None => 0,
+        }
+    }
+
+    /// The item so many behind the front.
+    #[inline]
+    pub(crate) fn get(&self, at: usize) -> Option<T> {
+        let at = self.lost + at;
+        self.pages.get(at >> PAGE_BITS)?.get(at & (PAGE - 1)).copied()
+    }
+
+    pub(crate) fn front(&self) -> Option<T> {
+        self.get(0)
+    }
+
+    pub(crate) fn push_back(&mut self, item: T) {
+        match self.pages.back_mut() {
+            Some(last) if last.len() < PAGE => last.push(item),
+            _ => {
+                // A short queue stays small; later pages are made whole.
+                let room = if self.pages.is_empty() { 4 } else { PAGE };
+                let mut page = Vec::with_capacity(room);
+                page.push(item);
+                self.pages.push_back(page);
+            }
+        }
+    }
+
+    pub(crate) fn pop_front(&mut self) -> Option<T> {
+        let item = self.front()?;
+        self.lost += 1;
+        if self.lost == PAGE || self.len() == 0 {
+            self.pages.pop_front();
+            self.lost = 0;
+        }
+        Some(item)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = T> {
+        self.pages.iter().flatten().skip(self.lost).copied()
+    }
+
+    /// Keeps those that `keep` says yes to, in order.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        let all = std::mem::take(self);
+        for page in all.pages.into_iter().enumerate() {
+            let lost = if page.0 == 0 { all.lost } else { 0 };
+            page.1.iter().skip(lost).filter(|item| keep(item)).for_each(|item| {
+                self.push_back(*item);
+            });
+        }
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        let items: usize = self.pages.iter().map(Vec::capacity).sum();
+        items * size_of::<T>() + self.pages.capacity() * size_of::<Vec<T>>()
+    }
+}
+
+impl<T: Copy> FromIterator<T> for Queue<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        let mut queue = Queue::default();
+        items.into_iter().for_each(|item| queue.push_back(item));
+        queue
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Counters of few bytes: what most keys have is one number of one period, or one entry of a
+//! rolling window, far from every bound. Such a counter takes a quarter of a line of the cache;
+//! it is made whole as soon as there is more to it, and small again when little is left.
+//!
+//! Which form a counter has is no part of the state: both say the same of it.
+
+use smallvec::smallvec;
+
+use crate::engine::calendar::Span;
+use crate::engine::cell::{Body, CalendarCell, Cell, PeriodCell, Roll, RollingCell, Sum};
+use crate::engine::rolling::{Entry, Rolling};
+
+/// Periods that small counters of one rule may lie in at a time.
+const PERIODS_MAX: usize = 1024;
+
+/// A free place's key.
+const NOBODY: u32 = u32::MAX;
+
+/// A counter in 16 bytes; what they mean depends on [`Kind`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Small {
+    /// Id of the key.
+    key: u32,
+    value: i32,
+    /// Event time of a rolling window's entry; of a calendar period its number and the
+    /// milliseconds from its start to the latest event.
+    words: [u32; 2],
+}
+
+const _: () = assert!(size_of::<Small>() == 16);
+
+/// What the small counters of a rule are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Calendar,
+    Rolling,
+}
+
+/// A counter's content, as far as small ones go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Little {
+    /// One period with its number, and the event time of the key's latest event.
+    Calendar { span: Span, number: i64, t: i64 },
+    /// One entry, which is the key's latest event.
+    Rolling(Entry),
+}
+
+impl Little {
+    /// `None` for a counter with more to it.
+    pub(crate) fn of(cell: &Cell) -> Option<Little> {
+        if cell.fired != 0 {
+            return None;
+        }
+        match &cell.body {
+            Body::Calendar(CalendarCell { periods, t }) => {
+                let [period] = periods.as_slice() else { return None };
+                let PeriodCell { fired: 0, of: Sum::Number(number), .. } = period else {
+                    return None;
+                };
+                let span = Span { start: period.start, end: period.end() };
+                Some(Little::Calendar { span, number: *number, t: *t })
+            }
+            Body::Rolling(RollingCell { t, of: Roll::Points(Rolling::Few(few)), more: None }) => {
+                let [entry] = few.as_slice() else { return None };
+                (entry.ts == *t).then_some(Little::Rolling(*entry))
+            }
+            Body::Match | Body::Rolling(_) | Body::ZScore(_) => None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Little::Calendar { .. } => Kind::Calendar,
+            Little::Rolling(_) => Kind::Rolling,
+        }
+    }
+
+    pub(crate) fn cell(self, key: u32) -> Cell {
+        let body = match self {
+            Little::Calendar { span, number, t } => {
+                let period = PeriodCell::new(span, Sum::Number(number));
+                Body::Calendar(CalendarCell { periods: smallvec![period], t })
+            }
+            Little::Rolling(entry) => {
+                let of = Roll::Points(Rolling::Few(smallvec![entry]));
+                Body::Rolling(RollingCell { t: entry.ts, of, more: None })
+            }
+        };
+        Cell { key, fired: 0, body }
+    }
+}
+
+impl Small {
+    pub(crate) const FREE: Small = Small { key: NOBODY, value: 0, words: [0; 2] };
+
+    /// Id of its key; `None` of a free place.
+    pub(crate) fn key(&self) -> Option<u32> {
+        (self.key != NOBODY).then_some(self.key)
+    }
+}
+
+/// The small counters of one rule, beside where they stand: their kind, and their periods.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sizes {
+    kind: Option<Kind>,
+    /// Each with the number of counters in it; one without any is used again.
+    periods: Vec<(Span, u32)>,
+}
+
+impl Sizes {
+    /// `None` where it does not fit, or the rule's other small counters are of another kind.
+    pub(crate) fn pack(&mut self, key: u32, little: Little) -> Option<Small> {
+        if *self.kind.get_or_insert(little.kind()) != little.kind() || key == NOBODY {
+            return None;
+        }
+        match little {
+            Little::Rolling(Entry { ts, value }) => {
+                let value = i32::try_from(value).ok()?;
+                let [high, low] = [ts >> 32, ts & 0xffff_ffff];
+                let high = i32::try_from(high).ok()?.cast_unsigned();
+                Some(Small { key, value, words: [high, u32::try_from(low).ok()?] })
+            }
+            Little::Calendar { span, number, t } => {
+                let value = i32::try_from(number).ok()?;
+                let since = u32::try_from(t.checked_sub(span.start)?).ok()?;
+                let period = self.enter(span)?;
+                Some(Small { key, value, words: [period, since] })
+            }
+        }
+    }
+
+    /// What a counter says. `None` of a free place.
+    #[inline]
+    pub(crate) fn unpack(&self, small: &Small) -> Option<Little> {
+        let Small { value, words: [one, two], .. } = *small;
+        small.key()?;
+        match self.kind? {
+            Kind::Rolling => {
+                let ts = i64::from(one.cast_signed()) << 32 | i64::from(two);
+                Some(Little::Rolling(Entry { ts, value: value.into() }))
+            }
+            Kind::Calendar => {
+                let (span, _) = *self.periods.get(one as usize)?;
+                let t = span.start + i64::from(two);
+                Some(Little::Calendar { span, number: value.into(), t })
+            }
+        }
+    }
+
+    /// The same with other content; false, and nothing is done, where it does not fit.
+    #[inline]
+    pub(crate) fn repack(&mut self, small: &mut Small, little: Little) -> bool {
+        if let Little::Calendar { span, number, t } = little
+            && self.periods.get(small.words[0] as usize).is_some_and(|(own, _)| *own == span)
+            && let Ok(value) = i32::try_from(number)
+            && let Ok(since) = u32::try_from(t - span.start)
+        {
+            (small.value, small.words[1]) = (value, since);
+            return true;
+        }
+        let Some(packed) = self.pack(small.key, little) else { return false };
+        self.leave(small);
+        *small = packed;
+        true
+    }
+
+    /// A counter goes, or becomes whole.
+    pub(crate) fn leave(&mut self, small: &Small) {
+        if self.kind == Some(Kind::Calendar)
+            && let Some((_, counters)) = self.periods.get_mut(small.words[0] as usize)
+        {
+            *counters = counters.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn cell(&self, small: &Small) -> Option<Cell> {
+        Some(self.unpack(small)?.cell(small.key()?))
+    }
+
+    /// The number of a period, which is most likely the one that was asked for last.
+    fn enter(&mut self, span: Span) -> Option<u32> {
+        let mut known = self.periods.iter().rposition(|(other, _)| *other == span);
+        if known.is_none() {
+            known = self.periods.iter().position(|(_, counters)| *counters == 0);
+            let is_room = self.periods.len() < PERIODS_MAX;
+            let at = known.or(is_room.then_some(self.periods.len()))?;
+            if at == self.periods.len() {
+                self.periods.push((span, 0));
+            }
+            self.periods[at] = (span, 0);
+            known = Some(at);
+        }
+        let at = known?;
+        self.periods[at].1 = self.periods[at].1.checked_add(1)?;
+        u32::try_from(at).ok()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.periods.capacity() * size_of::<(Span, u32)>()
+    }
+}
+
+#[cfg(test)]
+mod tests;
