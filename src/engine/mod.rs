@@ -60,6 +60,7 @@ pub(crate) mod standing;
 pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod tally;
+pub(crate) mod tight;
 pub(crate) mod turn;
 pub(crate) mod view;
 pub(crate) mod wire;

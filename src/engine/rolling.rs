@@ -1,7 +1,6 @@
 //! Rolling windows of counts, sums and maxima (R7).
 
-use smallvec::SmallVec;
-
+use crate::engine::tight::Tight;
 use crate::near::{near, near_all};
 
 /// Beyond so many entries those of one step are merged.
@@ -31,7 +30,9 @@ pub(crate) struct Entry {
 /// Entries in order of event time. Those ahead of T (reversals, R10) wait until T reaches them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rolling {
-    Few(SmallVec<[Entry; 1]>),
+    /// Most windows: nothing of them stands on the heap.
+    Tight(Tight),
+    Few(Vec<Entry>),
     Many(Box<Many>),
 }
 
@@ -46,19 +47,49 @@ pub(crate) struct Many {
 
 impl Default for Rolling {
     fn default() -> Self {
-        Rolling::Few(SmallVec::new())
+        Rolling::Tight(Tight::default())
     }
 }
 
 impl Rolling {
+    /// A window of these entries, in order of event time, that has not been crowded.
+    pub(crate) fn few(entries: &[Entry]) -> Rolling {
+        match Tight::of(entries) {
+            Some(tight) => Rolling::Tight(tight),
+            None => Rolling::Few(entries.to_vec()),
+        }
+    }
+
+    /// Hands its entries out, in order of event time.
+    #[inline]
+    pub(crate) fn with<R>(&self, taker: impl FnOnce(&[Entry]) -> R) -> R {
+        match self {
+            Rolling::Tight(tight) => {
+                let (entries, len) = tight.entries();
+                taker(entries.get(..len).unwrap_or_default())
+            }
+            Rolling::Few(entries) => taker(entries),
+            Rolling::Many(many) => taker(&many.entries),
+        }
+    }
+
     /// Adds an entry; true when a merged sum saturated (R19). `t` is the key's T.
     pub(crate) fn insert(&mut self, entry: Entry, join: Join, step_ms: i64, t: i64) -> bool {
         match self {
+            Rolling::Tight(tight) => {
+                if !tight.insert(entry) {
+                    let (entries, len) = tight.entries();
+                    let mut entries = entries.get(..len).unwrap_or_default().to_vec();
+                    entries.insert(place(&entries, entry.ts), entry);
+                    *self = Rolling::Few(entries);
+                }
+                false
+            }
             Rolling::Few(entries) => {
                 let at = place(entries, entry.ts);
                 entries.insert(at, entry);
                 if entries.len() > SCAN_MAX {
-                    let entries = entries.to_vec();
+                    let entries = std::mem::take(entries);
                     let total = total(&entries);
                     *self = Rolling::Many(Box::new(Many { entries, total, merged: false }));
                 }
@@ -71,16 +102,18 @@ impl Rolling {
     /// Drops what has left the window (t − window, t].
     pub(crate) fn advance(&mut self, t: i64, window_ms: i64) {
         let since = t.saturating_sub(window_ms);
-        let entries = self.entries();
-        if entries.first().is_none_or(|entry| entry.ts > since) {
-            return;
-        }
-        let gone = entries.partition_point(|entry| entry.ts <= since);
+        let gone = self.with(|entries| match entries.first() {
+            Some(first) if first.ts <= since => entries.partition_point(|entry| entry.ts <= since),
+            _ => 0,
+        });
         match self {
+            _ if gone == 0 => {}
+            Rolling::Tight(tight) => tight.drop_first(gone),
+            Rolling::Few(entries) if gone == entries.len() => *self = Rolling::default(),
+            Rolling::Many(many) if gone == many.entries.len() => *self = Rolling::default(),
             Rolling::Few(entries) => {
                 entries.drain(..gone);
             }
-            Rolling::Many(many) if gone == many.entries.len() => *self = Rolling::default(),
             Rolling::Many(many) => {
                 let left: i128 = many.entries.drain(..gone).map(|one| i128::from(one.value)).sum();
                 many.total -= left;
@@ -90,76 +123,73 @@ impl Rolling {
 
     /// The sum of all values; saturates at the ends of 64 bits.
     pub(crate) fn sum(&self, t: i64, window_ms: i64) -> i64 {
-        let entries = self.entries();
         let since = t.saturating_sub(window_ms);
-        let whole = entries.first().is_none_or(|entry| entry.ts > since)
-            && entries.last().is_none_or(|entry| entry.ts <= t);
-        let sum = match self {
-            Rolling::Many(many) if whole => many.total,
-            _ if whole => total(entries),
-            _ => total(self.within(t, window_ms)),
-        };
+        let sum = self.with(|entries| {
+            let whole = entries.first().is_none_or(|entry| entry.ts > since)
+                && entries.last().is_none_or(|entry| entry.ts <= t);
+            match self {
+                Rolling::Many(many) if whole => many.total,
+                _ if whole => total(entries),
+                _ => total(within(entries, t, window_ms)),
+            }
+        });
         i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
     }
 
     /// The sum of what is later than `since` with an entry at `ts` about to come, if nothing is
     /// later than `t` and no entry that leaves would be merged with one that stays.
     pub(crate) fn would_sum(&self, since: i64, (ts, t): (i64, i64)) -> Option<i64> {
-        let entries = self.entries();
-        let last = entries.last().map_or(i64::MIN, |entry| entry.ts);
-        let merges = match self {
-            Rolling::Many(many) if entries.len() >= EXACT_MAX => {
-                !many.merged || ts < last || last <= since
+        self.with(|entries| {
+            let last = entries.last().map_or(i64::MIN, |entry| entry.ts);
+            let merges = match self {
+                Rolling::Many(many) if entries.len() >= EXACT_MAX => {
+                    !many.merged || ts < last || last <= since
+                }
+                _ => false,
+            };
+            if last > t || merges {
+                return None;
             }
-            _ => false,
-        };
-        if last > t || merges {
-            return None;
-        }
-        match self {
-            Rolling::Few(entries) => {
-                let left = entries.iter().filter(|entry| entry.ts > since);
-                left.map(|entry| entry.value).try_fold(0, i64::checked_add)
+            match self {
+                Rolling::Tight(_) | Rolling::Few(_) => {
+                    let left = entries.iter().filter(|entry| entry.ts > since);
+                    left.map(|entry| entry.value).try_fold(0, i64::checked_add)
+                }
+                Rolling::Many(many) => {
+                    let gone = entries.iter().take_while(|entry| entry.ts <= since);
+                    let gone: i128 = gone.map(|entry| i128::from(entry.value)).sum();
+                    i64::try_from(many.total - gone).ok()
+                }
             }
-            Rolling::Many(many) => {
-                let gone = entries.iter().take_while(|entry| entry.ts <= since);
-                let gone: i128 = gone.map(|entry| i128::from(entry.value)).sum();
-                i64::try_from(many.total - gone).ok()
-            }
-        }
+        })
     }
 
     pub(crate) fn max(&self, t: i64, window_ms: i64) -> Option<i64> {
-        let max = self.within(t, window_ms).iter().map(|entry| entry.value).max();
+        let max = self.with(|entries| {
+            within(entries, t, window_ms).iter().map(|entry| entry.value).max()
+        });
         max.filter(|max| *max != NO_MAX)
     }
 
     /// Brings near the entries that are likely to leave, to be added up or to be joined.
     pub(crate) fn near(&self) {
         match self {
-            Rolling::Few(entries) if entries.spilled() => near_all(entries),
-            Rolling::Few(_) => {}
+            Rolling::Tight(_) => {}
+            Rolling::Few(entries) => near_all(entries),
             Rolling::Many(many) => {
                 near(&**many);
                 many.entries.first().into_iter().chain(many.entries.last()).for_each(near);
             }
         }
     }
+}
 
-    fn entries(&self) -> &[Entry] {
-        match self {
-            Rolling::Few(entries) => entries,
-            Rolling::Many(many) => &many.entries,
-        }
-    }
-
-    fn within(&self, t: i64, window_ms: i64) -> &[Entry] {
-        let entries = self.entries();
-        let since = t.saturating_sub(window_ms);
-        let from = entries.partition_point(|entry| entry.ts <= since);
-        let to = entries.partition_point(|entry| entry.ts <= t);
-        entries.get(from..to).unwrap_or(&[])
-    }
+/// Those of the window (t − window, t].
+fn within(entries: &[Entry], t: i64, window_ms: i64) -> &[Entry] {
+    let since = t.saturating_sub(window_ms);
+    let from = entries.partition_point(|entry| entry.ts <= since);
+    let to = entries.partition_point(|entry| entry.ts <= t);
+    entries.get(from..to).unwrap_or(&[])
 }
 
 impl Many {

@@ -60,9 +60,14 @@ impl Little {
                 let span = Span { start: period.start, end: period.end() };
                 Some(Little::Calendar { span, number: *number, t: *t })
             }
-            Body::Rolling(RollingCell { t, of: Roll::Points(Rolling::Few(few)), more: None }) => {
-                let [entry] = few.as_slice() else { return None };
-                (entry.ts == *t).then_some(Little::Rolling(*entry))
+            Body::Rolling(RollingCell { t, of: Roll::Points(points), more: None }) => {
+                if matches!(points, Rolling::Many(_)) {
+                    return None;
+                }
+                points.with(|entries| match entries {
+                    [entry] if entry.ts == *t => Some(Little::Rolling(*entry)),
+                    _ => None,
+                })
             }
             Body::Match | Body::Rolling(_) | Body::ZScore(_) => None,
         }
@@ -82,7 +87,7 @@ impl Little {
                 Body::Calendar(CalendarCell { periods: smallvec![period], t })
             }
             Little::Rolling(entry) => {
-                let of = Roll::Points(Rolling::Few(smallvec![entry]));
+                let of = Roll::Points(Rolling::few(&[entry]));
                 Body::Rolling(RollingCell { t: entry.ts, of, more: None })
             }
         };

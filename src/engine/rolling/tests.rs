@@ -101,7 +101,7 @@ proptest! {
             walked.insert(entry, join, step, t);
             rolling.advance(t, window);
             walked.0.retain(|entry| entry.ts > t - window);
-            prop_assert_eq!(rolling.entries(), &walked.0[..]);
+            prop_assert_eq!(rolling.with(<[Entry]>::to_vec), walked.0.clone());
             let inside = walked.0.iter().filter(|entry| entry.ts <= t);
             if !by_max {
                 prop_assert_eq!(rolling.sum(t, window), inside.map(|one| one.value).sum::<i64>());

@@ -209,17 +209,19 @@ impl Writer<'_> {
         let (kind, entries) = match roll {
             Roll::Values(exact) => return self.exact(exact),
             Roll::Sketch(sketch) => return self.sketch(sketch),
-            Roll::Points(Rolling::Few(entries)) => (FEW, entries.as_slice()),
-            Roll::Points(Rolling::Many(many)) => {
-                (if many.merged { MERGED } else { MANY }, many.entries.as_slice())
+            Roll::Points(points @ Rolling::Many(many)) => {
+                (if many.merged { MERGED } else { MANY }, points)
             }
+            Roll::Points(points) => (FEW, points),
         };
         self.to.push(kind);
-        self.len(entries.len());
-        for entry in entries {
-            self.time(entry.ts);
-            put_signed(self.to, entry.value);
-        }
+        entries.with(|entries| {
+            self.len(entries.len());
+            for entry in entries {
+                self.time(entry.ts);
+                put_signed(self.to, entry.value);
+            }
+        });
     }
 
     fn zscore(&mut self, body: &ZCell) {
@@ -411,12 +413,12 @@ impl Reader<'_> {
             _ => return None,
         }
         let len = self.len(2)?;
-        let mut entries: SmallVec<[Entry; 1]> = SmallVec::with_capacity(len);
+        let mut entries: SmallVec<[Entry; 4]> = SmallVec::with_capacity(len);
         for _ in 0..len {
             entries.push(Entry { ts: self.time()?, value: self.rest.signed()? });
         }
         Some(Roll::Points(match kind {
-            FEW => Rolling::Few(entries),
+            FEW => Rolling::few(&entries),
             _ => Rolling::Many(Box::new(Many::of(entries.into_vec(), kind == MERGED))),
         }))
     }
