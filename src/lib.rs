@@ -66,7 +66,8 @@
 //!   instance makes about itself ([`watch`]) aside.
 //! - Nothing that depends on when a flush happened enters a state.
 //! - A snapshot is the state at one offset, and a state made from it equals one that was not.
-//! - Nothing leaves a worker outside a transaction, and no state outlives the loss of its partition.
+//! - No state outlives the loss of its partition, and nothing it rests on leaves a worker outside a
+//!   transaction. Decisions and commands may leave before it where a replay comes to the same ones.
 //! - No notice is waited for by detection.
 //! - No rule set is loaded in part.
 //!
@@ -100,6 +101,12 @@
 //! After an abort state and outbox stay as they are and the flush is tried again; a worker that
 //! cannot go on is dropped whole and built anew from snapshots and the log. An instance that
 //! stops keeps its place in the group, by a fixed name, unless it is told to leave.
+//!
+//! With `engine.delivery: at_least_once` decisions and commands leave through an idempotent
+//! producer as soon as they are made ([`stream::Delivery`]), and a transaction waits until they are
+//! acknowledged. Whatever a crash would undo (changes by people, how a state began) holds them
+//! back until it is committed, and after a restart changes are taken in only behind the records of which somebody
+//! may have told: so a replay makes what was told, byte for byte.
 //!
 //! The ids of decisions and commands depend on the rule, the key, the level and the event (for
 //! keys that cross partitions: on the place in the log of partial aggregates), so that whoever

@@ -168,13 +168,14 @@ impl Metrics {
             commands: maker.counters("commands_total", "Commands committed.", &["command"])?,
             event_to_command_seconds: maker.histogram(
                 "event_to_command_seconds",
-                "From the timestamp of the record that tipped a rule to the commit of its command.",
+                "From the timestamp of the record that tipped a rule to the commit of its command, or its \
+                 acknowledgement where it does not wait for one.",
                 &LATENCY_BUCKETS,
             )?,
             detection_seconds: maker.histogram(
                 "detection_seconds",
-                "From the event time of a decision to its commit: what the pipeline takes to \
-                 report an event, and what it takes to judge it.",
+                "From the event time of a decision to its commit or acknowledgement: what the \
+                 pipeline takes to report an event, and what it takes to judge it.",
                 &DETECTION_BUCKETS,
             )?,
             consumer_lag: maker.gauges(

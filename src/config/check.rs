@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::sections::{Config, HttpConfig, WatchConfig};
+use super::sections::{Config, Delivery, HttpConfig, WatchConfig};
 
 /// The longest name of a topic that Kafka takes.
 const TOPIC_BYTES_MAX: usize = 249;
@@ -13,6 +13,8 @@ const WORKERS_MAX: usize = 1_024;
 const KEYS_MIN: usize = 1_000;
 /// A longer flush would outlast Kafka's patience with a transaction.
 const FLUSH_MAX: Duration = Duration::from_secs(10);
+/// Within a shorter session a worker could not know that its partitions are still its own.
+const SESSION_MS: u64 = 5_000;
 /// Kinds of stores for snapshots.
 const STORES: [&str; 4] = ["file:", "s3://", "gs://", "az://"];
 /// Kafka's own bound on a request is below this.
@@ -39,6 +41,13 @@ pub(super) fn faults(config: &Config, connects: bool) -> Vec<Fault> {
     need(engine.max_keys >= KEYS_MIN, "engine.max_keys", "must be at least 1000");
     need(engine.workers <= WORKERS_MAX, "engine.workers", "must be at most 1024");
     need(engine.flush_interval <= FLUSH_MAX, "engine.flush_interval", "must be at most 10s");
+    let session = config.kafka.properties.get("session.timeout.ms");
+    let is_short = session.and_then(|ms| ms.parse::<u64>().ok()).is_some_and(|ms| ms < SESSION_MS);
+    need(
+        engine.delivery == Delivery::ExactlyOnce || !is_short,
+        "engine.delivery",
+        "at_least_once needs a kafka.properties.session.timeout.ms of at least 5000",
+    );
     need(
         engine.dedup.is_none_or(|dedup| dedup >= engine.allowed_lateness),
         "engine.dedup",

@@ -24,8 +24,8 @@ pub use layer::{DEFAULT_FILE, Sources};
 pub use receivers::read_receivers;
 pub(crate) use refer::percent;
 pub use sections::{
-    CanaryPath, Config, EngineConfig, HttpConfig, InputConfig, KafkaConfig, PrivacyConfig, Start,
-    StateConfig, TopicsConfig, WatchConfig,
+    CanaryPath, Config, Delivery, EngineConfig, HttpConfig, InputConfig, KafkaConfig,
+    PrivacyConfig, Start, StateConfig, TopicsConfig, WatchConfig,
 };
 
 use self::print::Shown;

@@ -234,10 +234,20 @@ impl Default for InputConfig {
     }
 }
 
+/// When decisions and commands leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    #[default]
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineConfig {
     pub workers: usize,
+    pub delivery: Delivery,
     #[serde(with = "span")]
     pub flush_interval: Duration,
     #[serde(with = "span")]
@@ -258,6 +268,7 @@ impl Default for EngineConfig {
         EngineConfig {
             // One core is left to librdkafka's own threads, notices and the status page.
             workers: cores.saturating_sub(1).max(1),
+            delivery: Delivery::default(),
             flush_interval: Duration::from_millis(100),
             allowed_lateness: Duration::from_mins(10),
             dedup: Some(Duration::from_mins(10)),

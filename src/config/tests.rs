@@ -210,6 +210,11 @@ fn bounds_are_kept() {
         ("input: {max_bytes: -1}", "input.max_bytes: `-1` is not a number that fits here"),
         ("engine: {workers: 0}", "engine.workers: must be at least 1"),
         ("engine: {flush_interval: 1h}", "engine.flush_interval: must be at most 10s"),
+        ("engine: {delivery: once}", "`once` is not one of `exactly_once`, `at_least_once`"),
+        (
+            "engine: {delivery: at_least_once}\nkafka: {properties: {session.timeout.ms: '4000'}}",
+            "engine.delivery: at_least_once needs a kafka.properties.session.timeout.ms",
+        ),
         ("kafka: {group: a b}", "kafka.group: must be made of letters"),
         ("kafka: [a]", "kafka: a section is wanted"),
         ("notify: {default: [x]}", "notify: `default` names an unknown receiver `x`"),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Start as ConfigStart};
+use crate::config::{Config, Delivery as ConfigDelivery, Start as ConfigStart};
 use crate::notify::{NotifySettings, Secret, signature};
-use crate::stream::Start;
 use crate::stream::kafka::{KafkaSettings, TopicNames};
+use crate::stream::{Delivery, Start};
 
 /// Brokers, group and topics.
 pub fn kafka_settings(config: &Config) -> KafkaSettings {
@@ -16,6 +16,7 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
         group: config.kafka.group.clone(),
         properties: config.kafka.properties.clone(),
         address: config.http.advertise.clone(),
+        delivery: delivery(config),
         topics: TopicNames {
             events: name(&topics.events),
             partials: name(&config.kafka.partials()),
@@ -30,6 +31,14 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
             standing: name(&config.kafka.standing()),
             daily: name(&topics.daily),
         },
+    }
+}
+
+/// When decisions and commands leave.
+fn delivery(config: &Config) -> Delivery {
+    match config.engine.delivery {
+        ConfigDelivery::ExactlyOnce => Delivery::ExactlyOnce,
+        ConfigDelivery::AtLeastOnce => Delivery::AtLeastOnce,
     }
 }
 

@@ -187,6 +187,13 @@ pub trait Log {
     fn rest(&mut self);
     /// Records between the next one and the end, as far as it is known without asking.
     fn lag(&self, place: Place, next: i64) -> Option<i64>;
+    /// Hands outputs over to be written at once and in order, outside of any transaction; waits for
+    /// nothing. Retriable when none of them was taken over.
+    fn send(&mut self, outputs: &[Produce]) -> Result<(), Failure>;
+    /// How many of the outputs of [`Log::send`] are not known to be written, from the first such one
+    /// on; waits at most `wait_ms` until there is none. After [`Log::unassign`] there is none:
+    /// whoever has the partitions next writes what is missing.
+    fn unwritten(&mut self, wait_ms: u64) -> Result<usize, Failure>;
     /// Write outputs and offsets in one transaction.
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure>;
     /// Records of the control topic from an offset on, as far as they have arrived; waits for

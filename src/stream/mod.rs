@@ -4,6 +4,7 @@
 //! tests another. One thread owns a worker with its consumer, producer and engine states.
 
 mod asks;
+mod bench;
 mod clock;
 mod control;
 mod emit;
@@ -29,4 +30,4 @@ pub use plans::PlanCell;
 pub use runner::{Fleet, RunnerSettings, readiness};
 pub(crate) use shared::lock;
 pub use shared::{PartitionView, Phase, Recent, WorkerView};
-pub use worker::{SnapshotSettings, Start, Worker, WorkerSettings};
+pub use worker::{Delivery, SnapshotSettings, Start, Worker, WorkerSettings};

@@ -1,48 +1,29 @@
 //! One partition of an input topic at one worker: its engine state and what it has put out.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::engine::{
     ChangePlace, Counts, Effect, Input, LOOK_AHEAD, Loaded, Origin, Outcome, Output, Seat, State,
     step,
 };
-use crate::event::{Canary, Decoder, Event, EventTime, Layouts, Reason};
+use crate::event::{Canary, Event, EventTime, Reason};
 use crate::snapshot::{Landmark, Manifest, Subject};
+use crate::stream::bench::Workbench;
 use crate::stream::control::{
     Applied, Begun, Journaled, Placed, begin, journal, newest, rule_sets,
 };
 use crate::stream::emit::{Note, quarantined};
 use crate::stream::plans::Sets;
 use crate::stream::reign::Reign;
-use crate::stream::{Place, Polled, Produce, Record, Source};
+use crate::stream::{Place, Polled, Record, Source};
 
 mod graft;
 mod outgoing;
 mod successor;
 
 pub(crate) use graft::Graft;
-
-/// What all partitions of a worker share while records are applied.
-#[derive(Debug)]
-pub(crate) struct Workbench {
-    pub(crate) decoder: Decoder,
-    pub(crate) layouts: Layouts,
-    pub(crate) max_bytes: usize,
-    /// The control topic, and how many partitions the events topic has.
-    pub(crate) control_topic: Arc<str>,
-    pub(crate) partitions: u32,
-    /// Outputs that wait for the next transaction.
-    pub(crate) outbox: Vec<Produce>,
-    pub(crate) notes: Vec<Note>,
-    /// Record timestamps, in ms, of what tipped the commands that wait.
-    pub(crate) tipped: Vec<i64>,
-    /// Event times, in ms, of the decisions that wait.
-    pub(crate) decided: Vec<i64>,
-    /// Milliseconds since the epoch, about now.
-    pub(crate) wall_ms: i64,
-    pub(crate) key_mismatches: u64,
-}
+use outgoing::Cause;
+pub(crate) use outgoing::REACH;
 
 /// What a record of the events topic says; `None` for what is no such record.
 type Decoded<'a> = Option<Result<Event<'a>, Reason>>;
@@ -84,6 +65,8 @@ pub(crate) struct Part {
     pub(crate) controlled: i64,
     /// Changes taken in that are not committed.
     pub(crate) changes_open: usize,
+    /// Offset from which on changes are taken in.
+    settles_at: i64,
     /// While another state is made for a set that counts otherwise: what was taken in since.
     since: Vec<Journaled>,
     /// The plans of rule sets among it.
@@ -129,6 +112,7 @@ impl Part {
             graft: None,
             controlled: 0,
             changes_open: 0,
+            settles_at: i64::MIN,
             since: Vec::new(),
             since_sets: Sets::new(),
             reports: Vec::new(),
@@ -168,8 +152,15 @@ impl Part {
     /// Owned anew: what lies before `from` is rebuilt without output. `committed` is what the
     /// group has committed; nothing yet, and `from` is to be committed at once, so that it stays
     /// the same for whoever comes next.
-    pub(crate) fn resume(&mut self, from: i64, committed: Option<i64>, now_us: i64) {
+    /// Changes are taken in from `settles_at` on.
+    pub(crate) fn resume(
+        &mut self,
+        (from, committed): (i64, Option<i64>),
+        settles_at: i64,
+        now_us: i64,
+    ) {
         let committed = committed.unwrap_or(-1);
+        self.settles_at = settles_at;
         self.emit_from = from;
         self.committed = committed;
         self.at_end = false;
@@ -251,7 +242,9 @@ impl Part {
             let input = Input::Canary { canary: &canary, offset: record.offset };
             step(&mut self.state, &self.reign.plan, input, &mut self.output);
             self.next = record.offset + 1;
-            if !live {
+            if live {
+                self.put_out(bench, None);
+            } else {
                 self.output.effects.truncate(before);
             }
             // Nobody has done anything: an idle partition stays idle.
@@ -277,16 +270,9 @@ impl Part {
         if let Some(reason) = rejected {
             let topic = &self.state.origin().topic;
             bench.outbox.push(quarantined(record, topic, self.place, reason));
-            bench.notes.push(Note::Quarantined(reason));
+            bench.outbox.notes.push(Note::Quarantined(reason));
         }
-        let new = self.output.effects.get(before..).unwrap_or_default();
-        if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
-            bench.tipped.push(record.timestamp_ms.unwrap_or(bench.wall_ms));
-        }
-        bench.decided.extend(new.iter().filter_map(|effect| match effect {
-            Effect::Decision(decision) => Some(decision.ts.0),
-            _ => None,
-        }));
+        self.put_out(bench, Some(Cause::Record(record.timestamp_ms.unwrap_or(bench.wall_ms))));
     }
 
     /// Steps over one record of the events topic; the reason when it belongs in quarantine.
@@ -325,6 +311,7 @@ impl Part {
     fn ended(&mut self, at: i64, bench: &Workbench) {
         self.at_end = true;
         self.next = self.next.max(at).max(self.emit_from);
+        self.settles_at = self.settles_at.min(self.next);
         self.join_before(self.next);
         self.catch_up(bench);
         if !self.restored {
@@ -386,7 +373,6 @@ impl Part {
     /// set that counts otherwise the state goes on with what it has in common with it.
     pub(crate) fn change(&mut self, changes: &[Placed], sets: &Sets, bench: &mut Workbench) {
         let Some(last) = changes.last() else { return };
-        let before = self.output.effects.len();
         let partitions = bench.partitions;
         self.step_over(changes, (&bench.control_topic, partitions));
         self.controlled = last.at + 1;
@@ -408,10 +394,7 @@ impl Part {
             let known = rule_sets(changes).filter_map(|(_, set)| sets.get_key_value(set));
             self.since_sets.extend(known.map(|(set, plan)| (set.clone(), plan.clone())));
         }
-        let new = self.output.effects.get(before..).unwrap_or_default();
-        if new.iter().any(|effect| matches!(effect, Effect::Command(_))) {
-            bench.tipped.push(bench.wall_ms);
-        }
+        self.put_out(bench, Some(Cause::Change));
     }
 
     fn step_over(&mut self, changes: &[Placed], (topic, partitions): (&str, u32)) {
@@ -442,11 +425,12 @@ impl Part {
         self.changes_open += 1;
     }
 
-    /// The offset that the next transaction should commit.
-    pub(crate) fn due_offset(&self) -> Option<i64> {
+    /// The offset that the next transaction should commit; one that is committed already only where
+    /// that has to prove whose the partition is.
+    pub(crate) fn due_offset(&self, proves: bool) -> Option<i64> {
         let due = if self.restored { self.next } else { self.emit_from };
         // Always where changes were taken in: the offset proves that the partition is still ours.
-        (due > self.committed || self.changes_open > 0).then_some(due)
+        (due > self.committed || self.changes_open > 0 || proves).then_some(due)
     }
 
     fn finish_restore(&mut self) {

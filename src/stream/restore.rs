@@ -28,6 +28,8 @@ pub(crate) struct Origins<'a> {
     pub(crate) events_topic: &'a Arc<str>,
     pub(crate) partials_topic: &'a Arc<str>,
     pub(crate) start: Start,
+    /// Of so many records behind the commit a former owner may have told.
+    pub(crate) reach: i64,
     pub(crate) plans: &'a PlanCell,
     pub(crate) shelf: Option<&'a Shelf>,
     /// Go on from a snapshot although records after it are gone.
@@ -67,7 +69,7 @@ pub(crate) fn parts(
     now_us: i64,
 ) -> Result<Restored, Failure> {
     let offsets = log.committed(places)?;
-    let mut plans = Vec::new();
+    let (mut plans, mut settle) = (Vec::new(), Vec::new());
     for (place, committed) in places.iter().zip(offsets) {
         let bounds = log.bounds(*place)?;
         let from = match (committed, origins.start) {
@@ -92,11 +94,13 @@ pub(crate) fn parts(
             )));
         }
         plans.push((*place, (from, committed), bounds.low));
+        settle.push(bounds.high.min(from.saturating_add(origins.reach)));
     }
     let all = if plans.is_empty() { Journal::new() } else { journal(log)? };
     let (histories, found, changes) = told(log, all, &plans, origins)?;
     let mut restored = Restored { parts: Vec::new(), truncated: Vec::new(), changes };
-    for ((place, (from, committed), low), history) in plans.into_iter().zip(histories) {
+    let plans = plans.into_iter().zip(histories).zip(settle);
+    for (((place, (from, committed), low), history), settles_at) in plans {
         // One for which another took over meanwhile is of no use.
         let begun_at = begun(&history).map_or(NOWHERE, |begun| begun.at);
         let is_of = |reign: &Reign| {
@@ -118,7 +122,7 @@ pub(crate) fn parts(
         if part.begun_at > 0 {
             restored.truncated.push(place);
         }
-        part.resume(from, committed, now_us);
+        part.resume((from, committed), settles_at, now_us);
         part.remember(history, found.sets.clone());
         restored.parts.push(part);
     }

@@ -223,6 +223,7 @@ impl Post {
             flush_interval_ms: self.settings.flush_interval_ms,
             max_bytes: self.settings.max_bytes,
             start: self.settings.start,
+            delivery: self.settings.kafka.delivery,
         };
         let outside = (self.metrics.clone(), self.view.clone(), self.recent.clone());
         let (decoder, plans) = (self.settings.decoder.clone(), self.plans.clone());

@@ -8,13 +8,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use crate::event::{Decoder, Layouts};
+use crate::event::Decoder;
 use crate::metrics::Metrics;
+use crate::stream::bench::Workbench;
 use crate::stream::clock::micros;
 use crate::stream::control::Desk;
-use crate::stream::part::{Part, Workbench};
+use crate::stream::part::{Part, REACH};
 use crate::stream::restore::{self, Origins, Restored};
 use crate::stream::shared::{Recent, WorkerView};
+use crate::stream::worker::sending::UnderWay;
 use crate::stream::worker::snapshots::Snapshots;
 use crate::stream::worker::survey::Survey;
 use crate::stream::worker::warming::Warming;
@@ -25,10 +27,12 @@ use crate::stream::{
 mod answers;
 mod changes;
 mod report;
+mod sending;
 mod snapshots;
 mod survey;
 mod warming;
 
+pub use sending::Delivery;
 pub use snapshots::SnapshotSettings;
 
 /// Where to begin without a committed offset.
@@ -53,6 +57,7 @@ pub struct WorkerSettings {
     pub flush_interval_ms: u64,
     pub max_bytes: usize,
     pub start: Start,
+    pub delivery: Delivery,
 }
 
 /// Least time between two commits: closer ones run into the markers of the one before.
@@ -74,6 +79,7 @@ pub struct Worker<L, C> {
     /// A state is over: what it took in is committed before anything else.
     is_renewing: bool,
     bench: Workbench,
+    under_way: UnderWay,
     parts: BTreeMap<Place, Part>,
     /// States of partitions that were taken away and may come back.
     parked: BTreeMap<Place, Part>,
@@ -129,6 +135,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             plans,
             is_renewing: false,
             bench,
+            under_way: UnderWay::default(),
             parts: BTreeMap::new(),
             parked: BTreeMap::new(),
             snapshots: None,
@@ -189,6 +196,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if self.pending.is_some() && now_us >= self.not_before_us {
             self.restore(now_us)?;
         }
+        self.send()?;
         if self.is_due(now_us) {
             self.flush()?;
         }
@@ -223,13 +231,17 @@ impl<L: Log, C: Clock> Worker<L, C> {
             // Memory is bounded: no more comes in until what waits is committed.
             return self.log.serve(POLL_MAX_MS);
         }
+        if self.under_way.is_full() {
+            return self.log.serve(1);
+        }
+        self.bench.is_open = self.may_send(now_us);
         self.bench.wall_ms = self.clock.wall_us() / 1000;
         let (parts, bench) = (&mut self.parts, &mut self.bench);
         let mut seen = false;
         let waits = match &self.snapshots {
             Some(own) if own.is_in_haste() => 1,
-            _ if self.warming.is_some() => 1,
-            _ if bench.tipped.is_empty() => POLL_MAX_MS,
+            _ if self.warming.is_some() || !self.under_way.is_empty() => 1,
+            _ if bench.outbox.tipped.is_empty() => POLL_MAX_MS,
             _ => 0,
         };
         let mut visit = |polled: &[Polled<'_>]| {
@@ -273,6 +285,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 }
                 // A state that is ahead of the commit goes, and so does what it put out.
                 self.bench.clear();
+                self.under_way.forget();
                 self.failing_since_us = None;
                 self.log.unassign()?;
             }
@@ -333,7 +346,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         let since = now_us - self.last_commit_us;
         let flush_us = self.flush_us();
-        if !self.bench.tipped.is_empty() {
+        if !self.parts.is_empty() && self.has_to_prove(now_us) {
+            return since >= flush_us.min(COMMIT_GAP_US);
+        }
+        if !self.bench.outbox.tipped.is_empty() {
             return since >= flush_us || (self.drained && since >= COMMIT_GAP_US);
         }
         since >= flush_us
@@ -351,33 +367,36 @@ impl<L: Log, C: Clock> Worker<L, C> {
         for part in self.parts.values_mut() {
             part.collect(&mut self.bench, self.settings.partitions, flush_us, now_us);
         }
-        let due = |part: &Part| Some((part.place, part.due_offset()?));
+        let proves = self.has_to_prove(now_us);
+        let due = |part: &Part| Some((part.place, part.due_offset(proves)?));
         let offsets: Vec<(Place, i64)> = self.parts.values().filter_map(due).collect();
+        if !self.is_all_written()? {
+            self.fails("decisions or commands are on their way for long".to_owned(), now_us);
+            return Ok(false);
+        }
         if offsets.is_empty() && self.bench.outbox.is_empty() {
             return Ok(true);
         }
-        let batch = Batch { outputs: &self.bench.outbox, offsets: &offsets };
+        let begun_us = self.clock.now_us();
+        let batch = Batch { outputs: &self.bench.outbox.outputs, offsets: &offsets };
         let failure = match self.log.commit(&batch) {
             Ok(()) => {
                 let done_us = self.clock.now_us();
                 self.last_commit_us = done_us;
                 self.contact_us = done_us;
                 self.failing_since_us = None;
-                self.committed(&offsets, now_us, done_us);
+                if !offsets.is_empty() {
+                    self.under_way.prove(begun_us);
+                }
+                self.committed(&offsets, begun_us, done_us);
                 return Ok(true);
             }
             Err(failure) => failure,
         };
         match failure {
             Failure::Retriable(reason) | Failure::Aborted(reason) => {
-                let told = self.failing_since_us.is_some();
-                if !told {
-                    tracing::warn!(slot = %self.settings.slot, reason, "a commit will be tried again");
-                }
                 self.metrics.transactions.with_label_values(&["aborted"]).inc();
-                self.not_before_us = now_us + RETRY_US;
-                self.failing_since_us.get_or_insert(now_us);
-                self.failure = reason;
+                self.fails(reason, now_us);
                 Ok(false)
             }
             Failure::TooLarge(outputs) => {
@@ -389,11 +408,21 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
     }
 
+    /// Nothing is committed, and no more comes in until it is.
+    fn fails(&mut self, reason: String, now_us: i64) {
+        if self.failing_since_us.is_none() {
+            tracing::warn!(slot = %self.settings.slot, reason, "a commit will be tried again");
+        }
+        self.not_before_us = now_us + RETRY_US;
+        self.failing_since_us.get_or_insert(now_us);
+        self.failure = reason;
+    }
+
     /// The broker refused outputs for their size: the largest quarantine copies among them go
     /// without their values (E4). A refused batch names small ones, too: they get another try.
     fn shrink(&mut self, refused: &[usize]) -> Result<(), Failure> {
         let size = |at: &usize| {
-            let output = self.bench.outbox.get(*at)?;
+            let output = self.bench.outbox.outputs.get(*at)?;
             let copy = output.sink == crate::stream::Sink::Quarantine;
             output.value.as_ref().filter(|_| copy).map(Vec::len)
         };
@@ -407,7 +436,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         };
         for (at, size) in sizes {
             if size * 2 >= largest {
-                self.bench.outbox[at].value = None;
+                self.bench.outbox.outputs[at].value = None;
             }
         }
         Ok(())
@@ -438,55 +467,14 @@ fn origins<'a>(
         events_topic: &settings.events_topic,
         partials_topic: &settings.partials_topic,
         start: settings.start,
+        reach: match settings.delivery {
+            Delivery::ExactlyOnce => 0,
+            Delivery::AtLeastOnce => REACH,
+        },
         plans,
         shelf: own.map(|own| own.keeper.shelf()),
         accept_gap: own.is_some_and(|own| own.settings.accept_gap),
         metrics,
         view,
-    }
-}
-
-impl Workbench {
-    fn new(decoder: Decoder, settings: &WorkerSettings) -> Workbench {
-        Workbench {
-            decoder,
-            layouts: Layouts::default(),
-            max_bytes: settings.max_bytes,
-            control_topic: settings.control_topic.clone(),
-            partitions: settings.partitions,
-            outbox: Vec::new(),
-            notes: Vec::new(),
-            tipped: Vec::new(),
-            decided: Vec::new(),
-            wall_ms: 0,
-            key_mismatches: 0,
-        }
-    }
-
-    /// Another one of the same settings, empty.
-    fn spare(&self) -> Workbench {
-        let (outbox, notes, tipped) = (Vec::new(), Vec::new(), Vec::new());
-        let (decoder, control_topic) = (self.decoder.clone(), self.control_topic.clone());
-        Workbench {
-            decoder,
-            layouts: Layouts::default(),
-            control_topic,
-            outbox,
-            notes,
-            tipped,
-            decided: Vec::new(),
-            wall_ms: 0,
-            key_mismatches: 0,
-            ..*self
-        }
-    }
-
-    /// Forgets what was put out.
-    fn clear(&mut self) {
-        self.outbox.clear();
-        self.notes.clear();
-        self.tipped.clear();
-        self.decided.clear();
-        self.key_mismatches = 0;
     }
 }

@@ -11,7 +11,7 @@ use tidegate::event::Decoder;
 use tidegate::metrics::Metrics;
 use tidegate::rule::{Source, load};
 use tidegate::stream::kafka::{KafkaSettings, TopicNames, prepare};
-use tidegate::stream::{Fleet, PlanCell, RunnerSettings, Start, readiness};
+use tidegate::stream::{Delivery, Fleet, PlanCell, RunnerSettings, Start, readiness};
 
 use crate::broker::{self, Broker, End, Record, unique, wait};
 
@@ -61,6 +61,7 @@ fn names(base: &str) -> TopicNames {
 fn kafka(broker: &Broker, base: &str) -> KafkaSettings {
     KafkaSettings {
         address: None,
+        delivery: Delivery::ExactlyOnce,
         brokers: broker.address().to_owned(),
         group: base.to_owned(),
         properties: BTreeMap::new(),

@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use crate::stream::kafka::members::client_name;
-use crate::stream::{Side, Sink};
+use crate::stream::{Delivery, Side, Sink};
 
 /// The names of the topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,7 @@ pub struct KafkaSettings {
     pub topics: TopicNames,
     /// Where the instance serves its pages, for the other instances: a URL, or `host:port`.
     pub address: Option<String>,
+    pub delivery: Delivery,
 }
 
 /// Properties may hold passwords and stay hidden.
@@ -122,12 +123,11 @@ impl KafkaSettings {
     }
 
     pub(crate) fn producer(&self, slot: &str) -> ClientConfig {
-        let mut config = self.client(slot);
+        let mut config = self.writing(slot);
         config
             .set("transactional.id", format!("{}-{slot}", self.group))
             .set("transaction.timeout.ms", "10000")
             .set("message.timeout.ms", "10000")
-            .set("linger.ms", "0")
             .set("delivery.report.only.error", "true")
             // A transaction begun before the markers of the one before are written waits so long.
             .set("retry.backoff.ms", "2")
@@ -135,7 +135,32 @@ impl KafkaSettings {
             // A commit of offsets may hang for good once the group's coordinator has gone: the client
             // looks for the new one when some broker's state changes (librdkafka #5511, #5456).
             // Connections that nothing goes over are closed, which is such a change.
-            .set("connections.max.idle.ms", "6000")
+            .set("connections.max.idle.ms", "6000");
+        config
+    }
+
+    /// Writes what leaves before the transaction: each once and in order, however long it takes.
+    pub(crate) fn direct(&self, slot: &str) -> ClientConfig {
+        let mut config = self.writing(slot);
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            // Given up would be one out of the middle: the worker waits, and takes in no more.
+            .set("message.timeout.ms", "0")
+            // One too large for its topic takes no others with it.
+            .set("batch.size", "65536");
+        if !self.properties.contains_key("socket.timeout.ms") {
+            // A broker that hangs is left for the next leader: nothing else ends a request.
+            config.set("socket.timeout.ms", "10000");
+        }
+        config
+    }
+
+    /// What both producers have in common.
+    fn writing(&self, client_id: &str) -> ClientConfig {
+        let mut config = self.client(client_id);
+        config
+            .set("linger.ms", "0")
             // The broker's limit is what counts; a copy it refuses is written without its value.
             .set("message.max.bytes", "100000000")
             .set("partitioner", "murmur2_random");

@@ -10,8 +10,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, unusable};
-use crate::stream::kafka::log::{NoHeaders, polled};
 use crate::stream::kafka::native::PrivateQueue;
+use crate::stream::kafka::polled::{NoHeaders, polled};
 use crate::stream::kafka::side::{Ears, consumer, is_passing};
 use crate::stream::{Failure, Place, Polled, Record, Visit};
 

@@ -117,7 +117,7 @@ pub fn decisions_of(
         list.add_partition_offset(&topic, partition, since).map_err(failed)?;
     }
     let starts = consumer.offsets_for_times(list, ASK).map_err(failed)?;
-    let mut found = Vec::new();
+    let mut found: Vec<Decision> = Vec::new();
     for start in starts.elements() {
         let Offset::Offset(from) = start.offset() else { continue };
         let partition = start.partition();
@@ -133,6 +133,8 @@ pub fn decisions_of(
                         && trigger.offset == event.offset
                 })
             });
+            // What was written again says the same.
+            let of_event = of_event.filter(|one| found.iter().all(|known| known.id != one.id));
             if found.len() < most {
                 found.extend(of_event);
             }

@@ -14,8 +14,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, unusable};
-use crate::stream::kafka::log::polled;
 use crate::stream::kafka::native::PrivateQueue;
+use crate::stream::kafka::polled::polled;
 use crate::stream::kafka::topics::{TopicError, counts, unmade};
 use crate::stream::{Place, Polled, Source};
 

@@ -1,4 +1,4 @@
-//! One worker's consumer and transactional producer.
+//! One worker's consumer and producers.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -11,21 +11,22 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
+use crate::stream::kafka::direct::Direct;
 use crate::stream::kafka::earlier::Earlier;
 use crate::stream::kafka::leave::leave;
-use crate::stream::kafka::native::{self, Item, PrivateQueue};
+use crate::stream::kafka::native::{self, PrivateQueue};
+use crate::stream::kafka::polled::{NoHeaders, polled};
 use crate::stream::kafka::seek::seek;
 use crate::stream::kafka::side::Sides;
 use crate::stream::kafka::verdict::{classify, fatal};
 use crate::stream::kafka::watcher::{Watcher, source};
 use crate::stream::shared::lock;
 use crate::stream::{
-    Batch, Bounds, Failure, Header, Log, Place, Polled, Produce, Rebalance, Record, Side,
+    Batch, Bounds, Delivery, Failure, Log, Place, Polled, Produce, Rebalance, Record, Side,
     SideRecord, Source, Visit,
 };
 
@@ -80,6 +81,8 @@ pub struct KafkaLog {
     earlier: Option<Earlier>,
     consumer: BaseConsumer<Watcher>,
     producer: BaseProducer<Reports>,
+    /// Of outputs that leave at once.
+    direct: Option<Direct>,
     settings: KafkaSettings,
     sides: Sides,
     assigned: BTreeSet<Place>,
@@ -120,10 +123,21 @@ impl KafkaLog {
         let topics = [&*settings.topics.events, &*settings.topics.partials];
         consumer.subscribe(&topics).map_err(made)?;
         let queue = PrivateQueue::new(consumer.client().native_ptr());
-        let (settings, sides) = (settings.clone(), Sides::new(settings, slot));
-        let assigned = BTreeSet::new();
-        let (earlier, served_at) = (None, None);
-        Ok(KafkaLog { queue, earlier, consumer, producer, settings, sides, assigned, served_at })
+        let direct = match settings.delivery {
+            Delivery::ExactlyOnce => None,
+            Delivery::AtLeastOnce => Some(Direct::open(settings, slot)?),
+        };
+        Ok(KafkaLog {
+            queue,
+            earlier: None,
+            consumer,
+            producer,
+            direct,
+            settings: settings.clone(),
+            sides: Sides::new(settings, slot),
+            assigned: BTreeSet::new(),
+            served_at: None,
+        })
     }
 
     /// Leaves the group, so that others take the partitions over without waiting for the end of
@@ -189,7 +203,7 @@ impl KafkaLog {
         Ok(list)
     }
 
-    fn send(&self, index: usize, output: &Produce) -> Result<(), Failure> {
+    fn add(&self, index: usize, output: &Produce) -> Result<(), Failure> {
         loop {
             let Err(error) = self.producer.send(record(&self.settings.topics, index, output))
             else {
@@ -211,7 +225,7 @@ impl KafkaLog {
     fn transact(&self, batch: &Batch<'_>) -> Result<(), Failure> {
         self.producer.begin_transaction().map_err(|error| classify(&error))?;
         for (index, output) in batch.outputs.iter().enumerate() {
-            self.send(index, output)?;
+            self.add(index, output)?;
         }
         if !batch.offsets.is_empty() {
             let offsets = self.list(batch.offsets)?;
@@ -318,6 +332,9 @@ impl Log for KafkaLog {
 
     fn unassign(&mut self) -> Result<(), Failure> {
         self.assigned.clear();
+        if let Some(direct) = &mut self.direct {
+            direct.forget()?;
+        }
         self.consumer.unassign().map_err(|error| Failure::Fatal(error.to_string()))
     }
 
@@ -399,6 +416,17 @@ impl Log for KafkaLog {
         Some((end - next).max(0))
     }
 
+    fn send(&mut self, outputs: &[Produce]) -> Result<(), Failure> {
+        match &mut self.direct {
+            Some(direct) => direct.send(outputs),
+            None => Err(Failure::Fatal("nothing leaves before the transaction".to_owned())),
+        }
+    }
+
+    fn unwritten(&mut self, wait_ms: u64) -> Result<usize, Failure> {
+        self.direct.as_ref().map_or(Ok(0), |direct| direct.unwritten(wait_ms))
+    }
+
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
         lock(&self.producer.context().failed).clear();
         let began = Instant::now();
@@ -437,46 +465,7 @@ impl Log for KafkaLog {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct NoHeaders;
-
-impl crate::stream::Headers for NoHeaders {
-    fn read(&self) -> Vec<Header> {
-        Vec::new()
-    }
-}
-
-/// What items of the queue are to a worker; a fault of a partition is noted apart.
-pub(super) fn polled<'a>(
-    items: &'a [Item<'a>],
-    place: &dyn Fn(&[u8], i32) -> Place,
-    fault: &mut Option<KafkaError>,
-) -> Vec<Polled<'a>> {
-    let lost = RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
-    let polled = items.iter().filter_map(|item| match item {
-        Item::Message(message) => Some(Polled::Record(Record {
-            place: place(message.topic, message.partition),
-            offset: message.offset,
-            timestamp_ms: message.timestamp_ms,
-            key: message.key,
-            value: message.value,
-            headers: &message.headers,
-        })),
-        Item::Error(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF, topic, partition, at) => {
-            Some(Polled::End(place(topic, *partition), *at))
-        }
-        Item::Error(code, ..) => {
-            // Told once only: no other fault may hide it.
-            if fault.is_none() || *code == lost {
-                *fault = Some(KafkaError::MessageConsumption((*code).into()));
-            }
-            None
-        }
-    });
-    polled.collect()
-}
-
-fn record<'a>(
+pub(super) fn record<'a>(
     names: &'a TopicNames,
     index: usize,
     output: &'a Produce,

@@ -4,6 +4,7 @@
 mod canary;
 mod client;
 mod complaints;
+mod direct;
 mod earlier;
 mod find;
 mod history;
@@ -11,6 +12,7 @@ mod leave;
 mod log;
 mod members;
 mod native;
+mod polled;
 mod publish;
 mod quiet;
 mod reader;

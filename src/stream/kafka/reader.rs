@@ -11,8 +11,8 @@ use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{fetching, unusable};
-use crate::stream::kafka::log::polled;
 use crate::stream::kafka::native::PrivateQueue;
+use crate::stream::kafka::polled::polled;
 use crate::stream::{Place, Source, Visit};
 
 /// Errors are looked for so often.

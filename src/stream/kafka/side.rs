@@ -12,8 +12,8 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, unusable};
 use crate::stream::kafka::complaints::Complaints;
-use crate::stream::kafka::log::{NoHeaders, polled};
 use crate::stream::kafka::native::{self, PrivateQueue};
+use crate::stream::kafka::polled::{NoHeaders, polled};
 use crate::stream::{Failure, Place, Polled, Record, Side, SideRecord, Source};
 
 /// The topic is read to its end within so long, or another time.

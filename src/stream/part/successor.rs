@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::engine::{Effect, Plan};
 use crate::stream::Source;
+use crate::stream::bench::Workbench;
 use crate::stream::control::{Applied, Journaled, begin};
 use crate::stream::emit::partial;
-use crate::stream::part::{Part, Workbench};
+use crate::stream::part::Part;
 use crate::stream::plans::Sets;
 
 /// Accounts of days that are kept: zones lie 26 hours apart at the most, so that at one instant the
@@ -159,6 +160,7 @@ impl Part {
         self.changes_open = 1;
         (self.emit_from, self.committed) = (self.next, other.committed);
         (self.at_end, self.last_input_us) = (other.at_end, other.last_input_us);
+        self.settles_at = other.settles_at;
         self.told_us = other.told_us;
         self.finish_restore();
     }

@@ -16,13 +16,13 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return Ok(());
         }
         self.read_changes()?;
-        let due = |part: &Part| part.restored && self.desk.has_since(part.controlled);
+        let due = |part: &Part| part.may_change() && self.desk.has_since(part.controlled);
         let waits = self.clock.now_us() < self.not_before_us;
         if !self.parts.values().any(due) || waits || !self.flush()? {
             return Ok(());
         }
         self.bench.wall_ms = self.clock.wall_us() / 1000;
-        for part in self.parts.values_mut().filter(|part| part.restored) {
+        for part in self.parts.values_mut().filter(|part| part.may_change()) {
             let changes = self.desk.since(part.controlled);
             part.change(&changes, &self.desk.sets, &mut self.bench);
         }

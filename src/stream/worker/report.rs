@@ -6,6 +6,7 @@ use prometheus::proto::MetricFamily;
 use crate::engine::Counts;
 use crate::event::EventTime;
 use crate::metrics::Metrics;
+use crate::stream::bench::Outbox;
 use crate::stream::emit::Note;
 use crate::stream::part::Part;
 use crate::stream::shared::{PartitionView, Phase, lock};
@@ -31,20 +32,34 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let metrics = &self.metrics;
         metrics.transactions.with_label_values(&["committed"]).inc();
         metrics.transaction_seconds.observe(seconds(done_us - from_us));
+        metrics.key_mismatch.inc_by(std::mem::take(&mut self.bench.key_mismatches));
+        let outbox = std::mem::take(&mut self.bench.outbox);
+        self.count(&outbox);
+        let metrics = &self.metrics;
+        for part in self.parts.values_mut().filter(|part| part.restored) {
+            let (before, now) = part.new_counts();
+            add(metrics, part.place, &before, &now);
+        }
+        self.bench.outbox = outbox;
+        self.bench.outbox.clear();
+    }
+
+    /// Counts what is written for good.
+    pub(super) fn count(&self, outbox: &Outbox) {
+        let metrics = &self.metrics;
         let wall_us = self.clock.wall_us();
-        for tipped_ms in &self.bench.tipped {
-            let waited = wall_us.saturating_sub(tipped_ms.saturating_mul(1000));
-            metrics.event_to_command_seconds.observe(seconds(waited.max(0)));
+        let waited =
+            |since_ms: &i64| seconds(wall_us.saturating_sub(since_ms.saturating_mul(1000)).max(0));
+        for tipped_ms in &outbox.tipped {
+            metrics.event_to_command_seconds.observe(waited(tipped_ms));
         }
-        for decided_ms in &self.bench.decided {
-            let waited = wall_us.saturating_sub(decided_ms.saturating_mul(1000));
-            metrics.detection_seconds.observe(seconds(waited.max(0)));
+        for decided_ms in &outbox.decided {
+            metrics.detection_seconds.observe(waited(decided_ms));
         }
-        for note in &self.bench.notes {
+        for note in &outbox.notes {
             count(metrics, note);
         }
-        metrics.key_mismatch.inc_by(std::mem::take(&mut self.bench.key_mismatches));
-        for output in &self.bench.outbox {
+        for output in &outbox.outputs {
             let is_report = output.key.as_deref().is_some_and(|key| key.starts_with(REPORT));
             // A canary has a header.
             if let (Sink::Decisions, Some(value), [], false) =
@@ -53,11 +68,6 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 self.recent.push(value.clone());
             }
         }
-        for part in self.parts.values_mut().filter(|part| part.restored) {
-            let (before, now) = part.new_counts();
-            add(metrics, part.place, &before, &now);
-        }
-        self.bench.clear();
     }
 
     /// Brings gauges and view up to date when it is time.

@@ -4,7 +4,8 @@
 
 use crate::rule::reach_ms;
 use crate::snapshot::Shelf;
-use crate::stream::part::{Part, Workbench};
+use crate::stream::bench::Workbench;
+use crate::stream::part::Part;
 use crate::stream::restore::{self, Begins, Seen};
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::worker::{RETRY_US, Worker, origins};
@@ -97,8 +98,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
     fn begin_warming(&mut self, now_us: i64) -> Result<(), Failure> {
         // The others tell their past first, and this worker may be one of them.
         let partitions = self.settings.partitions;
-        let needs =
-            |part: &&mut Part| part.restored && part.reign.is_warming && part.has_heard(partitions);
+        let needs = |part: &&mut Part| {
+            part.may_change() && part.reign.is_warming && part.has_heard(partitions)
+        };
         let Some(part) = self.parts.values_mut().find(needs) else {
             self.end_old_forms(now_us);
             return Ok(());

@@ -2,7 +2,7 @@
 //! generations, fencing by epoch, and a way to fail at any call.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use rand::RngExt;
@@ -11,6 +11,8 @@ use tidegate::stream::{
     Batch, Bounds, Clock, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record,
     Side, SideRecord, Sink, Source, Visit,
 };
+
+use super::direct::Sent;
 
 /// A larger output is refused, as by `max.message.bytes`.
 pub(super) const SIZE_MAX: usize = 4_000;
@@ -106,6 +108,13 @@ pub(super) struct Broker {
     pub(super) held_partition: Option<i32>,
     /// Records before this offset have been deleted.
     pub(super) low: BTreeMap<Place, i64>,
+    /// Outputs may come outside of transactions.
+    pub(super) may_send: bool,
+    /// None of them arrives.
+    pub(super) holds_acks: bool,
+    pub(super) sent_at_once: u64,
+    /// Those of clients that are gone.
+    pub(super) strays: VecDeque<VecDeque<Produce>>,
 }
 
 impl Broker {
@@ -137,6 +146,10 @@ impl Broker {
             holds_earlier: false,
             held_partition: None,
             low: BTreeMap::new(),
+            may_send: false,
+            holds_acks: false,
+            sent_at_once: 0,
+            strays: VecDeque::new(),
         }
     }
 
@@ -262,6 +275,7 @@ pub(super) struct SimLog {
     generation: u64,
     positions: BTreeMap<Place, i64>,
     ended: BTreeSet<Place>,
+    pub(super) sent: Sent,
 }
 
 impl SimLog {
@@ -283,14 +297,15 @@ impl SimLog {
             generation: 0,
             positions: BTreeMap::new(),
             ended: BTreeSet::new(),
+            sent: Sent::default(),
         }
     }
 
-    fn chance(&self, thousandths: u32) -> bool {
+    pub(super) fn chance(&self, thousandths: u32) -> bool {
         self.rng.borrow_mut().random_range(0..1000_u32) < thousandths
     }
 
-    fn crash(&self) -> Result<(), Failure> {
+    pub(super) fn crash(&self) -> Result<(), Failure> {
         if self.chance(self.faults.crash) || self.broker.borrow().is_dead {
             self.broker.borrow_mut().crashes += 1;
             return Err(Failure::Fatal("crash".to_owned()));
@@ -298,7 +313,7 @@ impl SimLog {
         Ok(())
     }
 
-    fn ask(&self) -> Result<(), Failure> {
+    pub(super) fn ask(&self) -> Result<(), Failure> {
         self.crash()?;
         if self.chance(self.faults.ask) {
             return Err(Failure::Retriable("no answer".to_owned()));
@@ -306,7 +321,7 @@ impl SimLog {
         Ok(())
     }
 
-    fn advance(&self, us: i64) {
+    pub(super) fn advance(&self, us: i64) {
         self.clock.0.set(self.clock.0.get() + us);
     }
 
@@ -319,6 +334,9 @@ impl Log for SimLog {
     fn serve(&mut self, _: u64) -> Result<(), Failure> {
         self.crash()?;
         self.advance(500);
+        if self.broker.borrow().may_send && self.chance(100) {
+            self.broker.borrow_mut().land_a_stray();
+        }
         if !self.is_current() {
             return Err(Failure::Fatal("fenced".to_owned()));
         }
@@ -404,6 +422,7 @@ impl Log for SimLog {
     fn unassign(&mut self) -> Result<(), Failure> {
         self.crash()?;
         self.positions.clear();
+        self.give_up();
         let mut broker = self.broker.borrow_mut();
         let member = broker.members.get_mut(&self.slot).unwrap();
         if member.epoch == self.epoch && member.generation.is_some() {
@@ -506,6 +525,14 @@ impl Log for SimLog {
             return Err(Failure::Retriable("the topic is away".to_owned()));
         }
         Ok(broker.side(side, from))
+    }
+
+    fn send(&mut self, outputs: &[Produce]) -> Result<(), Failure> {
+        self.take_over_outputs(outputs)
+    }
+
+    fn unwritten(&mut self, wait_ms: u64) -> Result<usize, Failure> {
+        self.not_known_to_be_written(wait_ms)
     }
 
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {

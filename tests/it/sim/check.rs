@@ -467,6 +467,26 @@ pub(super) fn everything(
     expected.begun - broker.inputs.len()
 }
 
+/// Drops what came before under the same id, as a consumer does; the same id must say the same.
+/// How many there were.
+pub(super) fn drop_repeats(seed: u64, broker: &mut Broker) -> u64 {
+    let mut repeats = 0;
+    for sink in [Sink::Decisions, Sink::Commands] {
+        let mut firsts: BTreeMap<String, Produce> = BTreeMap::new();
+        broker.outputs.entry(sink).or_default().retain(|output| {
+            let id = text(&json(output)["id"]);
+            let Some(first) = firsts.get(&id) else {
+                firsts.insert(id, output.clone());
+                return true;
+            };
+            assert_eq!(first, output, "seed {seed}: {id} says two things");
+            repeats += 1;
+            false
+        });
+    }
+    repeats
+}
+
 /// How many canaries have come through.
 pub(super) fn canaries(broker: &Broker) -> u64 {
     let decisions = broker.outputs.get(&Sink::Decisions).into_iter().flatten().map(json);

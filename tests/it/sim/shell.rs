@@ -16,7 +16,7 @@ use super::store::{Gate, SimStore, SlowStore};
 use super::{PARTITIONS, World, plan_of};
 
 /// No key crosses partitions.
-const QUIET: &str = "
+pub(super) const QUIET: &str = "
 version: 1
 rules:
   - { name: big, on: redeem, where: { points: { gt: 150 } }, then: [review] }
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// A freeze by hand.
-    fn freeze(&mut self) {
+    pub(super) fn freeze(&mut self) {
         self.made += 1;
         let text = json!({ "v": 1, "id": format!("c{}", self.made), "ts": 1, "actor": "ann",
             "reason": "a test", "change": "freeze", "target": { "user": "u1" }, "scope": "issue",
@@ -86,7 +86,7 @@ impl World {
         unreachable!("never came: {what}");
     }
 
-    fn readiness(&self) -> Result<(), String> {
+    pub(super) fn readiness(&self) -> Result<(), String> {
         readiness(&[self.views[SLOT].lock().unwrap().clone()], self.clock.0.get())
     }
 
@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    fn reviews(&self) -> usize {
+    pub(super) fn reviews(&self) -> usize {
         self.broker.borrow().outputs.get(&Sink::Commands).map_or(0, Vec::len)
     }
 
