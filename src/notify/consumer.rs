@@ -36,6 +36,7 @@ use super::note;
 use super::own::Own;
 use super::progress::{Place, Progress};
 use super::recall;
+use super::repeats::Repeats;
 use super::resume::{METADATA_MAX_BYTES, Resume};
 use super::route::Router;
 use super::run::{NotifyError, NotifyRun};
@@ -43,6 +44,7 @@ use super::settings::SettingsError;
 use super::trouble::Trouble;
 use super::turn;
 
+mod before;
 mod keep;
 mod settle;
 
@@ -95,6 +97,7 @@ pub async fn run(mut settings: NotifyRun, stop: watch::Receiver<bool>) -> Result
         runtime,
         clock: Clock::default(),
         progress: Progress::default(),
+        repeats: Repeats::default(),
         letters,
         commits: 0,
         parked: BTreeMap::new(),
@@ -117,6 +120,7 @@ struct Notifier {
     runtime: Handle,
     clock: Clock,
     progress: Progress,
+    repeats: Repeats,
     letters: Letters,
     commits: u64,
     /// Partitions that were taken away, with what may have been committed last.
@@ -276,6 +280,7 @@ impl Notifier {
                 None
             }
         };
+        let decision = decision.filter(|decision| !self.is_repeat(place, &decision.id));
         let written_at = message.timestamp().to_millis().unwrap_or(now);
         let both = (&mut desk.router, &mut self.progress);
         turn::read(both, place, decision.as_ref(), (now, written_at));
@@ -359,6 +364,7 @@ impl Notifier {
         self.parked.clear();
         let committed: Vec<(i32, i64)> =
             starts.iter().map(|(partition, resume)| (*partition, resume.committed)).collect();
+        self.look_back(&starts);
         self.progress.begin_with(starts, told);
         duty.desk = Some(desk);
         duty.to_start = None;

@@ -35,6 +35,7 @@ mod recalled;
 mod receivers;
 mod release;
 mod remind;
+mod repeats;
 mod resume;
 mod route;
 mod routes;

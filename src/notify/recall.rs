@@ -107,6 +107,28 @@ pub(super) fn records(line: Line<'_>, topic: &str, places: &[Place]) -> KafkaRes
     Ok(found)
 }
 
+/// The records of a partition from one offset up to another, as far as they are there: offset and
+/// value.
+///
+/// # Errors
+/// Why they cannot be read.
+pub(super) fn stretch(
+    line: Line<'_>,
+    (topic, partition): (&str, i32),
+    (from, to): (i64, i64),
+    take: &mut dyn FnMut(i64, &[u8]),
+) -> KafkaResult<()> {
+    if from >= to {
+        return Ok(());
+    }
+    let consumer = open(line)?;
+    let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
+    let take = &mut |message: &BorrowedMessage<'_>| {
+        take(message.offset(), message.payload().unwrap_or_default());
+    };
+    read(&consumer, (topic, partition), (low.max(from), high.min(to)), take).map(drop)
+}
+
 /// Those that lie close together.
 fn runs(offsets: &BTreeSet<i64>) -> Vec<Vec<i64>> {
     let mut runs: Vec<Vec<i64>> = Vec::new();

@@ -23,6 +23,8 @@ pub struct NotifyRun {
     /// Handed to librdkafka as they are.
     pub properties: BTreeMap<String, String>,
     pub decisions_topic: String,
+    /// Decisions may come once more under the same id.
+    pub may_repeat: bool,
     pub dead_topic: String,
     /// The log of what was told, one partition.
     pub told_topic: String,

@@ -29,7 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::http::{self, Admission, App, Readiness};
 use crate::metrics::Metrics;
 use crate::notify::{self, NotifyError, NotifyMetrics, NotifyRun, OwnRun};
@@ -396,6 +396,7 @@ fn notifier(config: &Config, metrics: &NotifyMetrics, leaving: &Arc<AtomicBool>)
         instance: config.kafka.instance.clone(),
         properties: config.kafka.properties.clone(),
         decisions_topic: config.topics.decisions.clone(),
+        may_repeat: config.engine.delivery == Delivery::AtLeastOnce,
         dead_topic: config.topics.notices_dead.clone(),
         told_topic: config.kafka.told(),
         standing_topic: config.kafka.standing(),

@@ -20,6 +20,8 @@ const CHILD: &str = "TIDEGATE_TEST_NOTIFIER";
 pub(crate) struct Stage<'a> {
     broker: &'a Broker,
     pub(crate) decisions: String,
+    /// Decisions may be written once more.
+    may_repeat: bool,
     pub(crate) control: Option<String>,
     dead: String,
     told: String,
@@ -43,6 +45,7 @@ impl Stage<'_> {
             told: broker.topic("told", 1),
             standing: broker.topic("standing", 1),
             group: broker::unique("group"),
+            may_repeat: false,
             control: None,
             broker,
         }
@@ -78,6 +81,7 @@ impl Stage<'_> {
             instance: instance.to_owned(),
             properties: BTreeMap::from([("reconnect.backoff.max.ms".into(), "500".into())]),
             decisions_topic: self.decisions.clone(),
+            may_repeat: self.may_repeat,
             dead_topic: self.dead.clone(),
             told_topic: self.told.clone(),
             standing_topic: self.standing.clone(),
@@ -277,6 +281,31 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
     running.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_that_is_written_again_is_told_once() {
+    let Some(broker) = broker::shared() else { return };
+    let stage = Stage { may_repeat: true, ..Stage::new(broker, 3) };
+    let (endpoint, at) = Endpoint::start(&[]).await;
+    let notify = json!({
+        "receivers": { "hook": { "webhook": { "url": format!("http://{at}/x"), "secret": "s" } } },
+        "default": ["hook"],
+    });
+    let running = stage.start(&notify);
+    stage.decide(0..10);
+    until("ten requests", || endpoint.seen().len() >= 10).await;
+    stage.decide(5..12);
+    until("two more", || endpoint.seen().len() >= 12).await;
+    stage.until_all_is_committed().await;
+    running.end().await;
+    // All of that lies before what is committed, and the next start knows of it.
+    stage.decide(8..14);
+    let running = stage.start(&notify);
+    until("two more", || endpoint.seen().len() >= 14).await;
+    stage.until_all_is_committed().await;
+    running.end().await;
+    assert_eq!(told(&endpoint), once(0..14));
+}
+
 /// No test, but the notifier that one of them starts and kills.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_process_of_its_own() {
@@ -290,6 +319,7 @@ async fn the_process_of_its_own() {
         instance: "host-a".to_owned(),
         properties: BTreeMap::new(),
         decisions_topic,
+        may_repeat: false,
         dead_topic,
         told_topic,
         standing_topic,
