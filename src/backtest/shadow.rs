@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use hashbrown::HashSet;
 use serde::Serialize;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use crate::backtest::diff::Overlap;
 use crate::backtest::findings::{Findings, Found, Names, Target};
@@ -19,6 +21,8 @@ pub struct Decisions {
     read: u64,
     unreadable: u64,
     time: Option<(i64, i64)>,
+    /// Hashes of their rules and ids: what was written again counts once.
+    known: HashSet<u128>,
 }
 
 /// A live rule, and the rule in shadow mode that may take its place.
@@ -74,6 +78,7 @@ impl Decisions {
             read: 0,
             unreadable: 0,
             time: None,
+            known: HashSet::new(),
         }
     }
 
@@ -84,6 +89,10 @@ impl Decisions {
             self.unreadable += 1;
             return;
         };
+        let rule = xxh3_64(decision.rule.as_bytes());
+        if !self.known.insert(xxh3_128_with_seed(decision.id.as_bytes(), rule)) {
+            return;
+        }
         self.read += 1;
         if decision.rule.starts_with("tidegate.") {
             return;

@@ -1,6 +1,7 @@
 //! What people ask and say about notices: which decisions one tells of, silences, and
 //! acknowledgements. Everything said goes to the control topic, and from there to every instance.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -121,6 +122,7 @@ impl Notices {
             return Err(WhyError::Bad(format!("`at` names 1 to {LOOKED_MAX} records in all")));
         }
         let mut decisions = Vec::new();
+        let mut known = BTreeSet::new();
         let mut next = None;
         let topic = self.kafka.topics.decisions.to_string();
         let mut places: Vec<(i32, (i64, i64))> =
@@ -139,7 +141,10 @@ impl Notices {
                     next = Some((partition, offset, last));
                     return;
                 }
-                decisions.push(self.shown(&decision));
+                // What was written again is shown once.
+                if known.insert(decision.id.clone()) {
+                    decisions.push(self.shown(&decision));
+                }
             })
             .map_err(WhyError::Unready)?;
         }

@@ -87,6 +87,17 @@ fn a_candidate_is_held_against_the_rule_whose_name_it_carries_on() {
 }
 
 #[test]
+fn what_is_written_again_counts_once() {
+    let mut all = Decisions::new(Names::Whole);
+    let decisions = decisions();
+    let readable = |decision: &&String| decision.contains("\"id\"");
+    for decision in decisions.iter().chain(decisions.iter().filter(readable)) {
+        all.note(decision.as_bytes());
+    }
+    assert_eq!(serde_json::to_value(all.compare(&[], 20)).unwrap(), compared(&[]));
+}
+
+#[test]
 fn pairs_may_be_named_and_the_silent_are_told() {
     let pair = |live: &str, shadow: &str| Pair { live: live.into(), shadow: shadow.into() };
     let found = compared(&[pair("big", "trial"), pair("cap", "cap-next")]);
