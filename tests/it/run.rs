@@ -151,10 +151,22 @@ fn of_users(values: &[Value], key: &str) -> Vec<String> {
     ids
 }
 
+/// Decisions and commands leave before the transaction.
+const AT_ONCE: &str = "engine: { workers: 1, delivery: at_least_once }";
+
 #[test]
 fn killed_ten_times_every_effect_is_written_once() {
+    killed_ten_times("killed", "", assert_once);
+}
+
+#[test]
+fn killed_ten_times_every_effect_that_leaves_at_once_is_written_at_least_once() {
+    killed_ten_times("killed-at-once", AT_ONCE, assert_at_least_once);
+}
+
+fn killed_ten_times(name: &str, more: &str, holds: fn(&Broker, &Setup, &[(String, String)])) {
     let Some(broker) = broker::shared() else { return };
-    let setup = Setup::new(broker.address(), "killed", "");
+    let setup = Setup::new(broker.address(), name, more);
     let count: u64 =
         std::env::var("TIDEGATE_KILL_EVENTS").map_or(40_000, |text| text.parse().unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(7);
@@ -187,7 +199,7 @@ fn killed_ten_times_every_effect_is_written_once() {
     wait("the day has its account", || !broker.read_all(&setup.topic("daily")).is_empty());
     account_of_the_day(broker, &setup, &events, &instance);
     assert!(instance.stop().0.success());
-    assert_once(broker, &setup, &[events, vec![later]].concat());
+    holds(broker, &setup, &[events, vec![later]].concat());
 }
 
 /// One report, of every event once.
@@ -215,9 +227,41 @@ fn account_of_the_day(
 
 /// Decisions and commands are those of a backtest, each once.
 pub(crate) fn assert_once(broker: &Broker, setup: &Setup, events: &[(String, String)]) {
+    assert_all(broker, setup, events, &mut |written| written);
+}
+
+/// The same once repeats are dropped, which say the same to the last byte.
+fn assert_at_least_once(broker: &Broker, setup: &Setup, events: &[(String, String)]) {
+    let mut repeats = 0;
+    assert_all(broker, setup, events, &mut |mut written| {
+        let mut firsts: BTreeMap<String, Record> = BTreeMap::new();
+        written.retain(|record| {
+            let value: Value = serde_json::from_str(&record.value).unwrap();
+            let id = value["id"].as_str().unwrap().to_owned();
+            let Some(first) = firsts.get(&id) else {
+                firsts.insert(id, record.clone());
+                return true;
+            };
+            assert_eq!((&first.key, &first.value), (&record.key, &record.value));
+            repeats += 1;
+            false
+        });
+        written
+    });
+    broker::tell(&format!("{repeats} repeats"));
+}
+
+/// Decisions and commands, of which `taken` has dropped what does not count, are those of a
+/// backtest, each once.
+fn assert_all(
+    broker: &Broker,
+    setup: &Setup,
+    events: &[(String, String)],
+    taken: &mut dyn FnMut(Vec<Record>) -> Vec<Record>,
+) {
     let (decisions, commands) = backtest(setup, events);
     assert!(commands.len() > 100, "the rules fire");
-    let written = broker.read_all(&setup.topic("commands"));
+    let written = taken(broker.read_all(&setup.topic("commands")));
     let texts: Vec<Value> =
         written.iter().map(|record| serde_json::from_str(&record.value).unwrap()).collect();
     let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
@@ -232,7 +276,7 @@ pub(crate) fn assert_once(broker: &Broker, setup: &Setup, events: &[(String, Str
         "commands: {more:#?} too many, {fewer:#?} missing"
     );
     assert_eq!(ids(&written), of_users(&commands, "target"), "commands");
-    let written = broker.read_all(&setup.topic("decisions"));
+    let written = taken(broker.read_all(&setup.topic("decisions")));
     let values: Vec<Value> =
         written.iter().map(|record| serde_json::from_str(&record.value).unwrap()).collect();
     assert_eq!(of_users(&values, "key"), of_users(&decisions, "key"), "decisions");
@@ -260,8 +304,21 @@ pub(crate) fn wait_for_all(broker: &Broker, setup: &Setup) {
 
 #[test]
 fn an_instance_that_sleeps_beyond_its_session_writes_nothing_once_it_wakes() {
+    sleeps_beyond_its_session("zombie", "engine: { workers: 1 }", assert_once);
+}
+
+#[test]
+fn an_instance_that_sleeps_beyond_its_session_says_nothing_new_once_it_wakes() {
+    sleeps_beyond_its_session("zombie-at-once", AT_ONCE, assert_at_least_once);
+}
+
+fn sleeps_beyond_its_session(
+    name: &str,
+    more: &str,
+    holds: fn(&Broker, &Setup, &[(String, String)]),
+) {
     let Some(broker) = broker::shared() else { return };
-    let setup = Setup::new(broker.address(), "zombie", "engine: { workers: 1 }");
+    let setup = Setup::new(broker.address(), name, more);
     let start = |name: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command.env("TIDEGATE_KAFKA__INSTANCE", name);
@@ -296,7 +353,7 @@ fn an_instance_that_sleeps_beyond_its_session_writes_nothing_once_it_wakes() {
     wait_for_all(broker, &setup);
     assert!(sleeper.stop().0.success());
     assert!(other.stop().0.success());
-    assert_once(broker, &setup, &events);
+    holds(broker, &setup, &events);
 }
 
 #[test]
@@ -352,6 +409,62 @@ fn each_kind_of_bad_input_is_quarantined_and_the_stream_goes_on() {
     assert_eq!(instance.metric("tidegate_records_consumed_total", ""), 11);
     assert_eq!(instance.metric("tidegate_key_mismatch_total", ""), 1);
     assert!(instance.stop().0.success());
+}
+
+/// What waits for the broker is neither given up nor written twice.
+#[test]
+fn outputs_that_leave_at_once_outlast_a_broker_that_is_away() {
+    let Some(broker) = broker::private(&[]) else { return };
+    let setup = Setup::new(broker.address(), "away-at-once", AT_ONCE);
+    let instance = Instance::start(setup.path());
+    wait("it is ready", || instance.is_ready());
+    let mut rng = ChaCha8Rng::seed_from_u64(23);
+    let events: Vec<(String, String)> = (0..12_000)
+        .map(|n| event(n, &format!("u-{}", rng.random_range(0..300)), 31 * n % 200))
+        .collect();
+    let commands = || instance.metric("tidegate_commands_total", "\"freeze\"");
+    broker.produce(&setup.topic("events"), &events[..4_000]);
+    wait("the first part is committed", || setup.caught_up(&broker) && commands() > 0);
+    broker.produce(&setup.topic("events"), &events[4_000..8_000]);
+    broker.stop();
+    // Longer than a transaction may wait.
+    wait("it says that the broker is gone", || !instance.is_ready());
+    broker.start();
+    broker.produce(&setup.topic("events"), &events[8_000..]);
+    wait_for_all(&broker, &setup);
+    wait("it is ready again", || instance.is_ready());
+    assert!(instance.stop().0.success());
+    assert_at_least_once(&broker, &setup, &events);
+}
+
+#[test]
+fn an_output_too_large_for_its_topic_is_told_and_written_once_that_takes_it() {
+    let Some(broker) = broker::shared() else { return };
+    let setup = Setup::new(broker.address(), "large-at-once", AT_ONCE);
+    let decisions = setup.topic("decisions");
+    broker.create(&decisions, 1, &[]);
+    let instance = Instance::start(setup.path());
+    wait("it is ready", || instance.is_ready());
+    let events: Vec<(String, String)> =
+        (0..400).map(|n| event(n, &format!("u-{}", n % 40), 150)).collect();
+    broker.produce(&setup.topic("events"), &events[..200]);
+    wait("the first half is committed", || setup.caught_up(broker));
+    broker.alter(&decisions, "max.message.bytes", "200");
+    broker.produce(&setup.topic("events"), &events[200..]);
+    instance.line("raise the topic's max.message.bytes");
+    assert_eq!(instance.get("/healthz").0, 200, "the process lives on");
+    broker.alter(&decisions, "max.message.bytes", "1000000");
+    wait_for_all(broker, &setup);
+    assert!(instance.stop().0.success());
+    let (expected, _) = backtest(&setup, &events);
+    let written: Vec<Value> = broker.read_all(&decisions).iter().map(json_of).collect();
+    let mut found = of_users(&written, "key");
+    found.dedup();
+    assert_eq!(found, of_users(&expected, "key"));
+}
+
+fn json_of(record: &Record) -> Value {
+    serde_json::from_str(&record.value).unwrap()
 }
 
 #[test]

@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -419,6 +421,16 @@ impl Broker {
         assert_eq!(deleted, [Ok(topic.to_owned())]);
         let gone = |topics: Standings| !topics.contains_key(topic);
         wait("the topic is gone", || self.metadata().is_some_and(gone));
+    }
+
+    /// Another setting of a topic.
+    pub(crate) fn alter(&self, topic: &str, name: &str, value: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let options =
+            AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let altered = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let done = block_on(admin.alter_configs([&altered], &options)).unwrap();
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
     }
 
     /// Deletes all records of a topic, as retention does with old ones.
