@@ -18,7 +18,7 @@ use crate::bed::{Bed, send};
 use crate::broker::{PATIENCE, wait};
 use crate::detector::{Rules, create_topics, folder};
 use crate::process::Instance;
-use crate::{Edits, Options};
+use crate::{Delivery, Edits, Options};
 
 /// Caches, connections and the broker's compiler warm up; not counted.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -41,6 +41,7 @@ pub(crate) struct Spread {
 
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Latency {
+    pub(crate) delivery: Delivery,
     /// To the command.
     pub(crate) command: Spread,
     /// To the event itself, with nothing in between.
@@ -56,13 +57,19 @@ pub(crate) struct Latency {
 /// Arrivals of the triggers by number: when first, and how often.
 type Arrivals = BTreeMap<usize, (Instant, u32)>;
 
-pub(crate) fn measure(bed: &Bed, options: &Options) -> Latency {
+pub(crate) fn measure(bed: &Bed, options: &Options, delivery: Delivery) -> Latency {
     let base = bed.name("latency");
     let events = format!("{base}.events");
     bed.create(&events, options.partitions);
     let folder = folder(bed, &base, &events, Rules::Five, "state: { snapshots: off }");
+    let path = folder.path().join("tidegate.yaml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let engine = format!("engine: {{ delivery: {}, ", delivery.name());
+    let chosen = config.replace("engine: { ", &engine);
+    assert_ne!(chosen, config, "the section to add to");
+    std::fs::write(&path, chosen).unwrap();
     create_topics(&options.binary, folder.path());
-    measure_at(bed, options, &base, folder.path())
+    Latency { delivery, ..measure_at(bed, options, &base, folder.path()) }
 }
 
 fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latency {
@@ -103,6 +110,7 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
     assert!(status.success(), "tidegate ended with {status}");
     let once = (0..sent.len()).filter(|n| commands.get(n).is_some_and(|(_, times)| *times == 1));
     Latency {
+        delivery: Delivery::ExactlyOnce,
         not_once: sent.len() - once.count(),
         command: spread(&sent, &commands),
         bare: spread(&sent, &events),

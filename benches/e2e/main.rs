@@ -33,6 +33,25 @@ use crate::bed::Bed;
 use crate::detector::Rules;
 use crate::report::{Report, Run};
 
+/// `engine.delivery`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Delivery {
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
+impl Delivery {
+    /// As it is written in a configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Delivery::ExactlyOnce => "exactly_once",
+            Delivery::AtLeastOnce => "at_least_once",
+        }
+    }
+}
+
 /// What is edited while latencies are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Edits {
@@ -77,6 +96,9 @@ pub(crate) struct Options {
     /// Freezes a second of the latency part.
     #[arg(long, default_value_t = 25)]
     freezes: u64,
+    /// When freezes leave in the latency part; of several each is measured in turn.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Delivery::ExactlyOnce])]
+    delivery: Vec<Delivery>,
     /// Edit the rules during the latency part.
     #[arg(long, value_enum)]
     edits: Option<Edits>,
@@ -148,7 +170,8 @@ fn measure(options: &Options) {
             run.detectors.insert(*rules, detector::measure(&bed, &input, *rules, &options.binary));
         }
         if options.latency_seconds > 0 {
-            run.latency = Some(latency::measure(&bed, options));
+            let measured = |delivery: &Delivery| latency::measure(&bed, options, *delivery);
+            run.latency = options.delivery.iter().map(measured).collect();
         }
         report.runs.push(run);
     }

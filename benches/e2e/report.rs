@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
+use crate::Delivery;
 use crate::Options;
 use crate::baseline::{Kind, Pass};
 use crate::bed::Input;
@@ -19,7 +20,8 @@ pub(crate) struct Run {
     pub(crate) load: String,
     pub(crate) baselines: BTreeMap<Kind, Pass>,
     pub(crate) detectors: BTreeMap<Rules, Detected>,
-    pub(crate) latency: Option<Latency>,
+    /// Of each kind of delivery that was asked for.
+    pub(crate) latency: Vec<Latency>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,7 +75,9 @@ impl Report {
         writeln!(text, "load      {} (at the start of each run)", loads.join("; ")).unwrap();
         self.throughput(&mut text);
         self.memory(&mut text);
-        self.latency(&mut text);
+        for delivery in [Delivery::ExactlyOnce, Delivery::AtLeastOnce] {
+            self.latency(&mut text, delivery);
+        }
         text
     }
 
@@ -133,14 +137,15 @@ impl Report {
         }
     }
 
-    fn latency(&self, text: &mut String) {
-        let measured: Vec<&Latency> =
-            self.runs.iter().filter_map(|run| run.latency.as_ref()).collect();
+    fn latency(&self, text: &mut String, delivery: Delivery) {
+        let all = self.runs.iter().flat_map(|run| &run.latency);
+        let measured: Vec<&Latency> = all.filter(|one| one.delivery == delivery).collect();
         if measured.is_empty() {
             return;
         }
         let head = ["samples", "p50 ms", "p90 ms", "p99 ms", "max ms"];
-        writeln!(text, "\n{:<34}{}", "", head.map(|name| format!("{name:>9}")).concat()).unwrap();
+        let head = head.map(|name| format!("{name:>9}")).concat();
+        writeln!(text, "\n{:<34}{head}", delivery.name()).unwrap();
         let mut line = |title: &str, spread: &dyn Fn(&Latency) -> Spread| {
             let samples: usize = measured.iter().map(|latency| spread(latency).samples).sum();
             write!(text, "{title:<34}{samples:>9}").unwrap();
