@@ -54,7 +54,8 @@
 //!
 //! All `unsafe` there is stands in three files: `stream::kafka`'s `native`, which borrows records
 //! from librdkafka, `near`, which asks the processor for memory that will soon be read, and
-//! `memory`, which chooses the program's allocator.
+//! `memory`, which chooses the program's allocator. Tests of the first two run under valgrind's
+//! memcheck in CI.
 //!
 //! # Invariants
 //!

@@ -245,3 +245,6 @@ pub(super) fn known_end(client: *mut sys::rd_kafka_t, topic: &str, partition: i3
     };
     (code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
 }
+
+#[cfg(test)]
+mod tests;
