@@ -177,10 +177,17 @@ pub(crate) struct Fold {
     layouts: Layouts,
     offset: i64,
     records: i64,
+    flush_every: usize,
 }
 
 impl Fold {
+    #[allow(dead_code, clippy::allow_attributes, reason = "not in every bench")]
     pub(crate) fn new() -> Fold {
+        Fold::that_flushes(FLUSH_EVERY)
+    }
+
+    /// One that flushes after so many events.
+    pub(crate) fn that_flushes(flush_every: usize) -> Fold {
         let origin = |topic: &str| Origin { topic: topic.into(), partition: 0 };
         Fold {
             events: State::new(origin("points.events")),
@@ -191,6 +198,7 @@ impl Fold {
             layouts: Layouts::default(),
             offset: 0,
             records: 0,
+            flush_every,
         }
     }
 
@@ -219,7 +227,7 @@ impl Fold {
                 let input = Input::Event { event, offset: self.offset, record_ts: None };
                 step(&mut self.events, plan, input, &mut self.out);
                 self.offset += 1;
-                if self.offset.unsigned_abs().is_multiple_of(FLUSH_EVERY as u64) {
+                if self.offset.unsigned_abs().is_multiple_of(self.flush_every as u64) {
                     self.flush(plan);
                     effects += self.out.effects.len() + self.shared_out.effects.len();
                     self.out.effects.clear();
