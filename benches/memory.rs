@@ -1,53 +1,18 @@
-//! Bytes a user, all in: what the process grew by while every user acted a few times, by the
-//! allocator's count of what is in use and by what is resident.
+//! Bytes a user, all in: what the process grew by while every user acted a few times.
 //!
-//! `cargo bench --bench memory -- [five|shipped] [USERS] [zipf] [once]`; one rule set a run, because
-//! freed memory would be used again. `once`: an event a user, and not three.
+//! `cargo bench --bench memory -- [five|shipped] [USERS] [zipf]`; one rule set a run, because freed
+//! memory would be used again.
 //!
 //! `cargo bench --bench memory -- flood [USERS] [KEYS]`: the shipped rules, that many users with a
 //! device of their own who come once, and states that hold so many keys.
 #![expect(clippy::print_stdout, reason = "the figure is the output")]
-#![expect(unsafe_code, reason = "an allocator that counts is one: each call is handed on as it is")]
 
 mod events;
 
-use std::alloc::{GlobalAlloc, Layout};
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-use tikv_jemallocator::{Jemalloc, usable_size};
 
 use events::{Events, Fold, Shape, five, settings, shipped, shipped_with};
 use tidegate::engine::Settings;
-
-/// The allocator of the program, counting.
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Bytes in use, with what the allocator rounds them up by.
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every call is handed on to jemalloc with what it came with.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller's.
-        let place = unsafe { Jemalloc.alloc(layout) };
-        if !place.is_null() {
-            // SAFETY: it was just allocated.
-            IN_USE.fetch_add(unsafe { usable_size(place) }, Relaxed);
-        }
-        place
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: it is allocated until the next line.
-        IN_USE.fetch_sub(unsafe { usable_size(place) }, Relaxed);
-        // SAFETY: as the caller's.
-        unsafe { Jemalloc.dealloc(place, layout) }
-    }
-}
 
 /// Resident bytes of this process.
 fn resident() -> usize {
@@ -70,23 +35,20 @@ fn main() {
     let mut stream = Events::new(shape, users);
     let mut fold = Fold::new();
     fold.feed(&plan, &stream.lines(events::FLUSH_EVERY));
-    let before = (IN_USE.load(Relaxed), resident());
+    let before = resident();
     // Three events a user: one user in twenty does not come.
-    let times = if words.iter().any(|word| word == "once") { 1 } else { 3 };
-    for _ in 0..times * users as usize / events::FLUSH_EVERY {
+    for _ in 0..3 * users as usize / events::FLUSH_EVERY {
         fold.feed(&plan, &stream.lines(events::FLUSH_EVERY));
     }
-    let in_use = IN_USE.load(Relaxed).saturating_sub(before.0);
-    let grown = resident().saturating_sub(before.1);
+    let grown = resident().saturating_sub(before);
     let ids = fold.events.remembered_ids();
     let counters = fold.events.counters() + fold.shared.counters();
     let told = fold.events.bytes() + fold.shared.bytes();
     println!(
-        "{name}: {users} users, {ids} ids remembered, {counters} counters: {} bytes a user in use, \
-         {} by the states' own count, {} resident",
-        in_use / users as usize,
-        told / users as usize,
-        grown / users as usize
+        "{name}: {users} users, {ids} ids remembered, {counters} counters: {} bytes a user, \
+         {} of them by the states' own count",
+        grown / users as usize,
+        told / users as usize
     );
 }
 

@@ -209,11 +209,7 @@ impl Cells {
     }
 
     /// Asks for cells, each by rule and key.
-    pub(crate) fn look_at_due(
-        &self,
-        plan: &Plan,
-        due: impl Iterator<Item = (u32, u32)> + Clone,
-    ) {
+    pub(crate) fn look_at_due(&self, plan: &Plan, due: impl Iterator<Item = (u32, u32)> + Clone) {
         let looks = due.map(|(rule, key)| {
             let rule = rule as usize;
             (Look { space: plan.info[rule].space, id: Some(key) }, rule)

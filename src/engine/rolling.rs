@@ -165,9 +165,8 @@ impl Rolling {
     }
 
     pub(crate) fn max(&self, t: i64, window_ms: i64) -> Option<i64> {
-        let max = self.with(|entries| {
-            within(entries, t, window_ms).iter().map(|entry| entry.value).max()
-        });
+        let max = self
+            .with(|entries| within(entries, t, window_ms).iter().map(|entry| entry.value).max());
         max.filter(|max| *max != NO_MAX)
     }
 

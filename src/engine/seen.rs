@@ -199,7 +199,7 @@ impl Seen {
     }
 
     /// A user as a snapshot tells it.
-    pub(crate) fn restore(&mut self, user: u128, values: SmallVec<[Value; 2]>, keep_ms: i64) {
+    pub(crate) fn restore(&mut self, user: u128, values: &[Value], keep_ms: i64) {
         let last = values.iter().map(|(_, last)| *last).max();
         let (Some(last), Some((first, rest)), None) =
             (last, values.split_first(), self.place(user))

@@ -223,7 +223,9 @@ impl Cells {
             }
         }
         for (rule, keys) in &due {
-            keys.iter().for_each(|id| self.young.is_over(*rule, *id, first));
+            for id in keys {
+                self.young.is_over(*rule, *id, first);
+            }
         }
         let newest = self.newest.iter().filter(|(_, cells)| !cells.is_empty());
         let newest = newest.map(|(slot, _)| *slot);

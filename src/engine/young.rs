@@ -174,7 +174,12 @@ impl Keyed {
     }
 
     /// The cells of a key, each with its rule.
-    fn cells_of(&self, space: usize, id: u32, plan: &Plan) -> impl Iterator<Item = (usize, CellRef<'_>)> {
+    fn cells_of(
+        &self,
+        space: usize,
+        id: u32,
+        plan: &Plan,
+    ) -> impl Iterator<Item = (usize, CellRef<'_>)> {
         let rules = plan.info.iter().enumerate().filter(move |(_, info)| info.space == space);
         rules.filter_map(move |(rule, info)| {
             let place = self.cells.spaces[space].place(id, info.column);

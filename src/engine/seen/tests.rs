@@ -41,6 +41,6 @@ fn a_user_who_has_a_place_still_is_told_of_with_its_last_value() {
     while seen.say(&mut |user, values| told.push((user, values.to_vec()))) {}
     let [(user, values)] = told.as_slice() else { panic!("{told:?}") };
     let mut anew = Seen::default();
-    anew.restore(*user, values.as_slice().into(), 100);
+    anew.restore(*user, values, 100);
     assert_eq!((anew.len(), values.len(), values[0].1), (1, 1, 9));
 }

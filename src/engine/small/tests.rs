@@ -25,13 +25,12 @@ fn little() -> impl Strategy<Value = Little> {
         any::<i64>(),
     ];
     let rolling = (ts, number.clone()).prop_map(|(ts, value)| Little::Rolling(Entry { ts, value }));
-    let calendar = (-3..3_i64, 1..40_i64, -2..90 * DAY_MS, number).prop_map(
-        |(day, days, after, number)| {
+    let calendar =
+        (-3..3_i64, 1..40_i64, -2..90 * DAY_MS, number).prop_map(|(day, days, after, number)| {
             let start = day * DAY_MS;
             let span = Span { start, end: start + days * DAY_MS };
             Little::Calendar { span, number, t: start.saturating_add(after) }
-        },
-    );
+        });
     prop_oneof![rolling, calendar]
 }
 

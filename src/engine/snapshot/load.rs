@@ -264,13 +264,13 @@ impl<'p> Loader<'p> {
         self.read.shown += 1;
         let field = usize::try_from(reader.rest.number()?).ok()?;
         let user = u128::from_le_bytes(*reader.rest.bytes(16)?.first_chunk()?);
-        let mut values = SmallVec::new();
+        let mut values: SmallVec<[_; 2]> = SmallVec::new();
         for _ in 0..reader.rest.number()? {
             let hash = u64::from_le_bytes(*reader.rest.bytes(8)?.first_chunk()?);
             values.push((hash, reader.time()?));
         }
         if let Some((field, keep_ms)) = *self.map.fields.get(field)? {
-            self.state.seen[field].restore(user, values, keep_ms);
+            self.state.seen[field].restore(user, &values, keep_ms);
         }
         Some(())
     }
