@@ -3,9 +3,7 @@
 
 use std::collections::VecDeque;
 
-/// Items of a page, as a power of two.
-const PAGE_BITS: u32 = 10;
-const PAGE: usize = 1 << PAGE_BITS;
+use crate::engine::slab::{PAGE, PAGE_BITS, page_of};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Queue<T> {
@@ -42,13 +40,7 @@ impl<T: Copy> Queue<T> {
     pub(crate) fn push_back(&mut self, item: T) {
         match self.pages.back_mut() {
             Some(last) if last.len() < PAGE => last.push(item),
-            _ => {
-                // A short queue stays small; later pages are made whole.
-                let room = if self.pages.is_empty() { 4 } else { PAGE };
-                let mut page = Vec::with_capacity(room);
-                page.push(item);
-                self.pages.push_back(page);
-            }
+            _ => self.pages.push_back(page_of(item, self.pages.is_empty())),
         }
     }
 
@@ -68,13 +60,7 @@ impl<T: Copy> Queue<T> {
 
     /// Keeps those that `keep` says yes to, in order.
     pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
-        let all = std::mem::take(self);
-        for page in all.pages.into_iter().enumerate() {
-            let lost = if page.0 == 0 { all.lost } else { 0 };
-            page.1.iter().skip(lost).filter(|item| keep(item)).for_each(|item| {
-                self.push_back(*item);
-            });
-        }
+        *self = self.iter().filter(keep).collect();
     }
 
     /// Bytes on the heap.

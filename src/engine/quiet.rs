@@ -99,14 +99,9 @@ impl Keyed {
         let (first, end) = match info.window {
             Window::Duration(window_ms) if quiet.values => {
                 let mut exact = Exact::default();
-                if !exact.takes(of.values.len(), quiet.most) {
+                if !exact.add_quietly(of, quiet.most, ts.saturating_sub(window_ms)) {
                     return false;
                 }
-                for (hash, ts) in of.values.iter() {
-                    let sketch = exact.insert(hash, ts);
-                    debug_assert!(sketch.is_none(), "few values need none");
-                }
-                exact.expire(ts.saturating_sub(window_ms));
                 let body = RollingCell { t: ts, of: Roll::Values(exact), more: None };
                 (First::Body(Body::Rolling(body)), ts.saturating_add(window_ms))
             }
@@ -218,14 +213,9 @@ impl Cell {
                         points.advance(now, quiet.window_ms);
                     }
                     Roll::Values(exact) => {
-                        if !exact.takes(what.of.values.len(), quiet.most) {
+                        if !exact.add_quietly(what.of, quiet.most, since) {
                             return false;
                         }
-                        for (hash, ts) in what.of.values.iter() {
-                            let sketch = exact.insert(hash, ts);
-                            debug_assert!(sketch.is_none(), "few values need none");
-                        }
-                        exact.expire(since);
                     }
                     Roll::Sketch(_) => return false,
                 }
@@ -234,6 +224,23 @@ impl Cell {
             }
             Body::Match | Body::ZScore(_) => false,
         }
+    }
+}
+
+impl Exact {
+    /// Adds values, and forgets those not later than `since`; false, and nothing is done, where they
+    /// could become more than `most`.
+    #[inline]
+    fn add_quietly(&mut self, of: &Added<'_>, most: i64, since: i64) -> bool {
+        if !self.takes(of.values.len(), most) {
+            return false;
+        }
+        for (hash, ts) in of.values.iter() {
+            let sketch = self.insert(hash, ts);
+            debug_assert!(sketch.is_none(), "few values need none");
+        }
+        self.expire(since);
+        true
     }
 }
 

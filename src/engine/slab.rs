@@ -4,8 +4,15 @@
 use crate::near::near;
 
 /// Items of a page, as a power of two.
-const PAGE_BITS: u32 = 10;
-const PAGE: usize = 1 << PAGE_BITS;
+pub(crate) const PAGE_BITS: u32 = 10;
+pub(crate) const PAGE: usize = 1 << PAGE_BITS;
+
+/// A page that begins with an item. A short list stays small; pages after the first are made whole.
+pub(crate) fn page_of<T>(item: T, is_first: bool) -> Vec<T> {
+    let mut page = Vec::with_capacity(if is_first { 4 } else { PAGE });
+    page.push(item);
+    page
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Slab<T> {
@@ -48,13 +55,7 @@ impl<T> Slab<T> {
         let at = self.len();
         match self.pages.last_mut() {
             Some(last) if last.len() < PAGE => last.push(item),
-            _ => {
-                // A list of few keys stays small; later pages are made whole.
-                let room = if self.pages.is_empty() { 4 } else { PAGE };
-                let mut page = Vec::with_capacity(room);
-                page.push(item);
-                self.pages.push(page);
-            }
+            _ => self.pages.push(page_of(item, self.pages.is_empty())),
         }
         at
     }

@@ -184,19 +184,15 @@ impl Sizes {
 
     /// The number of a period, which is most likely the one that was asked for last.
     fn enter(&mut self, span: Span) -> Option<u32> {
-        let mut known = self.periods.iter().rposition(|(other, _)| *other == span);
-        if known.is_none() {
-            known = self.periods.iter().position(|(_, counters)| *counters == 0);
-            let is_room = self.periods.len() < PERIODS_MAX;
-            let at = known.or(is_room.then_some(self.periods.len()))?;
-            if at == self.periods.len() {
-                self.periods.push((span, 0));
-            }
-            self.periods[at] = (span, 0);
-            known = Some(at);
+        let periods = &mut self.periods;
+        let known = periods.iter().rposition(|(other, _)| *other == span);
+        let free = || periods.iter().position(|(_, counters)| *counters == 0);
+        let at = known.or_else(free).unwrap_or(periods.len());
+        match periods.get_mut(at) {
+            Some((own, counters)) => (*own, *counters) = (span, counters.checked_add(1)?),
+            None if at < PERIODS_MAX => periods.push((span, 1)),
+            None => return None,
         }
-        let at = known?;
-        self.periods[at].1 = self.periods[at].1.checked_add(1)?;
         u32::try_from(at).ok()
     }
 

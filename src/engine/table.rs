@@ -254,7 +254,7 @@ pub(crate) struct Table {
     /// Those with little in them; their places have [`SMALL`] set.
     small: Slab<Small>,
     small_free: Vec<u32>,
-    pub(crate) sizes: Sizes,
+    sizes: Sizes,
 }
 
 /// Marks the place of a small cell.
