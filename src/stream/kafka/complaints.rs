@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -14,6 +16,10 @@ use crate::stream::shared::lock;
 const AGAIN: Duration = Duration::from_secs(30);
 /// Kinds of faults remembered; librdkafka has some hundred.
 const KINDS_MAX: usize = 200;
+/// How long a client has nothing to say before it is taken to have said all.
+const LISTEN: Duration = Duration::from_millis(200);
+/// And how long it is listened to at most.
+const LISTEN_MAX: Duration = Duration::from_secs(5);
 
 /// When each kind of fault was told last, and how often it came since.
 #[derive(Debug, Default)]
@@ -59,19 +65,44 @@ pub(super) enum Barrier {
     Refused(String),
 }
 
-/// Hears why a client gets no connection, for whoever waits for it; logs nothing.
+/// Hears why a client gets no connection, for whoever waits for it; does not log that itself.
 #[derive(Debug, Default)]
-pub(super) struct Ear(Mutex<Option<Barrier>>);
+pub(super) struct Ear {
+    barrier: Mutex<Option<Barrier>>,
+    /// Lines for the log that the client has given so far.
+    lines: AtomicU64,
+}
 
 impl Ear {
+    /// Of a question that only timed out: why, waits in the client's queue among other events, and
+    /// with `debug` behind thousands of lines for the log. `serve` takes events from the queue for
+    /// as long as it is told, or less when it comes upon an error.
+    pub(super) fn listen(&self, mut serve: impl FnMut(Duration)) -> Option<Barrier> {
+        let until = Instant::now() + LISTEN_MAX;
+        loop {
+            let before = self.lines.load(Ordering::Relaxed);
+            serve(LISTEN);
+            let heard = self.heard();
+            let silent = self.lines.load(Ordering::Relaxed) == before;
+            if heard.is_some() || silent || Instant::now() > until {
+                return heard;
+            }
+        }
+    }
+
+    pub(super) fn note(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.lines.fetch_add(1, Ordering::Relaxed);
+        DefaultClientContext.log(level, facility, line);
+    }
+
     /// What was heard. A refusal tells more than a broker that is away, and whichever of several
     /// brokers told last tells the state of now.
     pub(super) fn heard(&self) -> Option<Barrier> {
-        lock(&self.0).clone()
+        lock(&self.barrier).clone()
     }
 
     pub(super) fn hear(&self, error: &KafkaError, reason: &str) {
-        let mut heard = lock(&self.0);
+        let mut heard = lock(&self.barrier);
         match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::Authentication
@@ -87,6 +118,10 @@ impl Ear {
 }
 
 impl ClientContext for Ear {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.note(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.hear(&error, reason);
     }
@@ -96,6 +131,8 @@ impl ConsumerContext for Ear {}
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::client::ClientContext;
+    use rdkafka::config::RDKafkaLogLevel;
     use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
     use super::{Barrier, Complaints, Ear};
@@ -119,5 +156,21 @@ mod tests {
         hear(RDKafkaErrorCode::Authentication, "invalid credentials");
         hear(RDKafkaErrorCode::BrokerTransportFailure, "disconnected");
         assert_eq!(ear.heard(), Some(Barrier::Refused("invalid credentials".to_owned())));
+    }
+
+    #[test]
+    fn a_refusal_behind_many_lines_is_listened_for() {
+        let ear = Ear::default();
+        let mut calls = 0;
+        let heard = ear.listen(|_| {
+            calls += 1;
+            match calls {
+                1..=50 => ear.log(RDKafkaLogLevel::Debug, "CONNECT", "broker in state TRY_CONNECT"),
+                _ => ear.hear(&KafkaError::Global(RDKafkaErrorCode::SSL), "unknown authority"),
+            }
+        });
+        assert_eq!(heard, Some(Barrier::Refused("unknown authority".to_owned())));
+        assert_eq!(calls, 51);
+        assert_eq!(Ear::default().listen(|_| {}), None, "a silent client is not waited for");
     }
 }

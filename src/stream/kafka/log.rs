@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
@@ -36,8 +36,6 @@ const ASK: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_mins(1);
 /// `message.timeout.ms`, and some more.
 const SENT: Duration = Duration::from_secs(15);
-/// How long the client is listened to when a question got no answer.
-const LISTEN: Duration = Duration::from_millis(100);
 /// A little less than `transaction.timeout.ms`.
 const LONG: Duration = Duration::from_secs(9);
 /// Rebalances and errors are looked for so often.
@@ -54,6 +52,10 @@ struct Reports {
 }
 
 impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.ear.note(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         if self.opened.load(Ordering::Acquire) {
             self.complaints.note("producer", &error, reason);
@@ -106,9 +108,8 @@ impl KafkaLog {
         let producer: BaseProducer<Reports> =
             BaseProducer::from_config_and_context(&config, Reports::default()).map_err(made)?;
         producer.init_transactions(ASK).map_err(|error| {
-            // The call itself only timed out; why, waits in the queue among other events.
-            producer.poll(LISTEN);
-            match (classify(&error), producer.context().ear.heard()) {
+            let heard = producer.context().ear.listen(|time| producer.poll(time));
+            match (classify(&error), heard) {
                 (Failure::Retriable(_), Some(Barrier::Refused(reason) | Barrier::Away(reason))) => {
                     Failure::Retriable(reason)
                 }

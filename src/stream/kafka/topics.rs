@@ -13,8 +13,6 @@ use crate::stream::kafka::client::{KafkaSettings, unusable};
 use crate::stream::kafka::complaints::{Barrier, Ear};
 
 const ASK: Duration = Duration::from_secs(5);
-/// How long the client is listened to when a question got no answer.
-const LISTEN: Duration = Duration::from_millis(200);
 /// A topic just created is in every broker's metadata within so long.
 const APPEAR: Duration = Duration::from_secs(20);
 
@@ -235,12 +233,8 @@ pub(super) fn counts(settings: &KafkaSettings) -> Result<BTreeMap<String, usize>
     let client: BaseConsumer<Ear> =
         BaseConsumer::from_config_and_context(&config, Ear::default()).map_err(unmade)?;
     let metadata = client.fetch_metadata(None, ASK).map_err(|error| {
-        // The question itself only timed out; why, waits in the queue among other events.
-        let until = Instant::now() + LISTEN;
-        while client.context().heard().is_none() && Instant::now() < until {
-            drop(client.poll(LISTEN / 10));
-        }
-        match client.context().heard() {
+        let ear = client.context();
+        match ear.listen(|time| drop(client.poll(time))) {
             Some(Barrier::Refused(reason)) => TopicError::NotAdmitted(reason),
             Some(Barrier::Away(reason)) => TopicError::Unreachable(reason),
             None => TopicError::Unreachable(error.to_string()),
