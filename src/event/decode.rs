@@ -277,7 +277,7 @@ fn scanner_of(payload: &[u8], max_bytes: usize) -> Result<Scanner<'_>, Reason> {
     if payload.len() > max_bytes {
         return Err(Reason::TooLarge);
     }
-    let text = std::str::from_utf8(payload).map_err(|_| Reason::NotJson)?;
+    let text = simdutf8::basic::from_utf8(payload).map_err(|_| Reason::NotJson)?;
     Scanner::new(text).map_err(|NotJson| Reason::TooLarge)
 }
 
