@@ -2,8 +2,8 @@
 //! device or an address.
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 use crate::rule::RuleSet;
@@ -49,6 +49,7 @@ pub struct Metrics {
     pub snapshots: IntCounterVec,
     pub snapshot_seconds: Histogram,
     pub snapshot_pause_seconds: Histogram,
+    pub worker_pause_seconds: HistogramVec,
     pub snapshot_bytes: IntGaugeVec,
     pub snapshot_timestamp_seconds: GaugeVec,
     pub rules_reload_success: IntGauge,
@@ -262,6 +263,15 @@ impl Metrics {
                 "How long a worker stood still at a time to tell a piece of a snapshot.",
                 &LATENCY_BUCKETS,
             )?,
+            worker_pause_seconds: maker.add(HistogramVec::new(
+                HistogramOpts::from(opts(
+                    "worker_pause_seconds",
+                    "How long a worker took no events at a time, a millisecond or more, by what it \
+                     did instead.",
+                ))
+                .buckets(LATENCY_BUCKETS.to_vec()),
+                &["cause"],
+            ))?,
             snapshot_bytes: maker.gauges(
                 "snapshot_bytes",
                 "Size of the partition's last snapshot as stored.",

@@ -39,6 +39,19 @@ pub(crate) struct Spread {
     pub(crate) max: f64,
 }
 
+/// What a worker does instead of taking events, as `tidegate_worker_pause_seconds` has it.
+pub(crate) const CAUSES: [&str; 7] =
+    ["changes", "rebalance", "restore", "commit", "rules", "snapshot", "answers"];
+
+/// Pauses of a worker by how long they are at least.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Pauses {
+    pub(crate) over_1_ms: u64,
+    pub(crate) over_20_ms: u64,
+    pub(crate) over_50_ms: u64,
+    pub(crate) over_100_ms: u64,
+}
+
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Latency {
     pub(crate) delivery: Delivery,
@@ -52,6 +65,8 @@ pub(crate) struct Latency {
     pub(crate) cpu_seconds: f64,
     /// Edited rule sets that came into force.
     pub(crate) reloads: u64,
+    /// By [`CAUSES`].
+    pub(crate) pauses: [Pauses; 7],
 }
 
 /// Arrivals of the triggers by number: when first, and how often.
@@ -79,6 +94,7 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
     let events = Probe::new(bed, &format!("{base}.events"));
     let id = instance.id().to_string();
     let done = AtomicBool::new(false);
+    let pauses_before = pauses(&instance);
     let (sent, commands, events, cpu) = std::thread::scope(|scope| {
         let commands = scope.spawn(|| commands.listen(&done));
         let events = scope.spawn(|| events.listen(&done));
@@ -106,6 +122,10 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
         (sent, commands.join().unwrap(), events.join().unwrap(), cpu)
     });
     let reloads = instance.metric("tidegate_decisions_total", "\"tidegate.rules\"");
+    let mut pauses = pauses(&instance);
+    for (of, before) in pauses.iter_mut().zip(pauses_before) {
+        *of = of.since(before);
+    }
     let (status, _) = instance.stop();
     assert!(status.success(), "tidegate ended with {status}");
     let once = (0..sent.len()).filter(|n| commands.get(n).is_some_and(|(_, times)| *times == 1));
@@ -116,6 +136,35 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
         bare: spread(&sent, &events),
         cpu_seconds: cpu,
         reloads,
+        pauses,
+    }
+}
+
+fn pauses(instance: &Instance) -> [Pauses; 7] {
+    CAUSES.map(|cause| {
+        let of = |what: &str, bound: &str| {
+            let label = format!("cause=\"{cause}\"{bound}");
+            instance.metric(&format!("tidegate_worker_pause_seconds_{what}"), &label)
+        };
+        let all = of("count", "");
+        let over = |bound: &str| all - of("bucket", &format!(",le=\"{bound}\""));
+        Pauses {
+            over_1_ms: all,
+            over_20_ms: over("0.02"),
+            over_50_ms: over("0.05"),
+            over_100_ms: over("0.1"),
+        }
+    })
+}
+
+impl Pauses {
+    fn since(self, before: Pauses) -> Pauses {
+        Pauses {
+            over_1_ms: self.over_1_ms - before.over_1_ms,
+            over_20_ms: self.over_20_ms - before.over_20_ms,
+            over_50_ms: self.over_50_ms - before.over_50_ms,
+            over_100_ms: self.over_100_ms - before.over_100_ms,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::Options;
 use crate::baseline::{Kind, Pass};
 use crate::bed::Input;
 use crate::detector::{Detected, Rules};
-use crate::latency::{Latency, Spread};
+use crate::latency::{CAUSES, Latency, Pauses, Spread};
 
 /// One round of everything.
 #[derive(Debug, Default, Serialize)]
@@ -166,6 +166,19 @@ impl Report {
             cpu * 100.0
         )
         .unwrap();
+        let head = ["> 1 ms", "> 20 ms", "> 50 ms", "> 100 ms"];
+        let head = head.map(|name| format!("{name:>9}")).concat();
+        writeln!(text, "{:<34}{head}", "pauses of the worker").unwrap();
+        for (at, cause) in CAUSES.into_iter().enumerate() {
+            let figures: [fn(&Pauses) -> u64; 4] =
+                [|p| p.over_1_ms, |p| p.over_20_ms, |p| p.over_50_ms, |p| p.over_100_ms];
+            let sums = figures
+                .map(|figure| measured.iter().map(|latency| figure(&latency.pauses[at])).sum());
+            if sums.iter().sum::<u64>() > 0 {
+                let sums = sums.map(|sum| format!("{sum:>9}")).concat();
+                writeln!(text, "  {cause:<32}{sums}").unwrap();
+            }
+        }
         let reloads: u64 = measured.iter().map(|latency| latency.reloads).sum();
         if reloads > 0 {
             writeln!(text, "edited rule sets in force meanwhile: {reloads}").unwrap();

@@ -186,25 +186,34 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     fn round(&mut self) -> Result<(), Failure> {
+        let mut since_us = self.clock.now_us();
         // Last before the poll: what comes after a change is judged by it.
         self.take_changes()?;
+        self.paused("changes", &mut since_us);
         self.poll()?;
+        since_us = self.clock.now_us();
         for rebalance in self.log.rebalances() {
             self.rebalance(rebalance)?;
         }
-        let now_us = self.clock.now_us();
+        self.paused("rebalance", &mut since_us);
+        let now_us = since_us;
         if self.pending.is_some() && now_us >= self.not_before_us {
             self.restore(now_us)?;
         }
+        self.paused("restore", &mut since_us);
         self.send()?;
         if self.is_due(now_us) {
             self.flush()?;
         }
-        self.warm(self.clock.now_us())?;
-        self.take_snapshots(self.clock.now_us());
+        self.paused("commit", &mut since_us);
+        self.warm(since_us)?;
+        self.paused("rules", &mut since_us);
+        self.take_snapshots(since_us);
+        self.paused("snapshot", &mut since_us);
         self.answer();
         self.keep_contact(now_us)?;
-        self.report(self.clock.now_us());
+        self.report(since_us);
+        self.paused("answers", &mut since_us);
         Ok(())
     }
 

@@ -66,7 +66,7 @@ const PLAIN: [&str; 54] = [
 ];
 
 /// Histograms of `/metrics`, which show as `_bucket`, `_sum` and `_count`.
-const HISTOGRAMS: [&str; 8] = [
+const HISTOGRAMS: [&str; 9] = [
     "tidegate_canary_seconds",
     "tidegate_detection_seconds",
     "tidegate_event_to_command_seconds",
@@ -75,6 +75,7 @@ const HISTOGRAMS: [&str; 8] = [
     "tidegate_snapshot_pause_seconds",
     "tidegate_snapshot_seconds",
     "tidegate_transaction_seconds",
+    "tidegate_worker_pause_seconds",
 ];
 
 #[derive(Debug, Deserialize)]

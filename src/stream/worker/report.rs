@@ -19,8 +19,21 @@ const REPORT: &[u8] = b"date:";
 const STUCK_US: i64 = 30_000_000;
 /// Gauges and the status page are brought up to date so often.
 const REPORT_US: i64 = 500_000;
+/// Pauses from here on are told.
+const PAUSE_US: i64 = 1_000;
 
 impl<L: Log, C: Clock> Worker<L, C> {
+    /// Tells how long the worker has taken no events, where that is worth telling.
+    pub(super) fn paused(&self, cause: &str, since_us: &mut i64) {
+        let now_us = self.clock.now_us();
+        let pause_us = now_us - *since_us;
+        if pause_us >= PAUSE_US {
+            let pauses = self.metrics.worker_pause_seconds.with_label_values(&[cause]);
+            pauses.observe(seconds(pause_us));
+        }
+        *since_us = now_us;
+    }
+
     /// Counts what a commit made final, and empties the outbox.
     pub(super) fn committed(&mut self, offsets: &[(Place, i64)], from_us: i64, done_us: i64) {
         for (place, next) in offsets {
