@@ -62,6 +62,17 @@ impl Distinct {
 }
 
 impl Exact {
+    /// One value.
+    pub(crate) fn one(hash: u64, ts: i64) -> Exact {
+        Exact(SmallVec::from_buf([(hash, ts)]))
+    }
+
+    /// The value, where there is but one.
+    pub(crate) fn only(&self) -> Option<(u64, i64)> {
+        let [only] = self.0.as_slice() else { return None };
+        Some(*only)
+    }
+
     /// Notes a value; a sketch of all when they have become too many.
     pub(crate) fn insert(&mut self, hash: u64, ts: i64) -> Option<Sketch> {
         let Exact(values) = self;

@@ -61,7 +61,7 @@ impl Keyed {
         let (Some(id), true) = (id, self.cells.tables[rule].has(place)) else {
             return self.begin_quietly(rule, key, (quiet, one, what.of), ctx);
         };
-        let is_done = match self.add_small((rule, place), (quiet, one), ctx) {
+        let is_done = match self.add_small((rule, place), (quiet, one, what.of), ctx) {
             Some(Took::It) => true,
             Some(Took::Nothing) => false,
             None => {
@@ -98,12 +98,18 @@ impl Keyed {
         let ts = one.ts;
         let (first, end) = match info.window {
             Window::Duration(window_ms) if quiet.values => {
+                let end = ts.saturating_add(window_ms);
+                if let Some(hash) = only(of, ts).filter(|_| quiet.most >= 1) {
+                    let first = First::Little(Little::Value { hash, ts });
+                    self.cells.begin(rule, key, (first, end), plan);
+                    return true;
+                }
                 let mut exact = Exact::default();
                 if !exact.add_quietly(of, quiet.most, ts.saturating_sub(window_ms)) {
                     return false;
                 }
                 let body = RollingCell { t: ts, of: Roll::Values(exact), more: None };
-                (First::Body(Body::Rolling(body)), ts.saturating_add(window_ms))
+                (First::Body(Body::Rolling(body)), end)
             }
             _ if one.value > quiet.most => return false,
             Window::Duration(window_ms) if info.form == Form::Rolling => {
@@ -123,7 +129,7 @@ impl Keyed {
     fn add_small(
         &mut self,
         (rule, place): (usize, u32),
-        (quiet, one): (Quiet, Entry),
+        (quiet, one, of): (Quiet, Entry, &Added<'_>),
         ctx: &Ctx<'_>,
     ) -> Option<Took> {
         let (small, sizes) = self.cells.tables[rule].small_mut(place)?;
@@ -155,9 +161,24 @@ impl Keyed {
                 }
                 Little::Rolling(one)
             }
+            Little::Value { hash, ts: t } => {
+                let emptied = one.ts.saturating_sub(t) >= quiet.window_ms;
+                let value = only(of, one.ts).filter(|value| *value == hash || emptied)?;
+                let is_late = t.saturating_sub(one.ts) >= quiet.window_ms;
+                if quiet.most < 1 || is_late || emptied && !self.opens.is_empty() {
+                    return Some(Took::Nothing);
+                }
+                Little::Value { hash: value, ts: t.max(one.ts) }
+            }
         };
         sizes.repack(small, little).then_some(Took::It)
     }
+}
+
+/// The distinct value that is added, where that is one, of this event time.
+fn only(of: &Added<'_>, ts: i64) -> Option<u64> {
+    let (hash, of_value) = of.values.iter().next()?;
+    (of.values.len() == 1 && of_value == ts).then_some(hash)
 }
 
 /// What a small counter took.

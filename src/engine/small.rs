@@ -1,5 +1,5 @@
-//! Counters of few bytes: what most keys have is one number of one period, or one entry of a
-//! rolling window, far from every bound. Such a counter takes a quarter of a line of the cache;
+//! Counters of few bytes: what most keys have is one number of one period, one entry of a rolling
+//! window or one distinct value in it, far from every bound. Such a counter takes a quarter of a line of the cache;
 //! it is made whole as soon as there is more to it, and small again when little is left.
 //!
 //! Which form a counter has is no part of the state: both say the same of it.
@@ -8,6 +8,7 @@ use smallvec::smallvec;
 
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, CalendarCell, Cell, PeriodCell, Roll, RollingCell, Sum};
+use crate::engine::distinct::Exact;
 use crate::engine::rolling::{Entry, Rolling};
 
 /// Periods that small counters of one rule may lie in at a time.
@@ -15,15 +16,18 @@ const PERIODS_MAX: usize = 1024;
 
 /// A free place's key.
 const NOBODY: u32 = u32::MAX;
+/// Beside a key: the epoch of its value is odd.
+const ODD: u32 = 1 << 31;
 
 /// A counter in 16 bytes; what they mean depends on [`Kind`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Small {
-    /// Id of the key.
+    /// Id of the key, and [`ODD`].
     key: u32,
+    /// The number; of a distinct value the lower half of its event time.
     value: i32,
     /// Event time of a rolling window's entry; of a calendar period its number and the
-    /// milliseconds from its start to the latest event.
+    /// milliseconds from its start to the latest event; the hash of a distinct value.
     words: [u32; 2],
 }
 
@@ -34,6 +38,7 @@ const _: () = assert!(size_of::<Small>() == 16);
 pub(crate) enum Kind {
     Calendar,
     Rolling,
+    Value,
 }
 
 /// A counter's content, as far as small ones go.
@@ -43,6 +48,8 @@ pub(crate) enum Little {
     Calendar { span: Span, number: i64, t: i64 },
     /// One entry, which is the key's latest event.
     Rolling(Entry),
+    /// One distinct value of a rolling window, which the key's latest event had.
+    Value { hash: u64, ts: i64 },
 }
 
 impl Little {
@@ -69,6 +76,9 @@ impl Little {
                     _ => None,
                 })
             }
+            Body::Rolling(RollingCell { t, of: Roll::Values(exact), more: None }) => {
+                exact.only().filter(|(_, ts)| ts == t).map(|(hash, ts)| Little::Value { hash, ts })
+            }
             Body::Match | Body::Rolling(_) | Body::ZScore(_) => None,
         }
     }
@@ -77,6 +87,7 @@ impl Little {
         match self {
             Little::Calendar { .. } => Kind::Calendar,
             Little::Rolling(_) => Kind::Rolling,
+            Little::Value { .. } => Kind::Value,
         }
     }
 
@@ -90,6 +101,10 @@ impl Little {
                 let of = Roll::Points(Rolling::few(&[entry]));
                 Body::Rolling(RollingCell { t: entry.ts, of, more: None })
             }
+            Little::Value { hash, ts } => {
+                let of = Roll::Values(Exact::one(hash, ts));
+                Body::Rolling(RollingCell { t: ts, of, more: None })
+            }
         };
         Cell { key, fired: 0, body }
     }
@@ -100,8 +115,21 @@ impl Small {
 
     /// Id of its key; `None` of a free place.
     pub(crate) fn key(&self) -> Option<u32> {
-        (self.key != NOBODY).then_some(self.key)
+        (self.key != NOBODY).then_some(self.key & !ODD)
     }
+
+    fn is_odd(&self) -> usize {
+        usize::from(self.key & ODD != 0)
+    }
+}
+
+/// The halves of an event time: its epoch of 2^32 ms, which is 50 days, and where in that.
+fn halves(ts: i64) -> Option<(i32, u32)> {
+    Some((i32::try_from(ts >> 32).ok()?, u32::try_from(ts & 0xffff_ffff).ok()?))
+}
+
+fn whole(epoch: i32, within: u32) -> i64 {
+    i64::from(epoch) << 32 | i64::from(within)
 }
 
 /// The small counters of one rule, beside where they stand: their kind, and their periods.
@@ -110,20 +138,34 @@ pub(crate) struct Sizes {
     kind: Option<Kind>,
     /// Each with the number of counters in it; one without any is used again.
     periods: Vec<(Span, u32)>,
+    /// The epochs that distinct values lie in, an even and an odd one, each with the number of
+    /// counters in it.
+    epochs: [(i32, u32); 2],
 }
 
 impl Sizes {
     /// `None` where it does not fit, or the rule's other small counters are of another kind.
     pub(crate) fn pack(&mut self, key: u32, little: Little) -> Option<Small> {
-        if *self.kind.get_or_insert(little.kind()) != little.kind() || key == NOBODY {
+        if *self.kind.get_or_insert(little.kind()) != little.kind() || key >= ODD {
             return None;
         }
         match little {
             Little::Rolling(Entry { ts, value }) => {
                 let value = i32::try_from(value).ok()?;
-                let [high, low] = [ts >> 32, ts & 0xffff_ffff];
-                let high = i32::try_from(high).ok()?.cast_unsigned();
-                Some(Small { key, value, words: [high, u32::try_from(low).ok()?] })
+                let (epoch, within) = halves(ts)?;
+                Some(Small { key, value, words: [epoch.cast_unsigned(), within] })
+            }
+            Little::Value { hash, ts } => {
+                let (epoch, within) = halves(ts)?;
+                let [high, low] = [hash >> 32, hash & 0xffff_ffff].map(u32::try_from);
+                let words = [high.ok()?, low.ok()?];
+                let (own, counters) = &mut self.epochs[usize::from(epoch & 1 != 0)];
+                if *counters > 0 && *own != epoch {
+                    return None;
+                }
+                (*own, *counters) = (epoch, counters.checked_add(1)?);
+                let odd = if epoch & 1 == 0 { 0 } else { ODD };
+                Some(Small { key: key | odd, value: within.cast_signed(), words })
             }
             Little::Calendar { span, number, t } => {
                 let value = i32::try_from(number).ok()?;
@@ -141,8 +183,12 @@ impl Sizes {
         small.key()?;
         match self.kind? {
             Kind::Rolling => {
-                let ts = i64::from(one.cast_signed()) << 32 | i64::from(two);
+                let ts = whole(one.cast_signed(), two);
                 Some(Little::Rolling(Entry { ts, value: value.into() }))
+            }
+            Kind::Value => {
+                let ts = whole(self.epochs[small.is_odd()].0, value.cast_unsigned());
+                Some(Little::Value { hash: u64::from(one) << 32 | u64::from(two), ts })
             }
             Kind::Calendar => {
                 let (span, _) = *self.periods.get(one as usize)?;
@@ -163,7 +209,8 @@ impl Sizes {
             (small.value, small.words[1]) = (value, since);
             return true;
         }
-        let Some(packed) = self.pack(small.key, little) else { return false };
+        let packed = small.key().and_then(|key| self.pack(key, little));
+        let Some(packed) = packed else { return false };
         self.leave(small);
         *small = packed;
         true
@@ -171,9 +218,14 @@ impl Sizes {
 
     /// A counter goes, or becomes whole.
     pub(crate) fn leave(&mut self, small: &Small) {
-        if self.kind == Some(Kind::Calendar)
-            && let Some((_, counters)) = self.periods.get_mut(small.words[0] as usize)
-        {
+        let counters = match self.kind {
+            Some(Kind::Calendar) => {
+                self.periods.get_mut(small.words[0] as usize).map(|(_, counters)| counters)
+            }
+            Some(Kind::Value) => Some(&mut self.epochs[small.is_odd()].1),
+            Some(Kind::Rolling) | None => None,
+        };
+        if let Some(counters) = counters {
             *counters = counters.saturating_sub(1);
         }
     }

@@ -31,13 +31,16 @@ fn little() -> impl Strategy<Value = Little> {
             let span = Span { start, end: start + days * DAY_MS };
             Little::Calendar { span, number, t: start.saturating_add(after) }
         });
-    prop_oneof![rolling, calendar]
+    // In an even and an odd epoch.
+    let value = (any::<u64>(), 0..1_i64 << 33).prop_map(|(hash, ts)| Little::Value { hash, ts });
+    prop_oneof![rolling, calendar, value]
 }
 
 /// What must fit: a number of 32 bits, and a time not too far behind the start of a period.
 fn fits(little: &Little) -> bool {
     match little {
         Little::Rolling(entry) => i32::try_from(entry.value).is_ok(),
+        Little::Value { .. } => true,
         Little::Calendar { span, number, t } => {
             i32::try_from(*number).is_ok() && u32::try_from(t - span.start).is_ok()
         }
@@ -46,7 +49,7 @@ fn fits(little: &Little) -> bool {
 
 proptest! {
     #[test]
-    fn what_fits_comes_out_as_it_went_in(little in little(), key in 0..u32::MAX) {
+    fn what_fits_comes_out_as_it_went_in(little in little(), key in 0..ODD) {
         let mut sizes = Sizes::default();
         let small = sizes.pack(key, little);
         prop_assert_eq!(small.is_some(), fits(&little));
@@ -63,13 +66,13 @@ proptest! {
     #[test]
     fn a_table_of_both_forms_is_a_map(
         steps in prop::collection::vec((0..6_u8, 0..40_usize, little()), 1..200),
-        rolling: bool,
+        kind in prop::sample::select(vec![Kind::Calendar, Kind::Rolling, Kind::Value]),
     ) {
         let mut table = Table::default();
         let mut model: Vec<(u32, u32, Little)> = Vec::new();
         let mut keys = 0;
         for (what, at, little) in steps {
-            if (little.kind() == Kind::Rolling) != rolling {
+            if little.kind() != kind {
                 continue;
             }
             let known = (!model.is_empty()).then(|| at % model.len());
@@ -134,6 +137,26 @@ fn periods_without_counters_make_room() {
     let says = |table: &Table, place: u32| Little::of(&table.get(place).unwrap());
     assert_eq!(says(&table, other), Some(one(most)));
     assert_eq!(says(&table, places[5]), Some(one(5)));
+}
+
+#[test]
+fn values_lie_in_an_even_and_an_odd_epoch() {
+    let mut table = Table::default();
+    let epoch = 1_i64 << 32;
+    let one = |n: i64| Little::Value { hash: u64::MAX - 7, ts: n * epoch + epoch - 1 };
+    let places = [-3, 8].map(|n| table.insert_small(1, one(n)).unwrap());
+    assert_eq!(table.insert_small(2, one(10)), None, "there are values in another even one");
+    assert_eq!(table.insert_small(2, one(-1)), None, "there are values in another odd one");
+    let again = table.insert_small(2, one(8)).unwrap();
+    table.remove(places[1]);
+    assert_eq!(table.insert_small(3, one(10)), None);
+    table.remove(again);
+    let other = table.insert_small(3, one(10)).unwrap();
+    let says = |table: &Table, place: u32| Little::of(&table.get(place).unwrap());
+    assert_eq!(says(&table, other), Some(one(10)));
+    assert_eq!(says(&table, places[0]), Some(one(-3)));
+    let key = table.insert_small(ODD, one(10));
+    assert_eq!(key, None, "no key may look like one of an odd epoch");
 }
 
 #[test]
