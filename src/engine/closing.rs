@@ -48,8 +48,9 @@ impl Keyed {
         }
         let due =
             |(end, rule): &(i64, usize)| end.saturating_add(ctx.plan.info[*rule].close_after_ms);
-        // Those of rules that gather wait until these are taken up.
-        let judged = self.timers.keys().filter(|(_, rule)| !ctx.plan.info[*rule].gathers());
+        // Those of rules that gather wait until these are taken up; those of rules that are off, for
+        // the state that comes after this one.
+        let judged = self.timers.keys().filter(|(_, rule)| ctx.plan.judges(*rule));
         self.next_due = judged.map(due).min();
     }
 
@@ -62,7 +63,7 @@ impl Keyed {
         let ended = self.timers.range(..=(ctx.watermark, usize::MAX)).map(|(at, _)| *at);
         let mut ended = ended.filter(|(end, rule)| {
             let close_after = if at_end { 0 } else { ctx.plan.info[*rule].close_after_ms };
-            !ctx.plan.info[*rule].gathers() && end.saturating_add(close_after) <= ctx.watermark
+            ctx.plan.judges(*rule) && end.saturating_add(close_after) <= ctx.watermark
         });
         ended.next()
     }

@@ -254,6 +254,12 @@ impl Plan {
         active.into_iter().any(|(info, rule)| info.shared && rule.mode != Mode::Off)
     }
 
+    /// Whether windows of a rule that are over are judged: neither of one that is off nor of one whose
+    /// past is still gathered.
+    pub(crate) fn judges(&self, rule: usize) -> bool {
+        !self.info[rule].gathers() && self.rules.rules[rule].mode != Mode::Off
+    }
+
     /// True when a state made under `other` can go on under this plan: rules, keys and windows are
     /// the same, whatever has become of bounds, actions, texts and lists (R18).
     pub fn counts_as(&self, other: &Plan) -> bool {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Lists, Plan, Settings};
+use crate::engine::{Effect, Input, Lists, Origin, Output, Plan, Settings, State, step};
+use crate::event::Decoder;
 use crate::rule::{ListEntry, Mode, Source, load};
 
 fn plan(rules: &str) -> Plan {
@@ -151,7 +152,7 @@ fn sees(plan: &Plan, kind: &str) -> Vec<usize> {
     let text = format!(
         r#"{{"id":"e","ts":1763780000000,"user":"u","kind":"{kind}","points":1,"device":"d"}}"#
     );
-    let decoder = crate::event::Decoder::default();
+    let decoder = Decoder::default();
     let event = decoder.decode(text.as_bytes(), 1_000).unwrap();
     plan.routes.of(&event, None).iter().map(|route| route.rule).collect()
 }
@@ -182,4 +183,50 @@ fn a_rule_whose_windows_close_at_another_time_counts_otherwise() {
     assert_eq!(late.news_to(&soon), ["odd"]);
     let change = &crate::engine::impact::changes(&soon, &late)[0].0;
     assert_eq!(change.change, crate::engine::impact::RuleChange::CountsOtherwise);
+}
+
+#[test]
+fn a_rule_that_is_gone_is_not_judged_when_its_window_ends() {
+    const KEPT: &str = "
+rules:
+  - { name: kept, on: issue, measure: count, window: day, above: 100000 }
+";
+    let odd = "
+  - { name: odd, on: issue, per: global, measure: count, window: 1m, zscore: { above: 3 },
+      baseline: { method: mean, history: 12, min_windows: 4 } }
+";
+    let (with, without) = (plan(&format!("{KEPT}{odd}")), plan(KEPT));
+    // About ten a minute, then fifty, and the next minutes under the other plan.
+    let fired = |then: &Plan| {
+        let origin = |topic: &str| Origin { topic: topic.into(), partition: 0 };
+        let mut states = [State::new(origin("events")), State::new(origin("partials"))];
+        let mut outs = [Output::default(), Output::default()];
+        let (mut offset, mut merged) = (0, 0);
+        for minute in 0..30_i64 {
+            let plan = if minute < 9 { &with } else { then };
+            for n in 0..if minute == 8 { 50 } else { 9 + minute % 3 } {
+                let ts = 1_763_740_800_000 + minute * 60_000 + n * 1000;
+                let text = format!(
+                    r#"{{"id":"{minute}-{n}","ts":{ts},"user":"u","kind":"issue","points":1}}"#
+                );
+                let event = Decoder::default().decode(text.as_bytes(), 10_000).unwrap();
+                let input = Input::Event { event: &event, offset, record_ts: None };
+                step(&mut states[0], plan, input, &mut outs[0]);
+                offset += 1;
+            }
+            let (from, watermark) = (states[0].origin().clone(), states[0].watermark());
+            for (_, payload) in outs[0].partials.drain(&from, watermark, 1, false, false) {
+                let input = Input::Partials { payload: &payload, offset: merged, record_ts: None };
+                step(&mut states[1], plan, input, &mut outs[1]);
+                merged += 1;
+            }
+        }
+        let decided = outs[1].effects.iter().filter_map(|effect| match effect {
+            Effect::Decision(decision) => Some(decision.rule.clone()),
+            _ => None,
+        });
+        decided.collect::<Vec<String>>()
+    };
+    assert_eq!(fired(&with), ["odd"]);
+    assert_eq!(fired(&with.towards(&without)), Vec::<String>::new());
 }
