@@ -43,14 +43,8 @@ pub(crate) struct Spread {
 pub(crate) const CAUSES: [&str; 7] =
     ["changes", "rebalance", "restore", "commit", "rules", "snapshot", "answers"];
 
-/// Pauses of a worker by how long they are at least.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct Pauses {
-    pub(crate) over_1_ms: u64,
-    pub(crate) over_20_ms: u64,
-    pub(crate) over_50_ms: u64,
-    pub(crate) over_100_ms: u64,
-}
+/// Pauses of a worker of more than 1, 20, 50 and 100 milliseconds.
+pub(crate) type Pauses = [u64; 4];
 
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Latency {
@@ -124,7 +118,7 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
     let reloads = instance.metric("tidegate_decisions_total", "\"tidegate.rules\"");
     let mut pauses = pauses(&instance);
     for (of, before) in pauses.iter_mut().zip(pauses_before) {
-        *of = of.since(before);
+        of.iter_mut().zip(before).for_each(|(of, before)| *of -= before);
     }
     let (status, _) = instance.stop();
     assert!(status.success(), "tidegate ended with {status}");
@@ -146,26 +140,13 @@ fn pauses(instance: &Instance) -> [Pauses; 7] {
             let label = format!("cause=\"{cause}\"{bound}");
             instance.metric(&format!("tidegate_worker_pause_seconds_{what}"), &label)
         };
+        let up_to = ["0.02", "0.05", "0.1"];
+        let up_to = up_to.map(|bound| of("bucket", &format!(",le=\"{bound}\"")));
+        // Asked last, so that it is not less.
         let all = of("count", "");
-        let over = |bound: &str| all - of("bucket", &format!(",le=\"{bound}\""));
-        Pauses {
-            over_1_ms: all,
-            over_20_ms: over("0.02"),
-            over_50_ms: over("0.05"),
-            over_100_ms: over("0.1"),
-        }
+        let [over_20, over_50, over_100] = up_to.map(|within| all - within);
+        [all, over_20, over_50, over_100]
     })
-}
-
-impl Pauses {
-    fn since(self, before: Pauses) -> Pauses {
-        Pauses {
-            over_1_ms: self.over_1_ms - before.over_1_ms,
-            over_20_ms: self.over_20_ms - before.over_20_ms,
-            over_50_ms: self.over_50_ms - before.over_50_ms,
-            over_100_ms: self.over_100_ms - before.over_100_ms,
-        }
-    }
 }
 
 /// Raises a bound that nobody comes near, and lowers it again, or adds rules that have to be made

@@ -170,10 +170,10 @@ impl Report {
         let head = head.map(|name| format!("{name:>9}")).concat();
         writeln!(text, "{:<34}{head}", "pauses of the worker").unwrap();
         for (at, cause) in CAUSES.into_iter().enumerate() {
-            let figures: [fn(&Pauses) -> u64; 4] =
-                [|p| p.over_1_ms, |p| p.over_20_ms, |p| p.over_50_ms, |p| p.over_100_ms];
-            let sums = figures
-                .map(|figure| measured.iter().map(|latency| figure(&latency.pauses[at])).sum());
+            let mut sums: Pauses = [0; 4];
+            for latency in &measured {
+                sums.iter_mut().zip(latency.pauses[at]).for_each(|(sum, one)| *sum += one);
+            }
             if sums.iter().sum::<u64>() > 0 {
                 let sums = sums.map(|sum| format!("{sum:>9}")).concat();
                 writeln!(text, "  {cause:<32}{sums}").unwrap();

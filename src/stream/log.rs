@@ -1,6 +1,8 @@
 //! The narrow view of a log that the worker runs over. Two implementations: Kafka, and one in
 //! memory with faults for the simulation.
 
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The topics a worker reads. Partition p of both lands on the same worker.
@@ -153,8 +155,43 @@ pub struct Bounds {
     pub high: i64,
 }
 
+/// What can be asked of a log beside reading on in it. Each question waits for its answer.
+pub trait Lookup {
+    fn bounds(&mut self, place: Place) -> Result<Bounds, Failure>;
+    /// Offset of the first record whose timestamp, in milliseconds since the epoch, is not before
+    /// `ms`; where there is none, one behind the last record.
+    fn since(&mut self, place: Place, ms: i64) -> Result<i64, Failure>;
+    /// [`Record::fingerprint`] of the record at an offset; `None` where there is none.
+    fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure>;
+    /// A side topic from an offset on: everything that was committed before the call.
+    fn whole(&mut self, side: Side, from: i64) -> Result<Vec<SideRecord>, Failure>;
+}
+
+/// The answer to what is asked of a log in another thread.
+#[derive(Debug)]
+pub struct Aside<T>(Receiver<Result<T, Failure>>);
+
+impl<T> Aside<T> {
+    /// And where the answer is to be put, once.
+    pub fn new() -> (SyncSender<Result<T, Failure>>, Aside<T>) {
+        let (answer, aside) = sync_channel(1);
+        (answer, Aside(aside))
+    }
+
+    /// `None` as long as there is none.
+    pub fn take(&self) -> Option<Result<T, Failure>> {
+        match self.0.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                Some(Err(Failure::Retriable("whoever asked the log has ended".to_owned())))
+            }
+        }
+    }
+}
+
 /// Input records, committed offsets and atomic commits of one worker.
-pub trait Log {
+pub trait Log: Lookup {
     /// Hands what has arrived to `visit`, some at a time; waits at most `wait_ms` for a first
     /// record.
     fn poll(&mut self, wait_ms: u64, visit: &mut Visit<'_>) -> Result<(), Failure>;
@@ -168,12 +205,6 @@ pub trait Log {
     fn unassign(&mut self) -> Result<(), Failure>;
     /// Next offset of the group for each place; `None` where it has committed nothing.
     fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<i64>>, Failure>;
-    fn bounds(&mut self, place: Place) -> Result<Bounds, Failure>;
-    /// Offset of the first record whose timestamp, in milliseconds since the epoch, is not before
-    /// `ms`; where there is none, one behind the last record.
-    fn since(&mut self, place: Place, ms: i64) -> Result<i64, Failure>;
-    /// [`Record::fingerprint`] of the record at an offset; `None` where there is none.
-    fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure>;
     /// Hands records of an input that were read before to `visit`, of a span from an offset up to
     /// another, which is no further than what was read: as many as have arrived, apart from what is polled. Waits
     /// for nothing. Returns the offset that is reached, to go on from. One partition at a time.
@@ -199,6 +230,9 @@ pub trait Log {
     /// Records of the control topic from an offset on, as far as they have arrived; waits for
     /// nothing. The topic not answering is retriable.
     fn changes(&mut self, from: i64) -> Result<Vec<SideRecord>, Failure>;
-    /// A side topic from an offset on: everything that was committed before the call.
-    fn whole(&mut self, side: Side, from: i64) -> Result<Vec<SideRecord>, Failure>;
+    /// Asks beside everything else, and waits for nothing.
+    fn aside<T: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn Lookup) -> Result<T, Failure> + Send + 'static,
+    ) -> Aside<T>;
 }

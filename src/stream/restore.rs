@@ -2,17 +2,21 @@
 //! the rest is rebuilt from the log up to what the group has committed, without output
 //! (architecture 3).
 
+mod search;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::engine::{Damaged, Loaded, Loader, Origin, Output, Plan, State};
+use crate::engine::Origin;
+use crate::event::EventTime;
 use crate::metrics::Metrics;
-use crate::snapshot::{Bad, Manifest, Shelf, Subject};
+use crate::snapshot::Shelf;
 use crate::stream::control::{Journaled, histories};
-use crate::stream::part::{Graft, Part, subject_of};
+use crate::stream::part::Part;
 use crate::stream::plans::{NOWHERE, PlanCell};
 use crate::stream::reign::{Found, Reign, Sought, begun, forget_holds};
-use crate::stream::{Failure, Log, Place, Side, SideRecord, Source, Start, WorkerView, lock};
+use crate::stream::restore::search::{Search, Told};
+use crate::stream::{Failure, Log, Lookup, Place, Side, SideRecord, Source, Start, WorkerView};
 
 /// The parts of an assignment, each with the offset to read from.
 pub(crate) struct Restored {
@@ -24,22 +28,23 @@ pub(crate) struct Restored {
 }
 
 /// Where states may come from, and under which rules.
-pub(crate) struct Origins<'a> {
-    pub(crate) events_topic: &'a Arc<str>,
-    pub(crate) partials_topic: &'a Arc<str>,
+#[derive(Debug)]
+pub(crate) struct Origins {
+    pub(crate) events_topic: Arc<str>,
+    pub(crate) partials_topic: Arc<str>,
     pub(crate) start: Start,
     /// Of so many records behind the commit a former owner may have told.
     pub(crate) reach: i64,
-    pub(crate) plans: &'a PlanCell,
-    pub(crate) shelf: Option<&'a Shelf>,
+    pub(crate) plans: Arc<PlanCell>,
+    pub(crate) shelf: Option<Shelf>,
     /// Go on from a snapshot although records after it are gone.
     pub(crate) accept_gap: bool,
-    pub(crate) metrics: &'a Metrics,
+    pub(crate) metrics: Metrics,
     /// Where it is said how many segments have been read.
-    pub(crate) view: &'a Mutex<WorkerView>,
+    pub(crate) view: Arc<Mutex<WorkerView>>,
 }
 
-impl Origins<'_> {
+impl Origins {
     pub(crate) fn of(&self, place: Place) -> Origin {
         let topic = match place.source {
             Source::Events => self.events_topic.clone(),
@@ -65,7 +70,7 @@ pub(crate) fn parts(
     log: &mut impl Log,
     places: &[Place],
     parked: &mut BTreeMap<Place, Part>,
-    origins: &Origins<'_>,
+    origins: &Origins,
     now_us: i64,
 ) -> Result<Restored, Failure> {
     let offsets = log.committed(places)?;
@@ -109,7 +114,7 @@ pub(crate) fn parts(
         let fits = |part: &Part| part.next <= from && part.next >= low && is_of(&part.reign);
         let kept = parked.remove(&place).filter(fits);
         let reign = found.reign(&history);
-        let kept = match (kept, origins.shelf) {
+        let kept = match (kept, &origins.shelf) {
             (None, Some(shelf)) => {
                 let (found, history) = (&found, &history);
                 let told = Told { found, history };
@@ -129,7 +134,33 @@ pub(crate) fn parts(
     Ok(restored)
 }
 
+/// What is known of a state that another shall take over from.
+#[derive(Debug)]
+pub(crate) struct Basis {
+    place: Place,
+    next: i64,
+    committed: i64,
+    /// Of the other.
+    reign: Reign,
+    open_since: Option<i64>,
+    watermark: Option<EventTime>,
+}
+
+impl Basis {
+    pub(crate) fn of(part: &Part) -> Basis {
+        Basis {
+            place: part.place,
+            next: part.next,
+            committed: part.committed,
+            reign: part.reign.successor(),
+            open_since: part.state.open_since(),
+            watermark: part.state.watermark(),
+        }
+    }
+}
+
 /// A state that shall take over, and what was learnt on the way.
+#[derive(Debug)]
 pub(crate) struct Begins {
     pub(crate) part: Part,
     /// How far the owners of keys have seen the control topic.
@@ -145,27 +176,27 @@ pub(crate) struct Begins {
 /// # Errors
 /// Retriable when the broker or the store does not answer.
 pub(crate) fn successor(
-    log: &mut impl Log,
-    part: &Part,
-    origins: &Origins<'_>,
+    log: &mut (impl Lookup + ?Sized),
+    of: &Basis,
+    origins: &Origins,
     wall_ms: i64,
 ) -> Result<Begins, Failure> {
-    let place = part.place;
+    let place = of.place;
     let low = log.bounds(place)?.low;
     let all = journal(log)?;
     let seen = seen_in(&all, origins);
     let (histories, found, _) =
-        told(log, all, &[(place, (part.next, Some(part.committed)), low)], origins)?;
+        told(log, all, &[(place, (of.next, Some(of.committed)), low)], origins)?;
     let history = histories.into_iter().next().unwrap_or_default();
-    let mut reign = part.reign.successor();
-    let known = match origins.shelf {
+    let mut reign = of.reign.clone();
+    let known = match &origins.shelf {
         Some(shelf) if low > 0 => {
             let reach = reign.newest.reach_ms(reign.armed());
-            reign.since = first(log, part, (low, wall_ms), reach)?;
+            reign.since = first(log, of, (low, wall_ms), reach)?;
             // Those there are were made under other sets.
             let told = Told { found: &found, history: &history };
             Search { log, shelf, origins, place, told, reign: &reign, is_at_once: false }
-                .newest(low, part.next)?
+                .newest(low, of.next)?
         }
         _ => None,
     };
@@ -173,9 +204,8 @@ pub(crate) fn successor(
         known
     } else {
         let reach = reign.newest.whole_reach_ms(reign.armed());
-        let open = part.state.open_since();
-        let now_ms = wall_ms.min(open.unwrap_or(i64::MAX));
-        let from = first(log, part, (low, now_ms), reach)?;
+        let now_ms = wall_ms.min(of.open_since.unwrap_or(i64::MAX));
+        let from = first(log, of, (low, now_ms), reach)?;
         (reign.from, reign.since) = (from, from);
         Part::new(place, origins.of(place), low, reign)
     };
@@ -187,18 +217,18 @@ pub(crate) fn successor(
 /// Offset of the first record on which depends what is counted now, `reach_ms` of record time back;
 /// of shared keys all that is told.
 fn first(
-    log: &mut impl Log,
-    part: &Part,
+    log: &mut (impl Lookup + ?Sized),
+    of: &Basis,
     (low, now_ms): (i64, i64),
     reach_ms: Option<i64>,
 ) -> Result<i64, Failure> {
     let (Source::Events, Some(reach_ms), Some(watermark)) =
-        (part.place.source, reach_ms, part.state.watermark())
+        (of.place.source, reach_ms, of.watermark)
     else {
         return Ok(low);
     };
     let since_ms = watermark.0.min(now_ms).saturating_sub(reach_ms);
-    Ok(log.since(part.place, since_ms)?.min(part.next).max(low))
+    Ok(log.since(of.place, since_ms)?.min(of.next).max(low))
 }
 
 /// By partition of the partials topic: the offset of the newest rule set in the control topic that
@@ -209,238 +239,16 @@ pub(crate) type Seen = BTreeMap<i32, i64>;
 ///
 /// # Errors
 /// Retriable when the journal cannot be read.
-pub(crate) fn seen(log: &mut impl Log, origins: &Origins<'_>) -> Result<Seen, Failure> {
+pub(crate) fn seen(log: &mut (impl Lookup + ?Sized), origins: &Origins) -> Result<Seen, Failure> {
     Ok(seen_in(&journal(log)?, origins))
 }
 
-fn seen_in(all: &Journal, origins: &Origins<'_>) -> Seen {
-    let owners = all.iter().filter(|((topic, _), _)| **topic == **origins.partials_topic);
+fn seen_in(all: &Journal, origins: &Origins) -> Seen {
+    let owners = all.iter().filter(|((topic, _), _)| **topic == *origins.partials_topic);
     let seen = owners.filter_map(|((_, partition), history)| {
         Some((*partition, history.iter().map(Journaled::seen).max()?))
     });
     seen.collect()
-}
-
-/// A look through the snapshots of one place.
-struct Search<'a, L> {
-    log: &'a mut L,
-    shelf: &'a Shelf,
-    origins: &'a Origins<'a>,
-    place: Place,
-    told: Told<'a>,
-    /// Under which the state of this place began last.
-    reign: &'a Reign,
-    /// The whole snapshot is read at once: nothing goes on meanwhile.
-    is_at_once: bool,
-}
-
-/// What the journal says of one place.
-#[derive(Clone, Copy)]
-struct Told<'a> {
-    found: &'a Found,
-    history: &'a [Journaled],
-}
-
-impl<L: Log> Search<'_, L> {
-    /// The state of the newest snapshot that is whole, of this log and not ahead of `from`.
-    fn newest(&mut self, low: i64, from: i64) -> Result<Option<Part>, Failure> {
-        let subject = subject_of(&self.origins.of(self.place));
-        let names = match self.shelf.names(&subject) {
-            Ok(names) => names,
-            Err(error) => return self.without_store(low, &error.to_string()),
-        };
-        let mut newest_gone = None;
-        for (offset, name) in names {
-            if offset > from {
-                self.skip(&format!("{name}: is ahead of the group's offset {from}"));
-                continue;
-            }
-            if offset < low && !self.origins.accept_gap {
-                newest_gone.get_or_insert(offset);
-                continue;
-            }
-            match self.open(&subject, &name, low) {
-                Ok(Some(part)) => return Ok(Some(part)),
-                Ok(None) => {}
-                Err(Reason::Bad(Bad::Damaged { name, reason })) => {
-                    self.skip(&format!("{name}: {reason}"));
-                }
-                Err(Reason::Bad(Bad::Store(error))) => {
-                    // The one object cannot be read: perhaps an older one can.
-                    self.skip(&format!("{name}: {error}"));
-                }
-                Err(Reason::Log(failure)) => return Err(failure),
-            }
-        }
-        match newest_gone {
-            Some(offset) => Err(Failure::Fatal(format!(
-                "{}: its newest usable snapshot covers the log up to offset {offset}, but the log \
-                 begins at {low}: the records between them are gone. Lengthen the topic's \
-                 retention or shorten `state.interval` for the next time. To go on from the \
-                 snapshot without those records set `state.accept_gap: true`; to begin with what \
-                 the log holds, and without older holds and counters, remove this partition's \
-                 snapshots",
-                self.origins.name(self.place)
-            ))),
-            None => Ok(None),
-        }
-    }
-
-    /// A log that is whole needs no snapshot; one that is not must wait for the store.
-    fn without_store(&self, low: i64, reason: &str) -> Result<Option<Part>, Failure> {
-        let name = self.origins.name(self.place);
-        if low > 0 {
-            return Err(Failure::Retriable(format!("{name}: snapshots cannot be read: {reason}")));
-        }
-        tracing::warn!(
-            partition = name,
-            reason,
-            "snapshots cannot be read: the state is rebuilt from the whole log"
-        );
-        self.origins.metrics.snapshots.with_label_values(&["skipped"]).inc();
-        Ok(None)
-    }
-
-    fn open(&mut self, subject: &Subject, name: &str, low: i64) -> Result<Option<Part>, Reason> {
-        let manifest = self.shelf.manifest(subject, name)?;
-        if let Some(landmark) = manifest.landmark.filter(|landmark| landmark.offset >= low)
-            && self.log.fingerprint(self.place, landmark.offset)? != Some(landmark.hash)
-        {
-            self.skip(&format!("{name}: is of another log that had the same name"));
-            return Ok(None);
-        }
-        let own = self.told.found.reign_at(self.reign, self.told.history, &manifest);
-        if own.is_none() && low == 0 {
-            self.rebuild(&manifest.ruleset);
-            return Ok(None);
-        }
-        let is_before = own.is_none();
-        let reign = own.unwrap_or_else(|| self.reign.clone());
-        if is_before && let Some(since) = self.is_joined(low, &manifest) {
-            return Ok(Some(self.joined(subject, name, &manifest, (since, reign))?));
-        }
-        let loader = Loader::new(&reign.plan, self.origins.of(self.place));
-        let loaded = self.load(subject, (name, &manifest), loader)?;
-        if low == 0 && !loaded.anew.is_empty() {
-            self.rebuild(&manifest.ruleset);
-            return Ok(None);
-        }
-        // Of those that have a birth all partitions tell their past.
-        let births = reign.newest.births();
-        let anew = loaded.anew.iter().filter(|rule| !births.contains_key(*rule));
-        self.say_anew(&anew.map(String::as_str).collect::<Vec<&str>>());
-        let mut part = Part::of(self.place, loaded, &manifest, reign);
-        part.next = part.next.max(low);
-        if part.next > manifest.offset {
-            tracing::warn!(
-                partition = self.origins.name(self.place),
-                from = manifest.offset,
-                to = part.next,
-                "going on without the records between, as state.accept_gap says"
-            );
-            part.begun_at = part.next;
-        }
-        self.origins.metrics.snapshots.with_label_values(&["restored"]).inc();
-        Ok(Some(part))
-    }
-
-    /// Where the log reaches further back than a snapshot that was made before, the first record
-    /// that rules which are new are folded from.
-    fn is_joined(&self, low: i64, manifest: &Manifest) -> Option<i64> {
-        let since = self.reign.since.max(low);
-        let has_news = self.place.source == Source::Events && !self.reign.armed().is_empty();
-        (has_news && since < manifest.offset).then_some(since)
-    }
-
-    /// A state that folds rules which are new from this offset on, and takes in the snapshot when it
-    /// is there.
-    fn joined(
-        &self,
-        subject: &Subject,
-        name: &str,
-        manifest: &Manifest,
-        (since, reign): (i64, Reign),
-    ) -> Result<Part, Bad> {
-        let mut graft = Graft::new(subject, manifest);
-        if self.is_at_once {
-            // What is found out now needs no way out later.
-            let (own, plan) = (reign.armed().to_vec(), Plan::clone(&reign.plan));
-            let empty = (State::new(self.origins.of(self.place)), Output::default());
-            let mut loader = Loader::onto(plan, empty, own);
-            while graft.fetch(self.shelf)? {
-                self.count_loaded();
-            }
-            let taken = graft.held().try_for_each(|records| loader.take(records));
-            let loaded = taken.and_then(|()| loader.finish());
-            self.say_anew(&loaded.map_err(|error| damaged(name, &error))?.anew);
-        }
-        self.origins.metrics.snapshots.with_label_values(&["restored"]).inc();
-        Ok(Part::joined(self.origins.of(self.place), (self.place, since), reign, (graft, manifest)))
-    }
-
-    fn say_anew(&self, rules: &[impl AsRef<str>]) {
-        let rules: Vec<&str> = rules.iter().map(AsRef::as_ref).collect();
-        if !rules.is_empty() {
-            tracing::warn!(
-                partition = self.origins.name(self.place),
-                rules = rules.join(", "),
-                "rules count otherwise since the snapshot, and the log no longer holds its \
-                 beginning: they begin anew"
-            );
-        }
-    }
-
-    fn rebuild(&self, ruleset: &str) {
-        tracing::info!(
-            partition = self.origins.name(self.place),
-            ruleset,
-            "rules count otherwise since the snapshot: the state is rebuilt from the log"
-        );
-    }
-
-    fn load(
-        &self,
-        subject: &Subject,
-        (name, manifest): (&str, &Manifest),
-        mut loader: Loader<'_>,
-    ) -> Result<Loaded, Bad> {
-        let bad = |error| damaged(name, &error);
-        for segment in &manifest.segments {
-            loader.take(&self.shelf.records(subject, segment)?).map_err(bad)?;
-            self.count_loaded();
-        }
-        loader.finish().map_err(bad)
-    }
-
-    fn count_loaded(&self) {
-        *lock(self.origins.view).loading.get_or_insert_default() += 1;
-    }
-
-    fn skip(&self, why: &str) {
-        tracing::warn!(partition = self.origins.name(self.place), "a snapshot is skipped: {why}");
-        self.origins.metrics.snapshots.with_label_values(&["skipped"]).inc();
-    }
-}
-
-fn damaged(name: &str, error: &Damaged) -> Bad {
-    Bad::Damaged { name: name.to_owned(), reason: error.to_string() }
-}
-
-enum Reason {
-    Bad(Bad),
-    Log(Failure),
-}
-
-impl From<Bad> for Reason {
-    fn from(bad: Bad) -> Reason {
-        Reason::Bad(bad)
-    }
-}
-
-impl From<Failure> for Reason {
-    fn from(failure: Failure) -> Reason {
-        Reason::Log(failure)
-    }
 }
 
 /// A place, where to go on from with what is committed, and the start of its log.
@@ -458,19 +266,19 @@ type Journal = BTreeMap<(String, i32), Vec<Journaled>>;
 
 /// # Errors
 /// Retriable when the journal cannot be read; fatal when it cannot be used.
-fn journal(log: &mut impl Log) -> Result<Journal, Failure> {
+fn journal(log: &mut (impl Lookup + ?Sized)) -> Result<Journal, Failure> {
     histories(&log.whole(Side::Journal, 0)?)
 }
 
 /// The journal was asked after the committed offsets, so that it holds all that led to them; then
 /// the control topic is.
 fn told(
-    log: &mut impl Log,
+    log: &mut (impl Lookup + ?Sized),
     mut all: Journal,
     places: &[Begin],
-    origins: &Origins<'_>,
+    origins: &Origins,
 ) -> Result<AllTold, Failure> {
-    let plans = origins.plans;
+    let plans = &origins.plans;
     if places.is_empty() {
         return Ok((Vec::new(), Sought::of(&[], plans).found(&[], &[])?, (0, Vec::new())));
     }

@@ -91,6 +91,12 @@ impl Recent {
     }
 }
 
+/// Frees in a thread of its own what takes long to free.
+pub(crate) fn let_go(name: &str, thing: impl Send + 'static) {
+    // Without a thread it is freed here.
+    drop(std::thread::Builder::new().name(format!("free-{name}")).spawn(move || drop(thing)));
+}
+
 /// A thread that panicked while it held the lock left plain data behind.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -19,7 +19,7 @@ use crate::stream::shared::{Recent, WorkerView};
 use crate::stream::worker::sending::UnderWay;
 use crate::stream::worker::snapshots::Snapshots;
 use crate::stream::worker::survey::Survey;
-use crate::stream::worker::warming::Warming;
+use crate::stream::worker::warming::Making;
 use crate::stream::{
     Ask, Asks, Batch, Clock, Failure, Log, Place, PlanCell, Polled, Rebalance, Source,
 };
@@ -101,7 +101,7 @@ pub struct Worker<L, C> {
     /// The look at all counters that is under way.
     survey: Option<Survey>,
     /// The state that is being made for a rule set that counts otherwise, and when that may go on.
-    warming: Option<Warming>,
+    warming: Option<Making>,
     warm_not_before_us: i64,
     /// When a partition was last seen whose rules were not all in force.
     ready_us: i64,
@@ -302,11 +302,29 @@ impl<L: Log, C: Clock> Worker<L, C> {
         Ok(())
     }
 
+    /// Where its states come from.
+    fn origins(&self) -> Origins {
+        let (settings, own) = (&self.settings, self.snapshots.as_ref());
+        Origins {
+            events_topic: settings.events_topic.clone(),
+            partials_topic: settings.partials_topic.clone(),
+            start: settings.start,
+            reach: match settings.delivery {
+                Delivery::ExactlyOnce => 0,
+                Delivery::AtLeastOnce => REACH,
+            },
+            plans: self.plans.clone(),
+            shelf: own.map(|own| own.keeper.shelf().clone()),
+            accept_gap: own.is_some_and(|own| own.settings.accept_gap),
+            metrics: self.metrics.clone(),
+            view: self.view.clone(),
+        }
+    }
+
     fn restore(&mut self, now_us: i64) -> Result<(), Failure> {
         self.begin_loading(now_us);
         let Some(places) = &self.pending else { return Ok(()) };
-        let outside = (&self.metrics, &*self.view);
-        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), outside);
+        let origins = self.origins();
         let (log, parked) = (&mut self.log, &mut self.parked);
         let found = restore::parts(log, places, parked, &origins, now_us);
         let Restored { mut parts, truncated, changes } = match found {
@@ -462,28 +480,5 @@ impl<L: Log, C: Clock> Worker<L, C> {
             Err(failure) => return Err(failure),
         }
         Ok(())
-    }
-}
-
-/// Where states of a worker come from.
-fn origins<'a>(
-    settings: &'a WorkerSettings,
-    plans: &'a PlanCell,
-    own: Option<&'a Snapshots>,
-    (metrics, view): (&'a Metrics, &'a Mutex<WorkerView>),
-) -> Origins<'a> {
-    Origins {
-        events_topic: &settings.events_topic,
-        partials_topic: &settings.partials_topic,
-        start: settings.start,
-        reach: match settings.delivery {
-            Delivery::ExactlyOnce => 0,
-            Delivery::AtLeastOnce => REACH,
-        },
-        plans,
-        shelf: own.map(|own| own.keeper.shelf()),
-        accept_gap: own.is_some_and(|own| own.settings.accept_gap),
-        metrics,
-        view,
     }
 }

@@ -53,10 +53,7 @@ impl CanaryLine {
         by: Source,
     ) -> Result<CanaryLine, String> {
         let names = &settings.topics;
-        let topic = match by {
-            Source::Events => names.events.to_string(),
-            Source::Partials => names.partials.to_string(),
-        };
+        let topic = names.input(by).to_string();
         let decisions = names.decisions.to_string();
         let known = counts(settings).map_err(|error| error.to_string())?;
         let count = known.get(&decisions).and_then(|count| u32::try_from(*count).ok());

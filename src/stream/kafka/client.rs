@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use crate::stream::kafka::members::client_name;
-use crate::stream::{Delivery, Side, Sink};
+use crate::stream::{Delivery, Side, Sink, Source};
 
 /// The names of the topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,13 @@ pub struct TopicNames {
 }
 
 impl TopicNames {
+    pub(crate) fn input(&self, source: Source) -> &Arc<str> {
+        match source {
+            Source::Events => &self.events,
+            Source::Partials => &self.partials,
+        }
+    }
+
     pub(crate) fn side(&self, side: Side) -> &Arc<str> {
         match side {
             Side::Control => &self.control,

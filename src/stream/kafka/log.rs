@@ -18,20 +18,22 @@ use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
 use crate::stream::kafka::direct::Direct;
 use crate::stream::kafka::earlier::Earlier;
 use crate::stream::kafka::leave::leave;
+use crate::stream::kafka::lookup::apart;
 use crate::stream::kafka::native::{self, PrivateQueue};
 use crate::stream::kafka::polled::{NoHeaders, polled};
 use crate::stream::kafka::seek::seek;
 use crate::stream::kafka::side::Sides;
 use crate::stream::kafka::verdict::{classify, fatal};
 use crate::stream::kafka::watcher::{Watcher, source};
+use crate::stream::shared::let_go;
 use crate::stream::shared::lock;
 use crate::stream::{
-    Batch, Bounds, Delivery, Failure, Log, Place, Polled, Produce, Rebalance, Record, Side,
-    SideRecord, Source, Visit,
+    Aside, Batch, Delivery, Failure, Log, Lookup, Place, Polled, Produce, Rebalance, Record,
+    SideRecord, Visit,
 };
 
 /// One question to the broker.
-const ASK: Duration = Duration::from_secs(5);
+pub(super) const ASK: Duration = Duration::from_secs(5);
 /// How long the end of a transaction is sought before the worker is built anew.
 const SETTLE: Duration = Duration::from_mins(1);
 /// `message.timeout.ms`, and some more.
@@ -81,12 +83,12 @@ pub struct KafkaLog {
     queue: PrivateQueue,
     /// Reads what was read before once more.
     earlier: Option<Earlier>,
-    consumer: BaseConsumer<Watcher>,
+    pub(super) consumer: BaseConsumer<Watcher>,
     producer: BaseProducer<Reports>,
     /// Of outputs that leave at once.
     direct: Option<Direct>,
     settings: KafkaSettings,
-    sides: Sides,
+    pub(super) sides: Sides,
     assigned: BTreeSet<Place>,
     served_at: Option<Instant>,
 }
@@ -148,11 +150,8 @@ impl KafkaLog {
         leave(&self.consumer);
     }
 
-    fn topic(&self, place: Place) -> &str {
-        match place.source {
-            Source::Events => &self.settings.topics.events,
-            Source::Partials => &self.settings.topics.partials,
-        }
+    pub(super) fn topic(&self, place: Place) -> &str {
+        self.settings.topics.input(place.source)
     }
 
     /// Serves rebalances, errors and whatever lies in the consumer's own queue.
@@ -363,25 +362,6 @@ impl Log for KafkaLog {
         places.iter().map(offset).collect()
     }
 
-    fn bounds(&mut self, place: Place) -> Result<Bounds, Failure> {
-        let found = self.consumer.fetch_watermarks(self.topic(place), place.partition, ASK);
-        let (low, high) = found.map_err(|error| Failure::Retriable(error.to_string()))?;
-        Ok(Bounds { low, high })
-    }
-
-    fn since(&mut self, place: Place, ms: i64) -> Result<i64, Failure> {
-        // Negative times have meanings of their own.
-        let times = self.list(&[(place, ms.max(0))])?;
-        let found = self.consumer.offsets_for_times(times, ASK);
-        let found = found.map_err(|error| Failure::Retriable(error.to_string()))?;
-        match found.elements().first().map(|at| (at.error(), at.offset())) {
-            Some((Ok(()), Offset::Offset(offset))) => Ok(offset),
-            Some((Ok(()), _)) => Ok(self.bounds(place)?.high),
-            Some((Err(error), _)) => Err(Failure::Retriable(error.to_string())),
-            None => Err(Failure::Retriable("the broker left out a partition".to_owned())),
-        }
-    }
-
     fn earlier(
         &mut self,
         place: Place,
@@ -391,11 +371,7 @@ impl Log for KafkaLog {
         let reader = match self.earlier.take() {
             Some(reader) if reader.stands_at(place, from) => reader,
             _ => {
-                let (names, slot) = (&self.settings.topics, self.sides.slot());
-                let topic = match place.source {
-                    Source::Events => &names.events,
-                    Source::Partials => &names.partials,
-                };
+                let (topic, slot) = (self.settings.topics.input(place.source), self.sides.slot());
                 Earlier::open(&self.settings, slot, (topic, place), from)?
             }
         };
@@ -403,12 +379,10 @@ impl Log for KafkaLog {
     }
 
     fn rest(&mut self) {
-        self.earlier = None;
-    }
-
-    fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure> {
-        let topic = self.topic(place).to_owned();
-        self.sides.fingerprint((&topic, place), offset)
+        if let Some(earlier) = self.earlier.take() {
+            // To end a client takes up to a tenth of a second.
+            let_go("reader", earlier);
+        }
     }
 
     fn lag(&self, place: Place, next: i64) -> Option<i64> {
@@ -461,8 +435,11 @@ impl Log for KafkaLog {
         self.sides.changes(from)
     }
 
-    fn whole(&mut self, side: Side, from: i64) -> Result<Vec<SideRecord>, Failure> {
-        self.sides.whole(side, from)
+    fn aside<T: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn Lookup) -> Result<T, Failure> + Send + 'static,
+    ) -> Aside<T> {
+        apart(&self.settings, self.sides.slot(), ask)
     }
 }
 

@@ -10,6 +10,7 @@ mod find;
 mod history;
 mod leave;
 mod log;
+mod lookup;
 mod members;
 mod native;
 mod polled;

@@ -16,38 +16,31 @@ pub(crate) struct Graft {
     /// Offset that it is of, and how far it has seen the control topic.
     at: i64,
     control: i64,
-    subject: Subject,
-    /// Not read from the store yet, and read.
-    wanted: VecDeque<Segment>,
+    /// Its segments: the store may not keep them until their offset comes.
     held: VecDeque<Vec<u8>>,
     loader: Option<Loader<'static>>,
 }
 
 impl Graft {
-    pub(crate) fn new(subject: &Subject, manifest: &Manifest) -> Graft {
-        Graft {
-            at: manifest.offset,
-            control: manifest.control,
-            subject: subject.clone(),
-            wanted: manifest.segments.iter().cloned().collect(),
-            held: VecDeque::new(),
-            loader: None,
-        }
-    }
-
-    /// Reads one segment more; false when there is none left. They are held until their offset
-    /// comes: the store may not keep them for so long.
+    /// Reads a whole snapshot; `read` hears of each segment.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub(crate) fn fetch(&mut self, shelf: &Shelf) -> Result<bool, Bad> {
-        let Some(segment) = self.wanted.front() else { return Ok(false) };
-        self.held.push_back(shelf.records(&self.subject, segment)?);
-        self.wanted.pop_front();
-        Ok(true)
+    /// When one cannot be read.
+    pub(crate) fn read(
+        shelf: &Shelf,
+        (subject, manifest): (&Subject, &Manifest),
+        read: impl Fn(),
+    ) -> Result<Graft, Bad> {
+        let segment = |segment: &Segment| shelf.records(subject, segment).inspect(|_| read());
+        Ok(Graft {
+            at: manifest.offset,
+            control: manifest.control,
+            held: manifest.segments.iter().map(segment).collect::<Result<_, _>>()?,
+            loader: None,
+        })
     }
 
-    /// What has been read.
+    /// What it tells.
     pub(crate) fn held(&self) -> impl Iterator<Item = &[u8]> {
         self.held.iter().map(Vec::as_slice)
     }
@@ -73,14 +66,6 @@ impl Part {
     /// The offset at which a snapshot has to be taken in before the next record.
     pub(crate) fn joins_at(&self) -> Option<i64> {
         self.graft.as_ref().map(|graft| graft.at)
-    }
-
-    /// Reads more of the snapshot; false when nothing is left to be read.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub(crate) fn fetch(&mut self, shelf: &Shelf) -> Result<bool, Bad> {
-        self.graft.as_mut().map_or(Ok(false), |graft| graft.fetch(shelf))
     }
 
     /// Takes some of the snapshot in, whose offset is reached. All is done when

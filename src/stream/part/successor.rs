@@ -31,8 +31,11 @@ impl Part {
         (std::mem::take(&mut self.since), std::mem::take(&mut self.since_sets))
     }
 
-    /// What another state of the partition has taken in since.
-    pub(crate) fn hear(&mut self, (entries, sets): (Vec<Journaled>, Sets)) {
+    /// What another state of the partition has taken in since. The journal may have told some of
+    /// it already.
+    pub(crate) fn hear(&mut self, (mut entries, sets): (Vec<Journaled>, Sets)) {
+        let told = self.history.back().map_or(i64::MIN, Journaled::taken_in);
+        entries.retain(|entry| entry.taken_in() > told);
         self.history.extend(entries);
         self.sets.extend(sets);
     }

@@ -3,13 +3,13 @@
 //! without output. When it is in step, it takes over between two transactions.
 
 use crate::rule::reach_ms;
-use crate::snapshot::Shelf;
 use crate::stream::bench::Workbench;
 use crate::stream::part::Part;
-use crate::stream::restore::{self, Begins, Seen};
+use crate::stream::restore::{self, Basis, Begins, Seen};
+use crate::stream::shared::let_go;
 use crate::stream::worker::report::{labels, seconds};
-use crate::stream::worker::{RETRY_US, Worker, origins};
-use crate::stream::{Clock, Failure, Log, Polled, Record, Source, lock, shared};
+use crate::stream::worker::{RETRY_US, Worker};
+use crate::stream::{Aside, Clock, Failure, Log, Place, Polled, Record, Source, lock, shared};
 
 /// A round of the loop spends so long on it.
 const SLICE_US: i64 = 4_000;
@@ -24,7 +24,15 @@ const OLD_FORMS_US: i64 = 60_000_000;
 /// After a hold that did not bring it in step.
 const PAUSE_US: i64 = 200_000;
 
-/// A state being made. One at a time.
+/// A state that is needed. One at a time.
+#[derive(Debug)]
+pub(super) enum Making {
+    /// The log is asked where it begins, which takes tenths of a second.
+    Asked(Place, Aside<Begins>),
+    Begun(Box<Warming>),
+}
+
+/// A state being made.
 #[derive(Debug)]
 pub(super) struct Warming {
     part: Part,
@@ -40,6 +48,8 @@ pub(super) struct Warming {
     not_before_us: i64,
     /// How far the owners of keys have seen the control topic.
     seen: Seen,
+    /// It is asked anew.
+    asked: Option<Aside<Seen>>,
 }
 
 impl<L: Log, C: Clock> Worker<L, C> {
@@ -54,8 +64,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return Ok(());
         }
         let result = match self.warming.take() {
-            Some(warming) => self.go_on_warming(warming, now_us),
-            None => self.begin_warming(now_us),
+            Some(Making::Asked(place, begins)) => self.hear_where(place, begins, now_us),
+            Some(Making::Begun(warming)) => self.go_on_warming(warming, now_us),
+            None => {
+                self.begin_warming(now_us);
+                Ok(())
+            }
         };
         match result {
             Err(Failure::Retriable(reason)) => {
@@ -83,7 +97,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return None;
         }
         let rules = part.reign.news();
-        let own = self.warming.as_ref().filter(|own| own.part.place == part.place);
+        let own = self.warming.as_ref().and_then(|making| match making {
+            Making::Begun(own) if own.part.place == part.place => Some(own),
+            Making::Begun(_) | Making::Asked(..) => None,
+        });
         let (told, all) = part.heard(self.settings.partitions);
         let (done, whole) = match own {
             Some(own) => (own.part.next - own.from, part.next - own.from),
@@ -95,7 +112,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         Some(shared::Warming { rules, percent })
     }
 
-    fn begin_warming(&mut self, now_us: i64) -> Result<(), Failure> {
+    fn begin_warming(&mut self, now_us: i64) {
         // The others tell their past first, and this worker may be one of them.
         let partitions = self.settings.partitions;
         let needs = |part: &&mut Part| {
@@ -103,26 +120,40 @@ impl<L: Log, C: Clock> Worker<L, C> {
         };
         let Some(part) = self.parts.values_mut().find(needs) else {
             self.end_old_forms(now_us);
-            return Ok(());
+            return;
         };
         if part.changes_open > 0 || !self.bench.outbox.is_empty() {
             // The journal shall say all that it has taken in.
-            return Ok(());
+            return;
         }
         // The journal has it.
         drop(part.news());
         // Until the next report.
         lock(&self.view).loading = Some(0);
-        let outside = (&self.metrics, &*self.view);
-        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), outside);
-        let wall_ms = self.clock.wall_us() / 1000;
-        let Begins { part: successor, seen, is_cut } =
-            restore::successor(&mut self.log, part, &origins, wall_ms)?;
+        let (place, basis) = (part.place, Basis::of(part));
+        let (origins, wall_ms) = (self.origins(), self.clock.wall_us() / 1000);
+        let begins = self.log.aside(move |log| restore::successor(log, &basis, &origins, wall_ms));
+        self.warming = Some(Making::Asked(place, begins));
+    }
+
+    /// Begins a state once it is known where.
+    fn hear_where(
+        &mut self,
+        place: Place,
+        begins: Aside<Begins>,
+        now_us: i64,
+    ) -> Result<(), Failure> {
+        let Some(begun) = begins.take() else {
+            self.warming = Some(Making::Asked(place, begins));
+            return Ok(());
+        };
+        let Begins { part: successor, seen, is_cut } = begun?;
+        let Some(part) = self.parts.get(&place) else { return Ok(()) };
         tracing::info!(topic = %successor.state.origin().topic,
-            partition = successor.place.partition, from = successor.next, to = part.next,
+            partition = place.partition, from = successor.next, to = part.next,
             rules = successor.reign.armed().join(", "),
             "new rules are made ready from the log; they do not act before");
-        self.warming = Some(Warming {
+        self.warming = Some(Making::Begun(Box::new(Warming {
             from: successor.next,
             is_cut,
             span_ms: None,
@@ -131,7 +162,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             began_us: now_us,
             not_before_us: i64::MIN,
             seen,
-        });
+            asked: None,
+        })));
         Ok(())
     }
 
@@ -145,7 +177,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
     }
 
-    fn go_on_warming(&mut self, mut own: Warming, now_us: i64) -> Result<(), Failure> {
+    fn go_on_warming(&mut self, mut own: Box<Warming>, now_us: i64) -> Result<(), Failure> {
         let place = own.part.place;
         let Some(part) = self.parts.get_mut(&place).filter(|part| part.reign.is_warming) else {
             self.log.rest();
@@ -158,9 +190,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return Ok(());
         }
         own.part.hear(part.news());
-        let shelf = self.snapshots.as_ref().map(|own| own.keeper.shelf());
-        if own.join(shelf)? {
-            self.warming = Some(own);
+        if own.join()? {
+            self.warming = Some(Making::Begun(own));
             return Ok(());
         }
         for _ in 0..STEPS {
@@ -172,13 +203,15 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 break;
             }
         }
+        // Between two transactions, which come soon enough: none is made for it.
+        let is_between = part.is_even() && self.bench.outbox.is_empty();
         let is_near = part.next - own.part.next <= NEAR
             && own.part.joins_at().is_none()
             && now_us >= own.not_before_us;
-        if is_near && now_us >= self.not_before_us && self.is_awaited(&mut own, now_us)? {
+        if is_near && is_between && self.is_awaited(&mut own, now_us)? {
             return self.bring_in_step(own);
         }
-        self.warming = Some(own);
+        self.warming = Some(Making::Begun(own));
         Ok(())
     }
 
@@ -189,18 +222,25 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if own.is_known(partitions) {
             return Ok(true);
         }
-        own.not_before_us = now_us + PAUSE_US;
-        let outside = (&self.metrics, &*self.view);
-        let origins = origins(&self.settings, &self.plans, self.snapshots.as_ref(), outside);
-        own.seen = restore::seen(&mut self.log, &origins)?;
+        let Some(asked) = own.asked.take() else {
+            let origins = self.origins();
+            own.asked = Some(self.log.aside(move |log| restore::seen(log, &origins)));
+            return Ok(false);
+        };
+        match asked.take() {
+            Some(seen) => {
+                own.seen = seen?;
+                own.not_before_us = now_us + PAUSE_US;
+            }
+            None => own.asked = Some(asked),
+        }
         Ok(own.is_known(partitions))
     }
 
-    /// Lets the state take over once it has read what the other has, and all of that is committed.
-    fn bring_in_step(&mut self, mut own: Warming) -> Result<(), Failure> {
+    /// Lets the state take over once it has read what the other has, all of which is committed.
+    fn bring_in_step(&mut self, mut own: Box<Warming>) -> Result<(), Failure> {
         let place = own.part.place;
         let began_us = self.clock.now_us();
-        let is_committed = self.flush()?;
         let Some(part) = self.parts.get(&place) else { return Ok(()) };
         for _ in 0..STEPS {
             if own.part.next >= part.next || self.clock.now_us() - began_us >= HOLD_US {
@@ -215,16 +255,16 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         let partitions = self.settings.partitions;
         let has_heard = own.part.has_heard(partitions);
-        if !is_committed || !part.is_even() || !has_heard || !own.part.is_in_step_with(part) {
+        if !has_heard || !own.part.is_in_step_with(part) {
             own.not_before_us = self.clock.now_us() + PAUSE_US;
-            self.warming = Some(own);
+            self.warming = Some(Making::Begun(own));
             return Ok(());
         }
         self.drop_snapshot();
         self.log.rest();
         let Some(part) = self.parts.remove(&place) else { return Ok(()) };
         self.say_what_is_missing(&own);
-        let Warming { part: mut successor, from, began_us, .. } = own;
+        let Warming { part: mut successor, from, began_us, .. } = *own;
         successor.take_over(&part, &mut self.bench);
         successor.keep_old_forms(&part, self.clock.now_us());
         let took_us = self.clock.now_us() - began_us;
@@ -235,6 +275,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             snapshots.has_changed(place);
         }
         self.parts.insert(place, successor);
+        let_go("state", part);
         self.tell_plans();
         Ok(())
     }
@@ -293,16 +334,9 @@ impl Warming {
         missing.filter(|(_, ms)| *ms > 0).collect()
     }
 
-    /// Reads or takes in some more of a snapshot; false when it is not time.
-    fn join(&mut self, shelf: Option<&Shelf>) -> Result<bool, Failure> {
-        let Some(at) = self.part.joins_at() else { return Ok(false) };
-        if let Some(shelf) = shelf {
-            let fetched = self.part.fetch(shelf);
-            if fetched.map_err(|error| Failure::Retriable(error.to_string()))? {
-                return Ok(true);
-            }
-        }
-        if self.part.next < at {
+    /// Takes in some more of a snapshot; false when it is not time.
+    fn join(&mut self) -> Result<bool, Failure> {
+        if self.part.joins_at().is_none_or(|at| self.part.next < at) {
             return Ok(false);
         }
         let taken = self.part.join_some();

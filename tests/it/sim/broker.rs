@@ -8,8 +8,8 @@ use std::rc::Rc;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tidegate::stream::{
-    Batch, Bounds, Clock, Failure, Header, Headers, Log, Place, Polled, Produce, Rebalance, Record,
-    Side, SideRecord, Sink, Source, Visit,
+    Aside, Batch, Bounds, Clock, Failure, Header, Headers, Log, Lookup, Place, Polled, Produce,
+    Rebalance, Record, Side, SideRecord, Sink, Source, Visit,
 };
 
 use super::direct::Sent;
@@ -263,6 +263,15 @@ impl Broker {
     }
 }
 
+/// An answer that comes at an instant of the clock.
+struct Later(i64, Box<dyn FnOnce()>);
+
+impl std::fmt::Debug for Later {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Later").field(&self.0).finish_non_exhaustive()
+    }
+}
+
 /// One worker's client.
 #[derive(Debug)]
 pub(super) struct SimLog {
@@ -276,6 +285,8 @@ pub(super) struct SimLog {
     positions: BTreeMap<Place, i64>,
     ended: BTreeSet<Place>,
     pub(super) sent: Sent,
+    /// Answers to what is asked aside.
+    asides: Vec<Later>,
 }
 
 impl SimLog {
@@ -298,6 +309,7 @@ impl SimLog {
             positions: BTreeMap::new(),
             ended: BTreeSet::new(),
             sent: Sent::default(),
+            asides: Vec::new(),
         }
     }
 
@@ -330,10 +342,69 @@ impl SimLog {
     }
 }
 
+impl Lookup for SimLog {
+    fn bounds(&mut self, place: Place) -> Result<Bounds, Failure> {
+        self.ask()?;
+        let broker = self.broker.borrow();
+        let high = i64::try_from(broker.inputs[&place].len()).unwrap();
+        Ok(Bounds { low: broker.low.get(&place).copied().unwrap_or(0), high })
+    }
+
+    fn since(&mut self, place: Place, ms: i64) -> Result<i64, Failure> {
+        let low = self.bounds(place)?.low;
+        let broker = self.broker.borrow();
+        let log = &broker.inputs[&place];
+        let is_since = |entry: &Option<Entry>| entry.as_ref().is_some_and(|e| e.timestamp_ms >= ms);
+        let mut held = (0..).zip(log).skip_while(|(offset, _)| *offset < low);
+        let end = i64::try_from(log.len()).unwrap();
+        Ok(held.find(|(_, entry)| is_since(entry)).map_or(end, |(offset, _)| offset))
+    }
+
+    fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure> {
+        self.ask()?;
+        let broker = self.broker.borrow();
+        if broker.low.get(&place).is_some_and(|low| offset < *low) {
+            return Ok(None);
+        }
+        let entry = broker.inputs[&place].get(usize::try_from(offset).unwrap());
+        Ok(entry.and_then(Option::as_ref).map(|entry| {
+            let headers = Kept(&entry.headers);
+            let (key, value) = (entry.key.as_deref(), entry.value.as_deref());
+            let timestamp_ms = Some(entry.timestamp_ms);
+            Record { place, offset, timestamp_ms, key, value, headers: &headers }.fingerprint()
+        }))
+    }
+
+    fn whole(&mut self, side: Side, from: i64) -> Result<Vec<SideRecord>, Failure> {
+        self.ask()?;
+        let broker = self.broker.borrow();
+        if broker.away.contains(&side) {
+            return Err(Failure::Retriable("the topic is away".to_owned()));
+        }
+        Ok(broker.side(side, from))
+    }
+}
+
 impl Log for SimLog {
+    fn aside<T: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn Lookup) -> Result<T, Failure> + Send + 'static,
+    ) -> Aside<T> {
+        // Asked now and told later: what is true meanwhile may have changed.
+        let (answer, aside) = Aside::new();
+        let found = ask(self);
+        let at_us = self.clock.0.get() + self.rng.borrow_mut().random_range(0..50_000);
+        self.asides.push(Later(at_us, Box::new(move || drop(answer.send(found)))));
+        aside
+    }
+
     fn serve(&mut self, _: u64) -> Result<(), Failure> {
         self.crash()?;
         self.advance(500);
+        let now_us = self.clock.0.get();
+        for Later(_, answer) in self.asides.extract_if(.., |later| later.0 <= now_us) {
+            answer();
+        }
         if self.broker.borrow().may_send && self.chance(100) {
             self.broker.borrow_mut().land_a_stray();
         }
@@ -439,38 +510,6 @@ impl Log for SimLog {
         Ok(places.iter().map(|place| broker.committed.get(place).copied()).collect())
     }
 
-    fn bounds(&mut self, place: Place) -> Result<Bounds, Failure> {
-        self.ask()?;
-        let broker = self.broker.borrow();
-        let high = i64::try_from(broker.inputs[&place].len()).unwrap();
-        Ok(Bounds { low: broker.low.get(&place).copied().unwrap_or(0), high })
-    }
-
-    fn since(&mut self, place: Place, ms: i64) -> Result<i64, Failure> {
-        let low = self.bounds(place)?.low;
-        let broker = self.broker.borrow();
-        let log = &broker.inputs[&place];
-        let is_since = |entry: &Option<Entry>| entry.as_ref().is_some_and(|e| e.timestamp_ms >= ms);
-        let mut held = (0..).zip(log).skip_while(|(offset, _)| *offset < low);
-        let end = i64::try_from(log.len()).unwrap();
-        Ok(held.find(|(_, entry)| is_since(entry)).map_or(end, |(offset, _)| offset))
-    }
-
-    fn fingerprint(&mut self, place: Place, offset: i64) -> Result<Option<u64>, Failure> {
-        self.ask()?;
-        let broker = self.broker.borrow();
-        if broker.low.get(&place).is_some_and(|low| offset < *low) {
-            return Ok(None);
-        }
-        let entry = broker.inputs[&place].get(usize::try_from(offset).unwrap());
-        Ok(entry.and_then(Option::as_ref).map(|entry| {
-            let headers = Kept(&entry.headers);
-            let (key, value) = (entry.key.as_deref(), entry.value.as_deref());
-            let timestamp_ms = Some(entry.timestamp_ms);
-            Record { place, offset, timestamp_ms, key, value, headers: &headers }.fingerprint()
-        }))
-    }
-
     fn earlier(
         &mut self,
         place: Place,
@@ -516,15 +555,6 @@ impl Log for SimLog {
 
     fn changes(&mut self, from: i64) -> Result<Vec<SideRecord>, Failure> {
         self.whole(Side::Control, from)
-    }
-
-    fn whole(&mut self, side: Side, from: i64) -> Result<Vec<SideRecord>, Failure> {
-        self.ask()?;
-        let broker = self.broker.borrow();
-        if broker.away.contains(&side) {
-            return Err(Failure::Retriable("the topic is away".to_owned()));
-        }
-        Ok(broker.side(side, from))
     }
 
     fn send(&mut self, outputs: &[Produce]) -> Result<(), Failure> {
