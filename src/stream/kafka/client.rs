@@ -179,8 +179,17 @@ impl KafkaSettings {
     }
 }
 
-/// How records are fetched; offsets are committed by nobody but us.
+/// How records are fetched, but for what is said otherwise; offsets are committed by nobody but us.
 pub(crate) fn fetching(config: &mut ClientConfig) -> &mut ClientConfig {
+    // What is fetched far ahead has left the processor's cache when its turn comes, and is fresh
+    // memory each time: by default up to 100,000 records or 64 MiB of each partition. A twentieth of a
+    // second's events is enough for the next fetch to come.
+    for (name, value) in [("queued.min.messages", "10000"), ("queued.max.messages.kbytes", "4096")]
+    {
+        if config.get(name).is_none() {
+            config.set(name, value);
+        }
+    }
     config
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -191,9 +200,18 @@ pub(crate) fn fetching(config: &mut ClientConfig) -> &mut ClientConfig {
         .set("fetch.wait.max.ms", "50")
         // The default of 1000 leaves the fetcher asleep behind a full queue.
         .set("fetch.queue.backoff.ms", "5")
-        // What is fetched far ahead has left the processor's cache when its turn comes, and is fresh
-        // memory each time: by default up to 100,000 records or 64 MiB of each partition. A twentieth
-        // of a second's events is enough for the next fetch to come.
-        .set("queued.min.messages", "10000")
-        .set("queued.max.messages.kbytes", "4096")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_ahead_is_fetched_can_be_said_otherwise() {
+        let mut config = ClientConfig::new();
+        config.set("queued.min.messages", "77");
+        fetching(&mut config);
+        assert_eq!(config.get("queued.min.messages"), Some("77"));
+        assert_eq!(config.get("queued.max.messages.kbytes"), Some("4096"));
+    }
 }
