@@ -30,7 +30,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionLi
 use node::{Flags, Node, QUICK};
 
 /// For anything a healthy broker does; generous, since the cores may be shared.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 const STEP: Duration = Duration::from_millis(50);
 
 /// One record as it was read.
