@@ -98,18 +98,12 @@ impl Keyed {
         let ts = one.ts;
         let (first, end) = match info.window {
             Window::Duration(window_ms) if quiet.values => {
-                let end = ts.saturating_add(window_ms);
-                if let Some(hash) = only(of, ts).filter(|_| quiet.most >= 1) {
-                    let first = First::Little(Little::Value { hash, ts });
-                    self.cells.begin(rule, key, (first, end), plan);
-                    return true;
-                }
                 let mut exact = Exact::default();
                 if !exact.add_quietly(of, quiet.most, ts.saturating_sub(window_ms)) {
                     return false;
                 }
                 let body = RollingCell { t: ts, of: Roll::Values(exact), more: None };
-                (First::Body(Body::Rolling(body)), end)
+                (First::Body(Body::Rolling(body)), ts.saturating_add(window_ms))
             }
             _ if one.value > quiet.most => return false,
             Window::Duration(window_ms) if info.form == Form::Rolling => {

@@ -118,7 +118,8 @@ impl Small {
         (self.key != NOBODY).then_some(self.key & !ODD)
     }
 
-    fn is_odd(&self) -> usize {
+    /// Which of the epochs its value lies in.
+    fn epoch(&self) -> usize {
         usize::from(self.key & ODD != 0)
     }
 }
@@ -159,13 +160,14 @@ impl Sizes {
                 let (epoch, within) = halves(ts)?;
                 let [high, low] = [hash >> 32, hash & 0xffff_ffff].map(u32::try_from);
                 let words = [high.ok()?, low.ok()?];
-                let (own, counters) = &mut self.epochs[usize::from(epoch & 1 != 0)];
+                let key = if epoch & 1 == 0 { key } else { key | ODD };
+                let small = Small { key, value: within.cast_signed(), words };
+                let (own, counters) = &mut self.epochs[small.epoch()];
                 if *counters > 0 && *own != epoch {
                     return None;
                 }
                 (*own, *counters) = (epoch, counters.checked_add(1)?);
-                let odd = if epoch & 1 == 0 { 0 } else { ODD };
-                Some(Small { key: key | odd, value: within.cast_signed(), words })
+                Some(small)
             }
             Little::Calendar { span, number, t } => {
                 let value = i32::try_from(number).ok()?;
@@ -187,7 +189,7 @@ impl Sizes {
                 Some(Little::Rolling(Entry { ts, value: value.into() }))
             }
             Kind::Value => {
-                let ts = whole(self.epochs[small.is_odd()].0, value.cast_unsigned());
+                let ts = whole(self.epochs[small.epoch()].0, value.cast_unsigned());
                 Some(Little::Value { hash: u64::from(one) << 32 | u64::from(two), ts })
             }
             Kind::Calendar => {
@@ -222,7 +224,7 @@ impl Sizes {
             Some(Kind::Calendar) => {
                 self.periods.get_mut(small.words[0] as usize).map(|(_, counters)| counters)
             }
-            Some(Kind::Value) => Some(&mut self.epochs[small.is_odd()].1),
+            Some(Kind::Value) => Some(&mut self.epochs[small.epoch()].1),
             Some(Kind::Rolling) | None => None,
         };
         if let Some(counters) = counters {

@@ -146,7 +146,7 @@ impl Cells {
         let table = &mut self.tables[rule];
         let place = match first {
             First::Little(little) => table.insert_little(id, little),
-            First::Body(body) => table.insert(Cell { key: id, fired: 0, body }),
+            First::Body(body) => table.insert_least(Cell { key: id, fired: 0, body }),
         };
         self.is_new(rule, id, (place, end), plan);
     }
@@ -196,10 +196,7 @@ impl Cells {
         if table.has(space.place(id, info.column)) {
             return None;
         }
-        let place = match Little::of(&cell) {
-            Some(little) => table.insert_little(id, little),
-            None => table.insert(Cell { key: id, ..cell }),
-        };
+        let place = table.insert_least(Cell { key: id, ..cell });
         space.put(id, info.column, place);
         Some(id)
     }
@@ -336,6 +333,14 @@ impl Table {
     pub(crate) fn insert_little(&mut self, key: u32, little: Little) -> u32 {
         let place = self.insert_small(key, little);
         place.unwrap_or_else(|| self.insert(little.cell(key)))
+    }
+
+    /// The place of a new cell, which is small if it can be.
+    pub(crate) fn insert_least(&mut self, cell: Cell) -> u32 {
+        match Little::of(&cell) {
+            Some(little) => self.insert_little(cell.key, little),
+            None => self.insert(cell),
+        }
     }
 
     /// The place of a new small cell; `None` where it has to be a whole one.
