@@ -55,11 +55,6 @@ impl Journaled {
         begun.max(self.control - 1)
     }
 
-    /// Offset in the control topic behind the last change that its state has taken in.
-    pub(crate) fn taken_in(&self) -> i64 {
-        self.control
-    }
-
     /// Reads a record's value.
     ///
     /// # Errors

@@ -25,8 +25,7 @@ use crate::stream::kafka::seek::seek;
 use crate::stream::kafka::side::Sides;
 use crate::stream::kafka::verdict::{classify, fatal};
 use crate::stream::kafka::watcher::{Watcher, source};
-use crate::stream::shared::let_go;
-use crate::stream::shared::lock;
+use crate::stream::shared::{let_go, lock};
 use crate::stream::{
     Aside, Batch, Delivery, Failure, Log, Lookup, Place, Polled, Produce, Rebalance, Record,
     SideRecord, Visit,

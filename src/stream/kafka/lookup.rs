@@ -38,7 +38,7 @@ pub(super) fn apart<T: Send + 'static>(
     let (answer, aside) = Aside::new();
     let sides = Sides::new(settings, slot);
     let mut apart = Apart { settings: settings.clone(), sides, consumer: None };
-    let thread = std::thread::Builder::new().name(format!("{slot}-past"));
+    let thread = std::thread::Builder::new().name(format!("{slot}-lookup"));
     let begun = thread.spawn(move || {
         // Nobody may want to know any more.
         drop(answer.send(ask(&mut apart)));

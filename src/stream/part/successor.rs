@@ -34,8 +34,8 @@ impl Part {
     /// What another state of the partition has taken in since. The journal may have told some of
     /// it already.
     pub(crate) fn hear(&mut self, (mut entries, sets): (Vec<Journaled>, Sets)) {
-        let told = self.history.back().map_or(i64::MIN, Journaled::taken_in);
-        entries.retain(|entry| entry.taken_in() > told);
+        let told = self.history.back().map_or(i64::MIN, |last| last.control);
+        entries.retain(|entry| entry.control > told);
         self.history.extend(entries);
         self.sets.extend(sets);
     }

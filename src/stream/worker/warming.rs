@@ -9,7 +9,7 @@ use crate::stream::restore::{self, Basis, Begins, Seen};
 use crate::stream::shared::let_go;
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::worker::{RETRY_US, Worker};
-use crate::stream::{Aside, Clock, Failure, Log, Place, Polled, Record, Source, lock, shared};
+use crate::stream::{Aside, Clock, Failure, Log, Polled, Record, Source, lock, shared};
 
 /// A round of the loop spends so long on it.
 const SLICE_US: i64 = 4_000;
@@ -28,7 +28,7 @@ const PAUSE_US: i64 = 200_000;
 #[derive(Debug)]
 pub(super) enum Making {
     /// The log is asked where it begins, which takes tenths of a second.
-    Asked(Place, Aside<Begins>),
+    Asked(Aside<Begins>),
     Begun(Box<Warming>),
 }
 
@@ -64,7 +64,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return Ok(());
         }
         let result = match self.warming.take() {
-            Some(Making::Asked(place, begins)) => self.hear_where(place, begins, now_us),
+            Some(Making::Asked(begins)) => self.hear_where(begins, now_us),
             Some(Making::Begun(warming)) => self.go_on_warming(warming, now_us),
             None => {
                 self.begin_warming(now_us);
@@ -130,24 +130,20 @@ impl<L: Log, C: Clock> Worker<L, C> {
         drop(part.news());
         // Until the next report.
         lock(&self.view).loading = Some(0);
-        let (place, basis) = (part.place, Basis::of(part));
+        let basis = Basis::of(part);
         let (origins, wall_ms) = (self.origins(), self.clock.wall_us() / 1000);
         let begins = self.log.aside(move |log| restore::successor(log, &basis, &origins, wall_ms));
-        self.warming = Some(Making::Asked(place, begins));
+        self.warming = Some(Making::Asked(begins));
     }
 
     /// Begins a state once it is known where.
-    fn hear_where(
-        &mut self,
-        place: Place,
-        begins: Aside<Begins>,
-        now_us: i64,
-    ) -> Result<(), Failure> {
+    fn hear_where(&mut self, begins: Aside<Begins>, now_us: i64) -> Result<(), Failure> {
         let Some(begun) = begins.take() else {
-            self.warming = Some(Making::Asked(place, begins));
+            self.warming = Some(Making::Asked(begins));
             return Ok(());
         };
         let Begins { part: successor, seen, is_cut } = begun?;
+        let place = successor.place;
         let Some(part) = self.parts.get(&place) else { return Ok(()) };
         tracing::info!(topic = %successor.state.origin().topic,
             partition = place.partition, from = successor.next, to = part.next,
