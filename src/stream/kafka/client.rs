@@ -182,11 +182,17 @@ impl KafkaSettings {
 /// How records are fetched, but for what is said otherwise; offsets are committed by nobody but us.
 pub(crate) fn fetching(config: &mut ClientConfig) -> &mut ClientConfig {
     // What is fetched far ahead has left the processor's cache when its turn comes, and is fresh
-    // memory each time: by default up to 100,000 records or 64 MiB of each partition. A twentieth of a
-    // second's events is enough for the next fetch to come.
-    for (name, value) in [("queued.min.messages", "10000"), ("queued.max.messages.kbytes", "4096")]
-    {
-        if config.get(name).is_none() {
+    // memory each time: by default up to 100,000 records or 64 MiB of each partition, of which a
+    // broker sends 1 MiB at a time. A twentieth of a second's events is enough for the next fetch to come.
+    let few = [
+        ("queued.min.messages", "10000"),
+        ("queued.max.messages.kbytes", "4096"),
+        ("max.partition.fetch.bytes", "262144"),
+    ];
+    // The one of them that librdkafka knows by two names.
+    let is_named = config.get("fetch.message.max.bytes").is_some();
+    for (name, value) in few {
+        if config.get(name).is_none() && !(is_named && name == "max.partition.fetch.bytes") {
             config.set(name, value);
         }
     }
@@ -209,9 +215,10 @@ mod tests {
     #[test]
     fn how_far_ahead_is_fetched_can_be_said_otherwise() {
         let mut config = ClientConfig::new();
-        config.set("queued.min.messages", "77");
+        config.set("queued.min.messages", "77").set("fetch.message.max.bytes", "1000000");
         fetching(&mut config);
         assert_eq!(config.get("queued.min.messages"), Some("77"));
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("4096"));
+        assert_eq!(config.get("max.partition.fetch.bytes"), None);
     }
 }
