@@ -8,7 +8,7 @@
 //! stream, a restart, a backtest, a simulation.
 //!
 //! ```text
-//!  points.events ──▶ stream::Worker (one thread: poll ▸ decode ▸ step ▸ transaction)
+//!  points.events ──▶ stream::Worker (one thread: poll ▸ decode ▸ step; a second: transactions)
 //!   p0..pN            │  State per partition of the events: users        ┌▶ points.commands
 //!                     │  partial aggregates of keys that cross them ───▶ ├▶ tidegate.decisions ─▶ notify
 //!  <group>.partials ──┤  State per partition of the partials:            ├▶ points.quarantine
@@ -98,8 +98,12 @@
 //!
 //! # Delivery
 //!
-//! Outputs wait in an outbox and are produced at a flush, in one transaction with the offsets.
-//! After an abort state and outbox stay as they are and the flush is tried again; a worker that
+//! Outputs wait in an outbox and are produced at a flush, in one transaction with the offsets. The
+//! transaction goes on in a thread of its own, while the worker counts events for the next one;
+//! where it takes more than half a second, no more comes in. The worker waits for its end only
+//! where somebody needs the state of a committed offset: before a rebalance, a snapshot or a change
+//! by people is taken in, and when a state made for new rules takes over.
+//! After an abort state and outputs stay as they are and the same transaction is tried again; a worker that
 //! cannot go on is dropped whole and built anew from snapshots and the log. An instance that
 //! stops keeps its place in the group, by a fixed name, unless it is told to leave.
 //!

@@ -15,6 +15,8 @@ pub(crate) struct Outbox {
     pub(crate) tipped: Vec<i64>,
     /// Event times, in ms, of the decisions among them.
     pub(crate) decided: Vec<i64>,
+    /// Whether there are decisions or commands that records brought.
+    pub(crate) has_messages: bool,
 }
 
 impl Outbox {
@@ -32,6 +34,7 @@ impl Outbox {
         self.notes.clear();
         self.tipped.clear();
         self.decided.clear();
+        self.has_messages = false;
     }
 }
 

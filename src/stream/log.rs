@@ -104,10 +104,10 @@ pub struct Produce {
 }
 
 /// Outputs and the next offset of every input, committed together or not at all.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    pub outputs: &'a [Produce],
-    pub offsets: &'a [(Place, i64)],
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub outputs: Vec<Produce>,
+    pub offsets: Vec<(Place, i64)>,
 }
 
 /// The topics that every worker reads whole, beside its inputs: one partition each.
@@ -225,8 +225,12 @@ pub trait Log: Lookup {
     /// on; waits at most `wait_ms` until there is none. After [`Log::unassign`] there is none:
     /// whoever has the partitions next writes what is missing.
     fn unwritten(&mut self, wait_ms: u64) -> Result<usize, Failure>;
-    /// Write outputs and offsets in one transaction.
-    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure>;
+    /// Begins to write outputs and offsets in one transaction, beside everything else; waits for
+    /// nothing. One at a time.
+    fn begin(&mut self, batch: Batch);
+    /// How the transaction ended that was begun, with what was to be written; waits for that at most
+    /// `wait_ms`. `None` as long as it has not ended, and once that has been said.
+    fn ended(&mut self, wait_ms: u64) -> Option<(Batch, Result<(), Failure>)>;
     /// Records of the control topic from an offset on, as far as they have arrived; waits for
     /// nothing. The topic not answering is retriable.
     fn changes(&mut self, from: i64) -> Result<Vec<SideRecord>, Failure>;

@@ -2,8 +2,9 @@
 //!
 //! Outputs wait in an outbox and are produced in one transaction with the input offsets, at the
 //! latest every flush interval, and at once (5 ms apart) when a command waits and everything
-//! already fetched is applied. After an abort, state and outbox stay and the commit is tried
-//! again: nothing is sought back or rolled back.
+//! already fetched is applied. It goes on beside the loop, which counts events for the next one
+//! meanwhile. After an abort, state and outputs stay and the same is tried again: nothing is
+//! sought back or rolled back.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -11,21 +12,20 @@ use std::sync::{Arc, Mutex};
 use crate::event::Decoder;
 use crate::metrics::Metrics;
 use crate::stream::bench::Workbench;
-use crate::stream::clock::micros;
 use crate::stream::control::Desk;
 use crate::stream::part::{Part, REACH};
 use crate::stream::restore::{self, Origins, Restored};
 use crate::stream::shared::{Recent, WorkerView};
+use crate::stream::worker::commit::Flight;
 use crate::stream::worker::sending::UnderWay;
 use crate::stream::worker::snapshots::Snapshots;
 use crate::stream::worker::survey::Survey;
 use crate::stream::worker::warming::Making;
-use crate::stream::{
-    Ask, Asks, Batch, Clock, Failure, Log, Place, PlanCell, Polled, Rebalance, Source,
-};
+use crate::stream::{Ask, Asks, Clock, Failure, Log, Place, PlanCell, Polled, Rebalance, Source};
 
 mod answers;
 mod changes;
+mod commit;
 mod report;
 mod sending;
 mod snapshots;
@@ -60,8 +60,6 @@ pub struct WorkerSettings {
     pub delivery: Delivery,
 }
 
-/// Least time between two commits: closer ones run into the markers of the one before.
-const COMMIT_GAP_US: i64 = 5_000;
 /// Longest wait in a poll, so that rebalances are served.
 const POLL_MAX_MS: u64 = 10;
 /// The broker is asked for a sign of life when nothing came for so long.
@@ -80,6 +78,11 @@ pub struct Worker<L, C> {
     is_renewing: bool,
     bench: Workbench,
     under_way: UnderWay,
+    /// The transaction that is under way.
+    flight: Option<Flight>,
+    /// The next one is waited for, so that nothing is taken in that is not committed: somebody needs the
+    /// state of an offset.
+    rests_next: bool,
     parts: BTreeMap<Place, Part>,
     /// States of partitions that were taken away and may come back.
     parked: BTreeMap<Place, Part>,
@@ -112,6 +115,8 @@ pub struct Worker<L, C> {
     failure: String,
     /// Everything that had been fetched is applied.
     drained: bool,
+    /// Since when no more comes in, until what waits is committed.
+    held_since_us: Option<i64>,
     contact_us: i64,
     reported_us: i64,
 }
@@ -136,6 +141,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             is_renewing: false,
             bench,
             under_way: UnderWay::default(),
+            flight: None,
+            rests_next: false,
             parts: BTreeMap::new(),
             parked: BTreeMap::new(),
             snapshots: None,
@@ -157,6 +164,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             failing_since_us: None,
             failure: String::new(),
             drained: true,
+            held_since_us: None,
             contact_us: now_us,
             reported_us: i64::MIN,
         }
@@ -202,9 +210,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         self.paused("restore", &mut since_us);
         self.send()?;
-        if self.is_due(now_us) {
-            self.flush()?;
-        }
+        self.commit(now_us)?;
         self.paused("commit", &mut since_us);
         self.warm(since_us)?;
         self.paused("rules", &mut since_us);
@@ -236,12 +242,14 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn poll(&mut self) -> Result<(), Failure> {
         let now_us = self.clock.now_us();
-        if self.failing_since_us.is_some() || self.is_renewing {
-            // Memory is bounded: no more comes in until what waits is committed.
-            return self.log.serve(POLL_MAX_MS);
+        // Memory is bounded: no more comes in until what waits is committed.
+        let must_wait = self.failing_since_us.is_some() || self.is_renewing;
+        if must_wait || self.under_way.is_full() || self.takes_long(now_us) {
+            self.held_since_us.get_or_insert(now_us);
+            return self.log.serve(if must_wait { POLL_MAX_MS } else { 1 });
         }
-        if self.under_way.is_full() {
-            return self.log.serve(1);
+        if let Some(mut since_us) = self.held_since_us.take() {
+            self.paused("commit", &mut since_us);
         }
         self.bench.is_open = self.may_send(now_us);
         self.bench.wall_ms = self.clock.wall_us() / 1000;
@@ -250,6 +258,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let waits = match &self.snapshots {
             Some(own) if own.is_in_haste() => 1,
             _ if self.warming.is_some() || !self.under_way.is_empty() => 1,
+            _ if self.flight.is_some() => 1,
             _ if bench.outbox.tipped.is_empty() => POLL_MAX_MS,
             _ => 0,
         };
@@ -280,7 +289,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 self.not_before_us = i64::MIN;
             }
             Rebalance::Revoked { lost } => {
-                let clean = !lost && self.flush()?;
+                // What is under way ends first, whoever has the partitions.
+                let clean = if lost { self.land_at_last()? } else { self.flush()? };
                 self.pending = None;
                 self.member = false;
                 self.drop_snapshot();
@@ -288,12 +298,13 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 self.is_renewing = false;
                 for (place, part) in std::mem::take(&mut self.parts) {
                     report::forget(&self.metrics, place);
-                    if clean && !part.reign.is_over {
+                    if clean && !lost && !part.reign.is_over {
                         self.parked.insert(place, part);
                     }
                 }
                 // A state that is ahead of the commit goes, and so does what it put out.
                 self.bench.clear();
+                self.flight = None;
                 self.under_way.forget();
                 self.failing_since_us = None;
                 self.log.unassign()?;
@@ -364,108 +375,6 @@ impl<L: Log, C: Clock> Worker<L, C> {
         self.is_renewing = false;
         self.tell_plans();
         self.contact_us = now_us;
-        Ok(())
-    }
-
-    fn is_due(&self, now_us: i64) -> bool {
-        if now_us < self.not_before_us {
-            return false;
-        }
-        let since = now_us - self.last_commit_us;
-        let flush_us = self.flush_us();
-        if !self.parts.is_empty() && self.has_to_prove(now_us) {
-            return since >= flush_us.min(COMMIT_GAP_US);
-        }
-        if !self.bench.outbox.tipped.is_empty() {
-            return since >= flush_us || (self.drained && since >= COMMIT_GAP_US);
-        }
-        since >= flush_us
-    }
-
-    fn flush_us(&self) -> i64 {
-        micros(self.settings.flush_interval_ms)
-    }
-
-    /// Commits outputs and offsets; true when everything applied is committed.
-    fn flush(&mut self) -> Result<bool, Failure> {
-        let now_us = self.clock.now_us();
-        let flush_us = self.flush_us();
-        self.last_commit_us = now_us;
-        for part in self.parts.values_mut() {
-            part.collect(&mut self.bench, self.settings.partitions, flush_us, now_us);
-        }
-        let proves = self.has_to_prove(now_us);
-        let due = |part: &Part| Some((part.place, part.due_offset(proves)?));
-        let offsets: Vec<(Place, i64)> = self.parts.values().filter_map(due).collect();
-        if !self.is_all_written()? {
-            self.fails("decisions or commands are on their way for long".to_owned(), now_us);
-            return Ok(false);
-        }
-        if offsets.is_empty() && self.bench.outbox.is_empty() {
-            return Ok(true);
-        }
-        let begun_us = self.clock.now_us();
-        let batch = Batch { outputs: &self.bench.outbox.outputs, offsets: &offsets };
-        let failure = match self.log.commit(&batch) {
-            Ok(()) => {
-                let done_us = self.clock.now_us();
-                self.last_commit_us = done_us;
-                self.contact_us = done_us;
-                self.failing_since_us = None;
-                if !offsets.is_empty() {
-                    self.under_way.prove(begun_us);
-                }
-                self.committed(&offsets, begun_us, done_us);
-                return Ok(true);
-            }
-            Err(failure) => failure,
-        };
-        match failure {
-            Failure::Retriable(reason) | Failure::Aborted(reason) => {
-                self.metrics.transactions.with_label_values(&["aborted"]).inc();
-                self.fails(reason, now_us);
-                Ok(false)
-            }
-            Failure::TooLarge(outputs) => {
-                self.metrics.transactions.with_label_values(&["aborted"]).inc();
-                self.shrink(&outputs)?;
-                Ok(false)
-            }
-            Failure::Fatal(_) | Failure::Replaced(_) => Err(failure),
-        }
-    }
-
-    /// Nothing is committed, and no more comes in until it is.
-    fn fails(&mut self, reason: String, now_us: i64) {
-        if self.failing_since_us.is_none() {
-            tracing::warn!(slot = %self.settings.slot, reason, "a commit will be tried again");
-        }
-        self.not_before_us = now_us + RETRY_US;
-        self.failing_since_us.get_or_insert(now_us);
-        self.failure = reason;
-    }
-
-    /// The broker refused outputs for their size: the largest quarantine copies among them go
-    /// without their values (E4). A refused batch names small ones, too: they get another try.
-    fn shrink(&mut self, refused: &[usize]) -> Result<(), Failure> {
-        let size = |at: &usize| {
-            let output = self.bench.outbox.outputs.get(*at)?;
-            let copy = output.sink == crate::stream::Sink::Quarantine;
-            output.value.as_ref().filter(|_| copy).map(Vec::len)
-        };
-        let sizes: Vec<(usize, usize)> =
-            refused.iter().filter_map(|at| Some((*at, size(at)?))).collect();
-        let Some(largest) = sizes.iter().map(|(_, size)| *size).max() else {
-            return Err(Failure::Fatal(
-                "an output is larger than its topic takes: raise the topic's max.message.bytes"
-                    .to_owned(),
-            ));
-        };
-        for (at, size) in sizes {
-            if size * 2 >= largest {
-                self.bench.outbox.outputs[at].value = None;
-            }
-        }
         Ok(())
     }
 

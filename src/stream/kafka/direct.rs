@@ -12,8 +12,8 @@ use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 
 use crate::stream::kafka::client::{KafkaSettings, unusable};
 use crate::stream::kafka::complaints::Complaints;
-use crate::stream::kafka::log::record;
 use crate::stream::kafka::native;
+use crate::stream::kafka::transaction::record;
 use crate::stream::kafka::verdict::fatal;
 use crate::stream::shared::lock;
 use crate::stream::{Failure, Produce};

@@ -1,20 +1,14 @@
 //! One worker's consumer and producers.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
-use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
-use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
+use crate::stream::kafka::client::{KafkaSettings, unusable};
 use crate::stream::kafka::direct::Direct;
 use crate::stream::kafka::earlier::Earlier;
 use crate::stream::kafka::leave::leave;
@@ -23,9 +17,10 @@ use crate::stream::kafka::native::{self, PrivateQueue};
 use crate::stream::kafka::polled::{NoHeaders, polled};
 use crate::stream::kafka::seek::seek;
 use crate::stream::kafka::side::Sides;
-use crate::stream::kafka::verdict::{classify, fatal};
+use crate::stream::kafka::transaction::{Transactions, list};
+use crate::stream::kafka::verdict::fatal;
 use crate::stream::kafka::watcher::{Watcher, source};
-use crate::stream::shared::{let_go, lock};
+use crate::stream::shared::let_go;
 use crate::stream::{
     Aside, Batch, Delivery, Failure, Log, Lookup, Place, Polled, Produce, Rebalance, Record,
     SideRecord, Visit,
@@ -33,49 +28,8 @@ use crate::stream::{
 
 /// One question to the broker.
 pub(super) const ASK: Duration = Duration::from_secs(5);
-/// How long the end of a transaction is sought before the worker is built anew.
-const SETTLE: Duration = Duration::from_mins(1);
-/// `message.timeout.ms`, and some more.
-const SENT: Duration = Duration::from_secs(15);
-/// A little less than `transaction.timeout.ms`.
-const LONG: Duration = Duration::from_secs(9);
 /// Rebalances and errors are looked for so often.
-const SERVE: Duration = Duration::from_millis(10);
-
-/// Collects what the broker refused: index of the output, and why.
-#[derive(Debug, Default)]
-struct Reports {
-    failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
-    complaints: Complaints,
-    /// The broker has answered once; before, whoever waits for it tells why it does not.
-    opened: AtomicBool,
-    ear: Ear,
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.ear.note(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if self.opened.load(Ordering::Acquire) {
-            self.complaints.note("producer", &error, reason);
-        } else {
-            self.ear.hear(&error, reason);
-        }
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
-        if let Err((error, _)) = result {
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-            lock(&self.failed).push((index, code));
-        }
-    }
-}
+pub(super) const SERVE: Duration = Duration::from_millis(10);
 
 /// A worker's log in Kafka. Fields drop in order: the queue before its client.
 pub struct KafkaLog {
@@ -83,7 +37,7 @@ pub struct KafkaLog {
     /// Reads what was read before once more.
     earlier: Option<Earlier>,
     pub(super) consumer: BaseConsumer<Watcher>,
-    producer: BaseProducer<Reports>,
+    transactions: Transactions,
     /// Of outputs that leave at once.
     direct: Option<Direct>,
     settings: KafkaSettings,
@@ -105,19 +59,7 @@ impl KafkaLog {
     /// Retriable when the broker does not answer, fatal when a setting cannot be used.
     pub fn open(settings: &KafkaSettings, slot: &str) -> Result<KafkaLog, Failure> {
         let made = |error: KafkaError| Failure::Fatal(unusable(&error));
-        let config = settings.producer(slot);
-        let producer: BaseProducer<Reports> =
-            BaseProducer::from_config_and_context(&config, Reports::default()).map_err(made)?;
-        producer.init_transactions(ASK).map_err(|error| {
-            let heard = producer.context().ear.listen(|time| producer.poll(time));
-            match (classify(&error), heard) {
-                (Failure::Retriable(_), Some(Barrier::Refused(reason) | Barrier::Away(reason))) => {
-                    Failure::Retriable(reason)
-                }
-                (failure, _) => failure,
-            }
-        })?;
-        producer.context().opened.store(true, Ordering::Release);
+        let transactions = Transactions::open(settings, slot)?;
         let config = settings.consumer(slot);
         let consumer: BaseConsumer<Watcher> =
             BaseConsumer::from_config_and_context(&config, Watcher::new(&settings.topics))
@@ -133,7 +75,7 @@ impl KafkaLog {
             queue,
             earlier: None,
             consumer,
-            producer,
+            transactions,
             direct,
             settings: settings.clone(),
             sides: Sides::new(settings, slot),
@@ -192,104 +134,17 @@ impl KafkaLog {
         self.consumer.context().complaints.note("consumer", error, "it goes on");
         Ok(())
     }
-
-    fn list(&self, offsets: &[(Place, i64)]) -> Result<TopicPartitionList, Failure> {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (place, offset) in offsets {
-            list.add_partition_offset(self.topic(*place), place.partition, Offset::Offset(*offset))
-                .map_err(|error| Failure::Fatal(error.to_string()))?;
-        }
-        Ok(list)
-    }
-
-    fn add(&self, index: usize, output: &Produce) -> Result<(), Failure> {
-        loop {
-            let Err(error) = self.producer.send(record(&self.settings.topics, index, output))
-            else {
-                return Ok(());
-            };
-            match error.0.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::QueueFull) => {
-                    native::flush(self.producer.client().native_ptr(), 100);
-                    self.producer.poll(Duration::ZERO);
-                }
-                Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                    return Err(Failure::TooLarge(vec![index]));
-                }
-                _ => return Err(classify(&error.0)),
-            }
-        }
-    }
-
-    fn transact(&self, batch: &Batch<'_>) -> Result<(), Failure> {
-        self.producer.begin_transaction().map_err(|error| classify(&error))?;
-        for (index, output) in batch.outputs.iter().enumerate() {
-            self.add(index, output)?;
-        }
-        if !batch.offsets.is_empty() {
-            let offsets = self.list(batch.offsets)?;
-            self.insist(|| {
-                let group = self.consumer.group_metadata().ok_or(KafkaError::NoMessageReceived)?;
-                self.producer.send_offsets_to_transaction(&offsets, &group, ASK)
-            })?;
-        }
-        self.settle();
-        self.insist(|| self.producer.commit_transaction(ASK))
-    }
-
-    /// Waits until every output is written or refused. What is refused counts as under way until
-    /// its report is read.
-    fn settle(&self) {
-        let until = Instant::now() + SENT;
-        while !native::flush(self.producer.client().native_ptr(), 10) && Instant::now() < until {
-            self.producer.poll(Duration::ZERO);
-        }
-    }
-
-    /// Makes a resumable call until it has an outcome.
-    fn insist(&self, call: impl Fn() -> KafkaResult<()>) -> Result<(), Failure> {
-        let began = Instant::now();
-        let mut is_told = false;
-        loop {
-            let Err(error) = call() else { return Ok(()) };
-            match classify(&error) {
-                Failure::Retriable(reason) if began.elapsed() > SETTLE => {
-                    return Err(Failure::Fatal(reason));
-                }
-                Failure::Retriable(reason) => {
-                    if began.elapsed() >= ASK && !std::mem::replace(&mut is_told, true) {
-                        tracing::warn!(reason, "the end of a transaction is waited for");
-                    }
-                    self.producer.poll(SERVE);
-                }
-                failure => return Err(failure),
-            }
-        }
-    }
-
-    fn abort(&self) -> Result<(), Failure> {
-        let until = Instant::now() + SETTLE;
-        loop {
-            self.producer.poll(Duration::ZERO);
-            let Err(error) = self.producer.abort_transaction(Duration::from_millis(100)) else {
-                return Ok(());
-            };
-            match classify(&error) {
-                Failure::Retriable(_) if Instant::now() <= until => {}
-                Failure::Retriable(reason) | Failure::Aborted(reason) => {
-                    return Err(Failure::Fatal(reason));
-                }
-                failure => return Err(failure),
-            }
-        }
-    }
 }
 
 /// Closes; the group keeps the slot for the session time-out unless it was left before.
 impl Drop for KafkaLog {
     fn drop(&mut self) {
-        // The consumer polls until it has given its partitions back; nobody else does that now.
+        // The consumer polls until it has given its partitions back; nobody else does that now. It may
+        // have been asked for them already, and whoever should have done so has failed.
         self.consumer.context().close();
+        if let Err(error) = self.consumer.unassign() {
+            tracing::warn!(%error, "cannot give partitions back");
+        }
     }
 }
 
@@ -317,7 +172,7 @@ impl Log for KafkaLog {
 
     fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure> {
         self.sides.rest();
-        let list = self.list(starts)?;
+        let list = list(&self.settings.topics, starts)?;
         let places: BTreeSet<Place> = starts.iter().map(|(place, _)| *place).collect();
         if !places.is_empty() && places == self.assigned {
             return seek(&self.consumer, &list);
@@ -401,33 +256,13 @@ impl Log for KafkaLog {
         self.direct.as_ref().map_or(Ok(0), |direct| direct.unwritten(wait_ms))
     }
 
-    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
-        lock(&self.producer.context().failed).clear();
-        let began = Instant::now();
-        let failure = match self.transact(batch) {
-            Ok(()) => return Ok(()),
-            // The broker ends a transaction that stays open too long as it fences a twin's.
-            Err(Failure::Replaced(reason)) if began.elapsed() >= LONG => {
-                return Err(Failure::Fatal(reason));
-            }
-            Err(failure @ (Failure::Fatal(_) | Failure::Replaced(_))) => return Err(failure),
-            Err(failure) => failure,
-        };
-        self.abort()?;
-        let failed = std::mem::take(&mut *lock(&self.producer.context().failed));
-        let too_large = failed.iter().filter(|(_, code)| {
-            matches!(
-                code,
-                RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize
-            )
-        });
-        let too_large: Vec<usize> = too_large.map(|(index, _)| *index).collect();
-        match failure {
-            Failure::TooLarge(_) => Err(failure),
-            _ if !too_large.is_empty() => Err(Failure::TooLarge(too_large)),
-            Failure::Retriable(reason) => Err(Failure::Aborted(reason)),
-            failure => Err(failure),
-        }
+    fn begin(&mut self, batch: Batch) {
+        let group = self.consumer.group_metadata();
+        self.transactions.begin(batch, group);
+    }
+
+    fn ended(&mut self, wait_ms: u64) -> Option<(Batch, Result<(), Failure>)> {
+        self.transactions.ended(wait_ms)
     }
 
     fn changes(&mut self, from: i64) -> Result<Vec<SideRecord>, Failure> {
@@ -440,25 +275,4 @@ impl Log for KafkaLog {
     ) -> Aside<T> {
         apart(&self.settings, self.sides.slot(), ask)
     }
-}
-
-pub(super) fn record<'a>(
-    names: &'a TopicNames,
-    index: usize,
-    output: &'a Produce,
-) -> BaseRecord<'a, [u8], [u8], usize> {
-    let mut record = BaseRecord::with_opaque_to(names.of(output.sink), index);
-    record.partition = output.partition;
-    record.key = output.key.as_deref();
-    record.payload = output.value.as_deref();
-    record.timestamp = output.timestamp_ms;
-    if !output.headers.is_empty() {
-        let mut headers = OwnedHeaders::new_with_capacity(output.headers.len());
-        for (name, value) in &output.headers {
-            headers =
-                headers.insert(rdkafka::message::Header { key: name, value: value.as_deref() });
-        }
-        record.headers = Some(headers);
-    }
-    record
 }

@@ -22,6 +22,7 @@ mod side;
 mod stand_in;
 mod survey;
 mod topics;
+mod transaction;
 mod verdict;
 mod watcher;
 

@@ -32,7 +32,7 @@ impl Part {
             return;
         }
         let leaves_at_once = bench.is_open && self.is_settled();
-        let Workbench { outbox, leaving, wall_ms, .. } = bench;
+        let Workbench { outbox, leaving, is_open, wall_ms, .. } = bench;
         let is_command = |effect: &Effect| matches!(effect, Effect::Command(_));
         let has_command = self.output.effects.iter().any(is_command);
         for effect in self.output.effects.drain(..) {
@@ -46,6 +46,10 @@ impl Part {
             }
             out.push(produce);
             out.notes.extend(note);
+            if is_message && !leaves_at_once {
+                // None may leave before it.
+                (outbox.has_messages, *is_open) = (true, false);
+            }
         }
         if let Some(cause) = cause.filter(|_| has_command) {
             let out = if leaves_at_once { leaving } else { outbox };

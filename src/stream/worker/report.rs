@@ -11,6 +11,7 @@ use crate::stream::emit::Note;
 use crate::stream::part::Part;
 use crate::stream::shared::{PartitionView, Phase, lock};
 use crate::stream::worker::Worker;
+use crate::stream::worker::commit::{Final, Flight};
 use crate::stream::{Clock, Log, Place, Sink, Source};
 
 /// The key of decisions that hold the account of a day.
@@ -34,27 +35,26 @@ impl<L: Log, C: Clock> Worker<L, C> {
         *since_us = now_us;
     }
 
-    /// Counts what a commit made final, and empties the outbox.
-    pub(super) fn committed(&mut self, offsets: &[(Place, i64)], from_us: i64, done_us: i64) {
-        for (place, next) in offsets {
+    /// Counts what a transaction made final.
+    pub(super) fn committed(&mut self, flight: &Flight, done_us: i64) {
+        let metrics = &self.metrics;
+        for (place, next) in &flight.batch.offsets {
             if let Some(part) = self.parts.get_mut(place) {
                 part.committed = *next;
-                part.changes_open = 0;
             }
         }
-        let metrics = &self.metrics;
-        metrics.transactions.with_label_values(&["committed"]).inc();
-        metrics.transaction_seconds.observe(seconds(done_us - from_us));
-        metrics.key_mismatch.inc_by(std::mem::take(&mut self.bench.key_mismatches));
-        let outbox = std::mem::take(&mut self.bench.outbox);
-        self.count(&outbox);
-        let metrics = &self.metrics;
-        for part in self.parts.values_mut().filter(|part| part.restored) {
-            let (before, now) = part.new_counts();
-            add(metrics, part.place, &before, &now);
+        for Final { place, changes, counts } in &flight.finals {
+            if let Some(part) = self.parts.get_mut(place) {
+                part.changes_open = part.changes_open.saturating_sub(*changes);
+            }
+            if let Some((before, now)) = counts {
+                add(metrics, *place, before, now);
+            }
         }
-        self.bench.outbox = outbox;
-        self.bench.outbox.clear();
+        metrics.transactions.with_label_values(&["committed"]).inc();
+        metrics.transaction_seconds.observe(seconds(done_us - flight.since_us));
+        metrics.key_mismatch.inc_by(flight.key_mismatches);
+        self.count(&flight.outbox);
     }
 
     /// Counts what is written for good.

@@ -38,11 +38,23 @@ pub(super) struct UnderWay {
     /// As they left, the first first.
     groups: VecDeque<Outbox>,
     outputs: usize,
+    /// Groups that are written.
+    written: u64,
     /// When a commit was begun that proved whose the partitions are.
     proven_us: Option<i64>,
 }
 
 impl UnderWay {
+    /// Groups that have left so far.
+    pub(super) fn left(&self) -> u64 {
+        self.written + self.groups.len() as u64
+    }
+
+    /// Of those, the ones that are written.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Forgets what has left: it is nobody's any more, and so are the partitions.
     pub(super) fn forget(&mut self) {
         *self = UnderWay::default();
@@ -67,6 +79,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let proven_us = self.under_way.proven_us;
         self.settings.delivery == Delivery::AtLeastOnce
             && proven_us.is_some_and(|since_us| now_us - since_us < PROVEN_US)
+            && !self.holds_messages()
     }
 
     /// Whether a commit is due that says nothing but whose the partitions are.
@@ -114,6 +127,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             && let Some(group) = self.under_way.groups.pop_front()
         {
             self.under_way.outputs -= group.outputs.len();
+            self.under_way.written += 1;
             self.count(&group);
         }
         Ok(self.under_way.is_empty())

@@ -120,6 +120,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if self.snapshots.as_ref().is_some_and(|snapshots| snapshots.under_way.is_some()) {
             self.go_on(now_us);
         } else if let Some(place) = self.due_snapshot(now_us) {
+            if !self.is_even(place) {
+                self.rests_next = true;
+                return;
+            }
             self.begin_snapshot(place, now_us);
         } else {
             return;
@@ -168,24 +172,24 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     fn due_snapshot(&self, now_us: i64) -> Option<Place> {
-        let own = self.snapshots.as_ref().filter(|_| self.bench.outbox.is_empty())?;
+        let own = self.snapshots.as_ref()?;
+        let is_changed =
+            |place: &Place| self.parts.get(place).is_some_and(|part| own.has_gone_on(part));
         if let Some((wanted, _)) = &own.haste {
-            return wanted.iter().copied().find(|place| self.is_changed(*place));
+            return wanted.iter().copied().find(is_changed);
         }
         let interval_us = micros(own.settings.interval_ms);
         let due = self.parts.keys().filter_map(|place| {
             let at_us = own.last.get(place).map_or(i64::MIN, |last| last.at_us);
-            let is_due = now_us.saturating_sub(at_us) >= interval_us && self.is_changed(*place);
+            let is_due = now_us.saturating_sub(at_us) >= interval_us && is_changed(place);
             is_due.then_some((at_us, *place))
         });
         due.min().map(|(_, place)| place)
     }
 
-    /// Whether a partition is even, and has gone on since its last snapshot.
-    fn is_changed(&self, place: Place) -> bool {
-        let part = self.parts.get(&place).filter(|part| part.is_even());
-        let own = self.snapshots.as_ref();
-        part.is_some_and(|part| own.is_some_and(|own| own.has_gone_on(part)))
+    /// Whether all that a partition has taken in is committed, so that its state is that of an offset.
+    fn is_even(&self, place: Place) -> bool {
+        self.is_at_rest() && self.parts.get(&place).is_some_and(Part::is_even)
     }
 
     fn begin_snapshot(&mut self, place: Place, now_us: i64) {

@@ -122,8 +122,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
             self.end_old_forms(now_us);
             return;
         };
-        if part.changes_open > 0 || !self.bench.outbox.is_empty() {
+        if part.changes_open > 0 || self.flight.is_some() || !self.bench.outbox.is_empty() {
             // The journal shall say all that it has taken in.
+            self.rests_next = true;
             return;
         }
         // The journal has it.
@@ -199,13 +200,16 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 break;
             }
         }
-        // Between two transactions, which come soon enough: none is made for it.
-        let is_between = part.is_even() && self.bench.outbox.is_empty();
+        let is_even = part.is_even();
         let is_near = part.next - own.part.next <= NEAR
             && own.part.joins_at().is_none()
             && now_us >= own.not_before_us;
-        if is_near && is_between && self.is_awaited(&mut own, now_us)? {
-            return self.bring_in_step(own);
+        if is_near && self.is_awaited(&mut own, now_us)? {
+            if is_even && self.is_at_rest() {
+                return self.bring_in_step(own);
+            }
+            // A transaction comes soon enough: none is made for it.
+            self.rests_next = true;
         }
         self.warming = Some(Making::Begun(own));
         Ok(())

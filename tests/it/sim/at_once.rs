@@ -62,6 +62,11 @@ fn nothing_is_committed_before_what_came_of_it_is_written() {
     world.broker.borrow_mut().holds_acks = true;
     world.redeem(0);
     world.turn_until("it is read", |world| world.broker.borrow().read.get() == 1);
+    // A transaction is due, and waits for long.
+    for _ in 0..2 {
+        world.pass(2);
+        world.turn(SLOT);
+    }
     for _ in 0..300 {
         world.redeem(0);
         world.turn(SLOT);

@@ -13,6 +13,7 @@ use tidegate::stream::{
 };
 
 use super::direct::Sent;
+use super::flight::Flight;
 
 /// A larger output is refused, as by `max.message.bytes`.
 pub(super) const SIZE_MAX: usize = 4_000;
@@ -227,6 +228,11 @@ impl Broker {
         self.settle();
     }
 
+    /// Whether a slot has its partitions of this generation still.
+    pub(super) fn is_of(&self, slot: &str, generation: u64) -> bool {
+        self.members[slot].generation == Some(generation)
+    }
+
     /// The session of a member ended: others get its partitions at once.
     pub(super) fn throw_out(&mut self, slot: &str) {
         if let Some(member) = self.members.get_mut(slot)
@@ -279,14 +285,15 @@ pub(super) struct SimLog {
     pub(super) clock: SimClock,
     pub(super) rng: Rc<RefCell<ChaCha8Rng>>,
     pub(super) faults: Faults,
-    slot: String,
+    pub(super) slot: String,
     epoch: u64,
-    generation: u64,
+    pub(super) generation: u64,
     positions: BTreeMap<Place, i64>,
     ended: BTreeSet<Place>,
     pub(super) sent: Sent,
     /// Answers to what is asked aside.
     asides: Vec<Later>,
+    pub(super) flight: Option<Flight>,
 }
 
 impl SimLog {
@@ -310,6 +317,7 @@ impl SimLog {
             ended: BTreeSet::new(),
             sent: Sent::default(),
             asides: Vec::new(),
+            flight: None,
         }
     }
 
@@ -337,7 +345,7 @@ impl SimLog {
         self.clock.0.set(self.clock.0.get() + us);
     }
 
-    fn is_current(&self) -> bool {
+    pub(super) fn is_current(&self) -> bool {
         self.broker.borrow().members.get(&self.slot).is_some_and(|m| m.epoch == self.epoch)
     }
 }
@@ -402,6 +410,7 @@ impl Log for SimLog {
         self.crash()?;
         self.advance(500);
         let now_us = self.clock.0.get();
+        self.fly();
         for Later(_, answer) in self.asides.extract_if(.., |later| later.0 <= now_us) {
             answer();
         }
@@ -565,75 +574,11 @@ impl Log for SimLog {
         self.not_known_to_be_written(wait_ms)
     }
 
-    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
-        // The process dies before anything arrives.
-        self.crash()?;
-        if self.chance(self.faults.slow) {
-            let pause = self.rng.borrow_mut().random_range(0..3_000_000);
-            self.advance(pause);
-        }
-        self.advance(3_000);
-        if !self.is_current() {
-            return Err(Failure::Fatal("fenced".to_owned()));
-        }
-        // As with Kafka, only offsets prove to the group whose partitions they are.
-        let stale = !batch.offsets.is_empty() && {
-            let broker = self.broker.borrow();
-            broker.members[&self.slot].generation != Some(self.generation)
-        };
-        let refused = self.broker.borrow().refuses;
-        if stale || refused || self.chance(self.faults.abort) {
-            self.broker.borrow_mut().aborts += 1;
-            return Err(Failure::Aborted("stale or refused".to_owned()));
-        }
-        // The worker cuts records of the journal and partial aggregates for a limit that real topics
-        // have.
-        let size = |output: &Produce| match output.sink {
-            Sink::Journal | Sink::Partials | Sink::Daily => 0,
-            _ if output.key.as_deref().is_some_and(|key| key.starts_with(b"date:")) => 0,
-            _ => output.value.as_ref().map_or(0, Vec::len),
-        };
-        let large = batch.outputs.iter().enumerate().filter(|(_, output)| size(output) > SIZE_MAX);
-        let large: Vec<usize> = large.map(|(index, _)| index).collect();
-        if !large.is_empty() {
-            return Err(Failure::TooLarge(large));
-        }
-        self.apply(batch);
-        // The process dies after everything arrived, and before it knows.
-        self.crash()
+    fn begin(&mut self, batch: Batch) {
+        self.begin_flight(batch);
     }
-}
 
-impl SimLog {
-    fn apply(&self, batch: &Batch<'_>) {
-        let mut broker = self.broker.borrow_mut();
-        if broker.is_frozen {
-            return;
-        }
-        broker.commits += 1;
-        let timestamp_ms = self.clock.0.get() / 1000;
-        let mut touched = BTreeSet::new();
-        for output in batch.outputs {
-            if output.sink == Sink::Partials {
-                let partition = output.partition.unwrap();
-                let place = Place { source: Source::Partials, partition };
-                let entry = Entry {
-                    timestamp_ms,
-                    key: output.key.clone(),
-                    value: output.value.clone(),
-                    headers: output.headers.clone(),
-                };
-                broker.append(place, entry);
-                touched.insert(place);
-            }
-            broker.outputs.entry(output.sink).or_default().push(output.clone());
-        }
-        for place in touched {
-            broker.inputs.get_mut(&place).unwrap().push(None);
-        }
-        for (place, next) in batch.offsets {
-            let before = broker.committed.insert(*place, *next);
-            assert!(before.is_none_or(|before| before <= *next), "offsets of {place:?} fell back");
-        }
+    fn ended(&mut self, wait_ms: u64) -> Option<(Batch, Result<(), Failure>)> {
+        self.flight_ended(wait_ms)
     }
 }

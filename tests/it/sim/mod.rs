@@ -11,6 +11,7 @@ mod broker;
 mod check;
 mod daily;
 mod direct;
+mod flight;
 mod reach;
 mod shell;
 mod store;

@@ -1,0 +1,242 @@
+//! Transactions: each takes what has been applied, and goes on beside the loop. One at a time; one
+//! that fails is tried again as it was.
+
+use crate::engine::Counts;
+use crate::stream::bench::Outbox;
+use crate::stream::clock::micros;
+use crate::stream::part::Part;
+use crate::stream::worker::{RETRY_US, Worker};
+use crate::stream::{Batch, Clock, Failure, Log, Place, Produce, Sink};
+
+/// Least time between two commits: closer ones run into the markers of the one before.
+const COMMIT_GAP_US: i64 = 5_000;
+/// While a transaction takes longer no more comes in: memory is bounded.
+const LONG_US: i64 = 500_000;
+/// An end is asked for so long at a time, where it is waited for.
+const LAND_MS: u64 = 1_000;
+/// Outputs that leave at once are written before, in so much time.
+const WRITTEN_US: i64 = 1_000_000;
+
+/// What goes with one transaction.
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// The log has it while it is under way.
+    pub(super) batch: Batch,
+    /// What is counted with its outputs.
+    pub(super) outbox: Outbox,
+    pub(super) finals: Vec<Final>,
+    pub(super) key_mismatches: u64,
+    is_under_way: bool,
+    /// Since when it is prepared, or under way.
+    pub(super) since_us: i64,
+    /// So many groups of outputs that left at once are written before it begins.
+    awaits: u64,
+}
+
+/// What becomes final of a partition.
+#[derive(Debug)]
+pub(super) struct Final {
+    pub(super) place: Place,
+    /// Changes by people that were taken in.
+    pub(super) changes: usize,
+    /// Before and after; none while it is restored.
+    pub(super) counts: Option<(Counts, Counts)>,
+}
+
+impl<L: Log, C: Clock> Worker<L, C> {
+    /// Hears of the transaction that is under way, and begins the next when it is time.
+    pub(super) fn commit(&mut self, now_us: i64) -> Result<(), Failure> {
+        self.land(0)?;
+        if !self.is_due(now_us) {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.rests_next) {
+            return self.flush().map(drop);
+        }
+        if self.flight.is_none() {
+            self.prepare(now_us)?;
+        }
+        self.set_off(now_us)
+    }
+
+    /// Commits all that is applied, and waits for it; true when it is done.
+    pub(super) fn flush(&mut self) -> Result<bool, Failure> {
+        // The one that is under way has less than all.
+        if !self.finish()? {
+            return Ok(false);
+        }
+        self.prepare(self.clock.now_us())?;
+        self.finish()
+    }
+
+    /// Waits until nothing is under way; true when there is nothing to be tried again, either.
+    pub(super) fn land_at_last(&mut self) -> Result<bool, Failure> {
+        while self.flight.as_ref().is_some_and(|flight| flight.is_under_way) {
+            self.land(LAND_MS)?;
+        }
+        Ok(self.flight.is_none())
+    }
+
+    /// Whether the transaction takes so long that no more may come in.
+    pub(super) fn takes_long(&self, now_us: i64) -> bool {
+        self.flight.as_ref().is_some_and(|flight| now_us - flight.since_us >= LONG_US)
+    }
+
+    /// Whether decisions or commands wait for a transaction, so that none may leave before them.
+    pub(super) fn holds_messages(&self) -> bool {
+        let waiting = self.flight.iter().map(|flight| &flight.outbox);
+        waiting.chain([&self.bench.outbox]).any(|outbox| outbox.has_messages)
+    }
+
+    /// Whether nothing that was put out waits for a transaction.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.flight.is_none() && self.bench.outbox.is_empty()
+    }
+
+    fn is_due(&self, now_us: i64) -> bool {
+        if now_us < self.not_before_us {
+            return false;
+        }
+        if let Some(flight) = &self.flight {
+            return !flight.is_under_way;
+        }
+        let since = now_us - self.last_commit_us;
+        let flush_us = self.flush_us();
+        if !self.parts.is_empty() && self.has_to_prove(now_us) {
+            return since >= flush_us.min(COMMIT_GAP_US);
+        }
+        if !self.bench.outbox.tipped.is_empty() {
+            return since >= flush_us || (self.drained && since >= COMMIT_GAP_US);
+        }
+        since >= flush_us
+    }
+
+    fn flush_us(&self) -> i64 {
+        micros(self.settings.flush_interval_ms)
+    }
+
+    /// Takes what has been applied for a transaction, if that is anything.
+    fn prepare(&mut self, now_us: i64) -> Result<(), Failure> {
+        let flush_us = self.flush_us();
+        self.last_commit_us = now_us;
+        for part in self.parts.values_mut() {
+            part.collect(&mut self.bench, self.settings.partitions, flush_us, now_us);
+        }
+        self.send()?;
+        let proves = self.has_to_prove(now_us);
+        let due = |part: &Part| Some((part.place, part.due_offset(proves)?));
+        let offsets: Vec<(Place, i64)> = self.parts.values().filter_map(due).collect();
+        if offsets.is_empty() && self.bench.outbox.is_empty() {
+            return Ok(());
+        }
+        let finals = self.parts.values_mut().map(|part| Final {
+            place: part.place,
+            changes: part.changes_open,
+            counts: part.restored.then(|| part.new_counts()),
+        });
+        let finals = finals.collect();
+        let mut outbox = std::mem::take(&mut self.bench.outbox);
+        self.flight = Some(Flight {
+            batch: Batch { outputs: std::mem::take(&mut outbox.outputs), offsets },
+            outbox,
+            finals,
+            key_mismatches: std::mem::take(&mut self.bench.key_mismatches),
+            is_under_way: false,
+            since_us: now_us,
+            awaits: self.under_way.left() + u64::from(!self.bench.leaving.is_empty()),
+        });
+        Ok(())
+    }
+
+    /// Begins the transaction that is prepared, once what left before is written.
+    fn set_off(&mut self, now_us: i64) -> Result<(), Failure> {
+        let Some(flight) = &mut self.flight else { return Ok(()) };
+        if self.under_way.written() < flight.awaits {
+            if now_us - flight.since_us >= WRITTEN_US {
+                self.fails("decisions or commands are on their way for long".to_owned(), now_us);
+            }
+            return Ok(());
+        }
+        (flight.is_under_way, flight.since_us) = (true, now_us);
+        self.log.begin(std::mem::take(&mut flight.batch));
+        Ok(())
+    }
+
+    /// Sees the transaction at hand to its end, if there is one; false when it has to be tried again.
+    fn finish(&mut self) -> Result<bool, Failure> {
+        let now_us = self.clock.now_us();
+        if self.flight.as_ref().is_some_and(|flight| !flight.is_under_way) {
+            if !self.is_all_written()? {
+                self.fails("decisions or commands are on their way for long".to_owned(), now_us);
+                return Ok(false);
+            }
+            self.set_off(now_us)?;
+        }
+        self.land_at_last()
+    }
+
+    /// Acts on the end of the transaction under way.
+    fn land(&mut self, wait_ms: u64) -> Result<(), Failure> {
+        let Some((batch, result)) = self.log.ended(wait_ms) else { return Ok(()) };
+        let Some(mut flight) = self.flight.take() else { return Ok(()) };
+        let now_us = self.clock.now_us();
+        (flight.batch, flight.is_under_way) = (batch, false);
+        let failure = match result {
+            Ok(()) => {
+                (self.last_commit_us, self.contact_us) = (now_us, now_us);
+                self.failing_since_us = None;
+                if !flight.batch.offsets.is_empty() {
+                    self.under_way.prove(flight.since_us);
+                }
+                flight.outbox.outputs = std::mem::take(&mut flight.batch.outputs);
+                self.committed(&flight, now_us);
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        match failure {
+            Failure::Retriable(reason) | Failure::Aborted(reason) => {
+                self.fails(reason, now_us);
+            }
+            Failure::TooLarge(outputs) => shrink(&mut flight.batch.outputs, &outputs)?,
+            Failure::Fatal(_) | Failure::Replaced(_) => return Err(failure),
+        }
+        self.metrics.transactions.with_label_values(&["aborted"]).inc();
+        self.flight = Some(flight);
+        Ok(())
+    }
+
+    /// Nothing is committed, and no more comes in until it is.
+    fn fails(&mut self, reason: String, now_us: i64) {
+        if self.failing_since_us.is_none() {
+            tracing::warn!(slot = %self.settings.slot, reason, "a commit will be tried again");
+        }
+        self.not_before_us = now_us + RETRY_US;
+        self.failing_since_us.get_or_insert(now_us);
+        self.failure = reason;
+    }
+}
+
+/// The broker refused outputs for their size: the largest quarantine copies among them go
+/// without their values (E4). A refused batch names small ones, too: they get another try.
+fn shrink(outputs: &mut [Produce], refused: &[usize]) -> Result<(), Failure> {
+    let size = |at: &usize| {
+        let output = outputs.get(*at)?;
+        let copy = output.sink == Sink::Quarantine;
+        output.value.as_ref().filter(|_| copy).map(Vec::len)
+    };
+    let sizes: Vec<(usize, usize)> =
+        refused.iter().filter_map(|at| Some((*at, size(at)?))).collect();
+    let Some(largest) = sizes.iter().map(|(_, size)| *size).max() else {
+        return Err(Failure::Fatal(
+            "an output is larger than its topic takes: raise the topic's max.message.bytes"
+                .to_owned(),
+        ));
+    };
+    for (at, size) in sizes {
+        if size * 2 >= largest {
+            outputs[at].value = None;
+        }
+    }
+    Ok(())
+}
