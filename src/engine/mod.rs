@@ -47,6 +47,7 @@ mod quiet;
 pub(crate) mod reach;
 pub(crate) mod rolling;
 pub(crate) mod routes;
+mod rows;
 mod sample;
 pub(crate) mod score;
 pub(crate) mod season;

@@ -1,11 +1,10 @@
 //! Keys, interned once per partition and key form.
 
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::index::{Index, half};
 use crate::engine::places::Places;
-use crate::engine::slab::Slab;
+use crate::engine::rows::{NEAR, Rows};
 use crate::event::{AttrValue, Event};
 use crate::near::near_all;
 use crate::rule::{Field, KeySpec};
@@ -16,9 +15,6 @@ pub(crate) const PART: char = '\u{1f}';
 /// No place in a table.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Rules whose cells a row places itself.
-const NEAR: usize = 9;
-
 /// Rules beyond these are so many that most keys have no cell of them.
 const DENSE: usize = 32;
 
@@ -26,7 +22,7 @@ const DENSE: usize = 32;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Space {
     index: Index,
-    rows: Slab<Row>,
+    rows: Rows,
     free: Vec<u32>,
     /// Rules that count by this key form.
     rules: usize,
@@ -37,20 +33,6 @@ pub(crate) struct Space {
     /// By id, as far as needed: the number of a key that is young, or 0.
     born: Vec<u32>,
 }
-
-/// A key and where its cells stand: one line of the cache.
-#[derive(Debug, Clone)]
-#[repr(align(64))]
-struct Row {
-    /// Bytes of a text: most keys are short enough to stand inline.
-    text: SmallVec<[u8; 16]>,
-    cells: u16,
-    /// Whether the key has a number in [`Space::born`].
-    is_young: bool,
-    near: [u32; NEAR],
-}
-
-const _: () = assert!(size_of::<Row>() == 64);
 
 /// A key to look for: hashed once, looked up once.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +72,7 @@ impl Space {
             self.sparse.cut(number(rules));
         }
         self.rules = rules;
+        self.rows.widen(rules);
         if old == new {
             return;
         }
@@ -103,7 +86,7 @@ impl Space {
     /// The id of a key, if it is known.
     pub(crate) fn find(&self, key: &mut Key<'_>) -> Option<u32> {
         if key.id == Found::NotLooked {
-            let same = |id: u32| *self.rows[id as usize].text == *key.text.as_bytes();
+            let same = |id: u32| self.rows.text(id) == key.text.as_bytes();
             let found = self.index.find(half(key.hash), same);
             key.id = found.map_or(Found::Nowhere, Found::At);
         }
@@ -127,7 +110,7 @@ impl Space {
     /// Brings the row of a key near, and the places that it has no room for.
     #[inline]
     pub(crate) fn near(&self, id: u32) {
-        self.rows.near(id as usize);
+        self.rows.near(id);
         let far = beyond(self.rules);
         let begin = id as usize * far;
         near_all(self.far.get(begin..begin + far).unwrap_or_default());
@@ -146,9 +129,7 @@ impl Space {
         if let Some(id) = self.find(key) {
             return id;
         }
-        let text = SmallVec::from_slice(key.text.as_bytes());
-        let row = Row { text, cells: 0, is_young: false, near: [NONE; NEAR] };
-        let id = self.rows.put(&mut self.free, row);
+        let id = self.rows.put(&mut self.free, key.text.as_bytes());
         self.far.resize(self.rows.len() * beyond(self.rules), NONE);
         self.index.insert(half(key.hash), id);
         key.id = Found::At(id);
@@ -156,23 +137,23 @@ impl Space {
     }
 
     pub(crate) fn text(&self, id: u32) -> &str {
-        std::str::from_utf8(&self.rows[id as usize].text).unwrap_or_default()
+        std::str::from_utf8(self.rows.text(id)).unwrap_or_default()
     }
 
     /// Where a key's cell of the space's n-th rule stands; beyond every table when it has none.
     pub(crate) fn place(&self, id: u32, n: usize) -> u32 {
-        let near = || self.rows.get(id as usize)?.near.get(n);
-        let far = || self.far.get(id as usize * beyond(self.rules) + (n - NEAR));
+        let near = || self.rows.place(id, n);
+        let far = || self.far.get(id as usize * beyond(self.rules) + (n - NEAR)).copied();
         if n >= DENSE {
             return self.sparse.get(id, number(n)).unwrap_or(NONE);
         }
-        (if n < NEAR { near() } else { far() }).copied().unwrap_or(NONE)
+        (if n < NEAR { near() } else { far() }).unwrap_or(NONE)
     }
 
     /// The place of one of the first [`DENSE`] rules.
     fn place_mut(&mut self, id: u32, n: usize) -> &mut u32 {
         if n < NEAR {
-            &mut self.rows[id as usize].near[n]
+            self.rows.place_mut(id, n)
         } else {
             &mut self.far[id as usize * beyond(self.rules) + (n - NEAR)]
         }
@@ -180,12 +161,12 @@ impl Space {
 
     /// A key without a cell: made just now.
     pub(crate) fn is_unused(&self, id: u32) -> bool {
-        self.rows.get(id as usize).is_some_and(|row| row.cells == 0)
+        self.rows.notes(id).is_some_and(|notes| notes.cells == 0)
     }
 
     /// How many cells a key has.
     pub(crate) fn cells(&self, id: u32) -> u16 {
-        self.rows.get(id as usize).map_or(0, |row| row.cells)
+        self.rows.notes(id).map_or(0, |notes| notes.cells)
     }
 
     /// Ids below this one are of keys, or free.
@@ -200,8 +181,8 @@ impl Space {
     /// Notes a key's new cell, which holds the key.
     pub(crate) fn put(&mut self, id: u32, n: usize, place: u32) {
         self.moves(id, n, place);
-        let row = &mut self.rows[id as usize];
-        row.cells = row.cells.saturating_add(1);
+        let notes = self.rows.notes_mut(id);
+        notes.cells = notes.cells.saturating_add(1);
     }
 
     /// A key's cell has another place now.
@@ -219,11 +200,11 @@ impl Space {
     }
 
     pub(crate) fn is_young(&self, id: u32) -> bool {
-        self.rows.get(id as usize).is_some_and(|row| row.is_young)
+        self.rows.notes(id).is_some_and(|notes| notes.is_young)
     }
 
     pub(crate) fn set_born(&mut self, id: u32, number: u32) {
-        self.rows[id as usize].is_young = number != 0;
+        self.rows.notes_mut(id).is_young = number != 0;
         if self.born.len() <= id as usize {
             self.born.resize(id as usize + 1, 0);
         }
@@ -237,11 +218,11 @@ impl Space {
         } else {
             self.sparse.take(id, number(n)).unwrap_or(NONE)
         };
-        let row = &mut self.rows[id as usize];
-        row.cells = row.cells.saturating_sub(u16::from(place != NONE));
-        if row.cells == 0 && place != NONE {
-            self.index.remove(half(xxh3_64(&row.text)), id);
-            row.text = SmallVec::new();
+        let notes = self.rows.notes_mut(id);
+        notes.cells = notes.cells.saturating_sub(u16::from(place != NONE));
+        if notes.cells == 0 && place != NONE {
+            self.index.remove(half(xxh3_64(self.rows.text(id))), id);
+            self.rows.clear(id);
             self.free.push(id);
         }
         place

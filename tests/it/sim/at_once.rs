@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tidegate::stream::{Place, PlanCell, Sink, Source};
+use serde_json::Value;
+use tidegate::stream::{Place, PlanCell, Produce, Sink, Source};
 
 use super::shell::{QUIET, SLOT};
 use super::{World, check, plan_of};
@@ -100,6 +101,31 @@ fn what_people_change_goes_with_the_transaction_that_notes_it() {
 }
 
 #[test]
+fn none_leaves_before_one_that_waits_for_a_transaction() {
+    let mut world = World::quick();
+    let begun = world.broker.borrow().begun;
+    world.broker.borrow_mut().holds_transactions = true;
+    world.freeze();
+    world.turn_until("its transaction is under way", |world| world.broker.borrow().begun > begun);
+    world.redeem(0);
+    world.turn_until("an event is read", |world| world.broker.borrow().read.get() == 1);
+    for _ in 0..100 {
+        world.turn(SLOT);
+    }
+    assert_eq!(world.sent(), 0);
+    world.broker.borrow_mut().holds_transactions = false;
+    world.turn_until("it is reviewed", |world| world.reviews() == 2);
+    assert_eq!(world.sent(), 0);
+    let names = |command: &Produce| {
+        let value: Value = serde_json::from_slice(command.value.as_ref().unwrap()).unwrap();
+        value["command"].as_str().unwrap().to_owned()
+    };
+    let broker = world.broker.borrow();
+    let told: Vec<String> = broker.outputs[&Sink::Commands].iter().map(names).collect();
+    assert_eq!(told, ["freeze", "review"]);
+}
+
+#[test]
 fn a_worker_that_has_not_committed_for_long_commits_first() {
     let mut world = World::quick();
     world.pass(4);
@@ -151,9 +177,8 @@ fn a_change_after_a_crash_waits_for_what_may_have_been_told() {
         check::are_changes_applied(&world.broker.borrow())
     });
     let broker = world.broker.borrow();
-    let noted = |output: &tidegate::stream::Produce| -> Option<i64> {
-        let entry: serde_json::Value =
-            serde_json::from_slice(output.value.as_deref().unwrap()).unwrap();
+    let noted = |output: &Produce| -> Option<i64> {
+        let entry: Value = serde_json::from_slice(output.value.as_deref().unwrap()).unwrap();
         let own = entry["topic"] == "events" && entry["partition"] == 0;
         (own && entry["changes"] != serde_json::json!([])).then(|| entry["offset"].as_i64())?
     };

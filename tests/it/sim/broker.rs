@@ -101,6 +101,10 @@ pub(super) struct Broker {
     pub(super) is_frozen: bool,
     /// No commit succeeds.
     pub(super) refuses: bool,
+    /// No transaction comes to its end unless that is waited for.
+    pub(super) holds_transactions: bool,
+    /// Transactions that were begun.
+    pub(super) begun: u64,
     /// Every client fails for good.
     pub(super) is_dead: bool,
     /// Nothing of what was read before comes once more.
@@ -143,6 +147,8 @@ impl Broker {
             late_news: 0,
             is_frozen: false,
             refuses: false,
+            holds_transactions: false,
+            begun: 0,
             is_dead: false,
             holds_earlier: false,
             held_partition: None,

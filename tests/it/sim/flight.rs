@@ -22,6 +22,7 @@ pub(super) struct Flight {
 impl SimLog {
     pub(super) fn begin_flight(&mut self, batch: Batch) {
         assert!(self.flight.is_none(), "one transaction at a time");
+        self.broker.borrow_mut().begun += 1;
         let now_us = self.clock.now_us();
         let mut took_us = 3_000;
         if self.chance(self.faults.slow) {
@@ -57,6 +58,9 @@ impl SimLog {
             self.advance(wait_us.min(ends_at_us - now_us));
         }
         self.fly();
+        if wait_ms == 0 && self.broker.borrow().holds_transactions {
+            return None;
+        }
         let flight = self.flight.take_if(|flight| flight.ends_at_us <= self.clock.now_us())?;
         // The process dies after everything arrived, and before it knows.
         let result = self.crash().and_then(|()| flight.result.unwrap());

@@ -157,6 +157,33 @@ fn intake_stops_while_commits_fail_and_readiness_ends_after_30_s() {
 }
 
 #[test]
+fn events_are_counted_while_a_transaction_goes_on_but_not_for_long() {
+    let mut world = World::calm();
+    world.start(SLOT);
+    world.turn_until("it is ready", |world| world.readiness().is_ok());
+    let read = |world: &World| world.broker.borrow().read.get();
+    let begun = world.broker.borrow().begun;
+    world.broker.borrow_mut().holds_transactions = true;
+    world.redeem(0);
+    world.turn_until("its transaction is under way", |world| {
+        read(world) == 1 && world.broker.borrow().begun > begun
+    });
+    world.redeem(0);
+    world.turn_until("another event is counted", |world| read(world) == 2);
+    let begun = world.broker.borrow().begun;
+    // Half a second later.
+    world.pass(1);
+    for _ in 0..200 {
+        world.redeem(0);
+        world.turn(SLOT);
+    }
+    assert_eq!((read(&world), world.broker.borrow().begun), (2, begun));
+    world.broker.borrow_mut().holds_transactions = false;
+    world.turn_until("all is committed", |world| world.broker.borrow().committed[&EVENTS] == 202);
+    assert_eq!(world.reviews(), 202);
+}
+
+#[test]
 fn the_chosen_start_is_committed_at_once_and_kept() {
     let mut world = World::calm();
     world.begin = Start::Latest;
