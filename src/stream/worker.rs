@@ -16,7 +16,7 @@ use crate::stream::control::Desk;
 use crate::stream::part::{Part, REACH};
 use crate::stream::restore::{self, Origins, Restored};
 use crate::stream::shared::{Recent, WorkerView};
-use crate::stream::worker::commit::Flight;
+use crate::stream::worker::commit::{Flight, Manner};
 use crate::stream::worker::sending::UnderWay;
 use crate::stream::worker::snapshots::Snapshots;
 use crate::stream::worker::survey::Survey;
@@ -80,9 +80,7 @@ pub struct Worker<L, C> {
     under_way: UnderWay,
     /// The transaction that is under way.
     flight: Option<Flight>,
-    /// The next one is waited for, so that nothing is taken in that is not committed: somebody needs the
-    /// state of an offset.
-    rests_next: bool,
+    next_commit: Manner,
     parts: BTreeMap<Place, Part>,
     /// States of partitions that were taken away and may come back.
     parked: BTreeMap<Place, Part>,
@@ -142,7 +140,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             bench,
             under_way: UnderWay::default(),
             flight: None,
-            rests_next: false,
+            next_commit: Manner::default(),
             parts: BTreeMap::new(),
             parked: BTreeMap::new(),
             snapshots: None,

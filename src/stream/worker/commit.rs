@@ -33,6 +33,15 @@ pub(super) struct Flight {
     awaits: u64,
 }
 
+/// How the next transaction is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Manner {
+    #[default]
+    Beside,
+    /// Nothing is taken in until it has ended: somebody needs the state of an offset.
+    Waited,
+}
+
 /// What becomes final of a partition.
 #[derive(Debug)]
 pub(super) struct Final {
@@ -50,13 +59,14 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if !self.is_due(now_us) {
             return Ok(());
         }
-        if std::mem::take(&mut self.rests_next) {
+        if std::mem::take(&mut self.next_commit) == Manner::Waited {
             return self.flush().map(drop);
         }
         if self.flight.is_none() {
             self.prepare(now_us)?;
         }
-        self.set_off(now_us)
+        self.set_off(now_us);
+        Ok(())
     }
 
     /// Commits all that is applied, and waits for it; true when it is done.
@@ -149,17 +159,16 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     /// Begins the transaction that is prepared, once what left before is written.
-    fn set_off(&mut self, now_us: i64) -> Result<(), Failure> {
-        let Some(flight) = &mut self.flight else { return Ok(()) };
+    fn set_off(&mut self, now_us: i64) {
+        let Some(flight) = &mut self.flight else { return };
         if self.under_way.written() < flight.awaits {
             if now_us - flight.since_us >= WRITTEN_US {
                 self.fails("decisions or commands are on their way for long".to_owned(), now_us);
             }
-            return Ok(());
+            return;
         }
         (flight.is_under_way, flight.since_us) = (true, now_us);
         self.log.begin(std::mem::take(&mut flight.batch));
-        Ok(())
     }
 
     /// Sees the transaction at hand to its end, if there is one; false when it has to be tried again.
@@ -170,7 +179,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 self.fails("decisions or commands are on their way for long".to_owned(), now_us);
                 return Ok(false);
             }
-            self.set_off(now_us)?;
+            self.set_off(now_us);
         }
         self.land_at_last()
     }

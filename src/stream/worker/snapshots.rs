@@ -9,6 +9,7 @@ use crate::stream::clock::micros;
 use crate::stream::part::{Part, subject_of};
 use crate::stream::reign::Reign;
 use crate::stream::worker::Worker;
+use crate::stream::worker::commit::Manner;
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::{Clock, Log, Place};
 
@@ -121,7 +122,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             self.go_on(now_us);
         } else if let Some(place) = self.due_snapshot(now_us) {
             if !self.is_even(place) {
-                self.rests_next = true;
+                self.next_commit = Manner::Waited;
                 return;
             }
             self.begin_snapshot(place, now_us);

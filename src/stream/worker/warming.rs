@@ -7,6 +7,7 @@ use crate::stream::bench::Workbench;
 use crate::stream::part::Part;
 use crate::stream::restore::{self, Basis, Begins, Seen};
 use crate::stream::shared::let_go;
+use crate::stream::worker::commit::Manner;
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::worker::{RETRY_US, Worker};
 use crate::stream::{Aside, Clock, Failure, Log, Polled, Record, Source, lock, shared};
@@ -124,7 +125,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         };
         if part.changes_open > 0 || self.flight.is_some() || !self.bench.outbox.is_empty() {
             // The journal shall say all that it has taken in.
-            self.rests_next = true;
+            self.next_commit = Manner::Waited;
             return;
         }
         // The journal has it.
@@ -209,7 +210,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 return self.bring_in_step(own);
             }
             // A transaction comes soon enough: none is made for it.
-            self.rests_next = true;
+            self.next_commit = Manner::Waited;
         }
         self.warming = Some(Making::Begun(own));
         Ok(())
