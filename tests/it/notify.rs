@@ -392,7 +392,7 @@ fn python() -> String {
 
 #[expect(clippy::panic, reason = "a test helper that cannot go on should stop the test")]
 async fn wait_for(path: &Path) -> String {
-    for _ in 0..600 {
+    for _ in 0..2_400 {
         if let Ok(text) = std::fs::read_to_string(path) {
             return text;
         }
