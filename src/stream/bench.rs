@@ -27,15 +27,6 @@ impl Outbox {
     pub(crate) fn push(&mut self, output: Produce) {
         self.outputs.push(output);
     }
-
-    /// Forgets all that waits, but not the room it took.
-    pub(crate) fn clear(&mut self) {
-        self.outputs.clear();
-        self.notes.clear();
-        self.tipped.clear();
-        self.decided.clear();
-        self.has_messages = false;
-    }
 }
 
 impl Extend<Produce> for Outbox {
@@ -96,8 +87,7 @@ impl Workbench {
 
     /// Forgets what was put out.
     pub(crate) fn clear(&mut self) {
-        self.outbox.clear();
-        self.leaving.clear();
+        (self.outbox, self.leaving) = (Outbox::default(), Outbox::default());
         self.key_mismatches = 0;
     }
 }

@@ -5,6 +5,7 @@ use crate::engine::Counts;
 use crate::stream::bench::Outbox;
 use crate::stream::clock::micros;
 use crate::stream::part::Part;
+use crate::stream::worker::sending::WRITTEN_MS;
 use crate::stream::worker::{RETRY_US, Worker};
 use crate::stream::{Batch, Clock, Failure, Log, Place, Produce, Sink};
 
@@ -14,19 +15,16 @@ const COMMIT_GAP_US: i64 = 5_000;
 const LONG_US: i64 = 500_000;
 /// An end is asked for so long at a time, where it is waited for.
 const LAND_MS: u64 = 1_000;
-/// Outputs that leave at once are written before, in so much time.
-const WRITTEN_US: i64 = 1_000_000;
 
 /// What goes with one transaction.
 #[derive(Debug)]
 pub(super) struct Flight {
     /// The log has it while it is under way.
-    pub(super) batch: Batch,
+    batch: Option<Batch>,
     /// What is counted with its outputs.
     pub(super) outbox: Outbox,
     pub(super) finals: Vec<Final>,
     pub(super) key_mismatches: u64,
-    is_under_way: bool,
     /// Since when it is prepared, or under way.
     pub(super) since_us: i64,
     /// So many groups of outputs that left at once are written before it begins.
@@ -50,6 +48,12 @@ pub(super) struct Final {
     pub(super) changes: usize,
     /// Before and after; none while it is restored.
     pub(super) counts: Option<(Counts, Counts)>,
+}
+
+impl Flight {
+    fn is_under_way(&self) -> bool {
+        self.batch.is_none()
+    }
 }
 
 impl<L: Log, C: Clock> Worker<L, C> {
@@ -81,7 +85,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// Waits until nothing is under way; true when there is nothing to be tried again, either.
     pub(super) fn land_at_last(&mut self) -> Result<bool, Failure> {
-        while self.flight.as_ref().is_some_and(|flight| flight.is_under_way) {
+        while self.flight.as_ref().is_some_and(Flight::is_under_way) {
             self.land(LAND_MS)?;
         }
         Ok(self.flight.is_none())
@@ -108,7 +112,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return false;
         }
         if let Some(flight) = &self.flight {
-            return !flight.is_under_way;
+            return !flight.is_under_way();
         }
         let since = now_us - self.last_commit_us;
         let flush_us = self.flush_us();
@@ -147,11 +151,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let finals = finals.collect();
         let mut outbox = std::mem::take(&mut self.bench.outbox);
         self.flight = Some(Flight {
-            batch: Batch { outputs: std::mem::take(&mut outbox.outputs), offsets },
+            batch: Some(Batch { outputs: std::mem::take(&mut outbox.outputs), offsets }),
             outbox,
             finals,
             key_mismatches: std::mem::take(&mut self.bench.key_mismatches),
-            is_under_way: false,
             since_us: now_us,
             awaits: self.under_way.left() + u64::from(!self.bench.leaving.is_empty()),
         });
@@ -162,21 +165,21 @@ impl<L: Log, C: Clock> Worker<L, C> {
     fn set_off(&mut self, now_us: i64) {
         let Some(flight) = &mut self.flight else { return };
         if self.under_way.written() < flight.awaits {
-            if now_us - flight.since_us >= WRITTEN_US {
-                self.fails("decisions or commands are on their way for long".to_owned(), now_us);
+            if now_us - flight.since_us >= micros(WRITTEN_MS) {
+                self.fails_to_write(now_us);
             }
-            return;
+        } else if let Some(batch) = flight.batch.take() {
+            flight.since_us = now_us;
+            self.log.begin(batch);
         }
-        (flight.is_under_way, flight.since_us) = (true, now_us);
-        self.log.begin(std::mem::take(&mut flight.batch));
     }
 
     /// Sees the transaction at hand to its end, if there is one; false when it has to be tried again.
     fn finish(&mut self) -> Result<bool, Failure> {
         let now_us = self.clock.now_us();
-        if self.flight.as_ref().is_some_and(|flight| !flight.is_under_way) {
+        if self.flight.as_ref().is_some_and(|flight| !flight.is_under_way()) {
             if !self.is_all_written()? {
-                self.fails("decisions or commands are on their way for long".to_owned(), now_us);
+                self.fails_to_write(now_us);
                 return Ok(false);
             }
             self.set_off(now_us);
@@ -186,33 +189,35 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// Acts on the end of the transaction under way.
     fn land(&mut self, wait_ms: u64) -> Result<(), Failure> {
-        let Some((batch, result)) = self.log.ended(wait_ms) else { return Ok(()) };
+        let Some((mut batch, result)) = self.log.ended(wait_ms) else { return Ok(()) };
         let Some(mut flight) = self.flight.take() else { return Ok(()) };
         let now_us = self.clock.now_us();
-        (flight.batch, flight.is_under_way) = (batch, false);
         let failure = match result {
             Ok(()) => {
                 (self.last_commit_us, self.contact_us) = (now_us, now_us);
                 self.failing_since_us = None;
-                if !flight.batch.offsets.is_empty() {
+                if !batch.offsets.is_empty() {
                     self.under_way.prove(flight.since_us);
                 }
-                flight.outbox.outputs = std::mem::take(&mut flight.batch.outputs);
-                self.committed(&flight, now_us);
+                flight.outbox.outputs = batch.outputs;
+                self.committed(&batch.offsets, &flight, now_us);
                 return Ok(());
             }
             Err(failure) => failure,
         };
         match failure {
-            Failure::Retriable(reason) | Failure::Aborted(reason) => {
-                self.fails(reason, now_us);
-            }
-            Failure::TooLarge(outputs) => shrink(&mut flight.batch.outputs, &outputs)?,
+            Failure::Retriable(reason) | Failure::Aborted(reason) => self.fails(reason, now_us),
+            Failure::TooLarge(outputs) => shrink(&mut batch.outputs, &outputs)?,
             Failure::Fatal(_) | Failure::Replaced(_) => return Err(failure),
         }
         self.metrics.transactions.with_label_values(&["aborted"]).inc();
+        flight.batch = Some(batch);
         self.flight = Some(flight);
         Ok(())
+    }
+
+    fn fails_to_write(&mut self, now_us: i64) {
+        self.fails("decisions or commands are on their way for long".to_owned(), now_us);
     }
 
     /// Nothing is committed, and no more comes in until it is.

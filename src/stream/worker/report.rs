@@ -36,9 +36,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     /// Counts what a transaction made final.
-    pub(super) fn committed(&mut self, flight: &Flight, done_us: i64) {
+    pub(super) fn committed(&mut self, offsets: &[(Place, i64)], flight: &Flight, done_us: i64) {
         let metrics = &self.metrics;
-        for (place, next) in &flight.batch.offsets {
+        for (place, next) in offsets {
             if let Some(part) = self.parts.get_mut(place) {
                 part.committed = *next;
             }

@@ -19,8 +19,8 @@ const PROVEN_US: i64 = 3_000_000;
 const PROVE_US: i64 = 1_000_000;
 /// No more comes in while so many outputs are on their way.
 const MOST: usize = 10_000;
-/// A flush waits so long for what is on its way.
-const WRITTEN_MS: u64 = 1_000;
+/// A transaction waits so long for what is on its way.
+pub(super) const WRITTEN_MS: u64 = 1_000;
 
 /// When outputs leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

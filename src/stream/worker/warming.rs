@@ -119,11 +119,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let needs = |part: &&mut Part| {
             part.may_change() && part.reign.is_warming && part.has_heard(partitions)
         };
+        let is_at_rest = self.is_at_rest();
         let Some(part) = self.parts.values_mut().find(needs) else {
             self.end_old_forms(now_us);
             return;
         };
-        if part.changes_open > 0 || self.flight.is_some() || !self.bench.outbox.is_empty() {
+        if part.changes_open > 0 || !is_at_rest {
             // The journal shall say all that it has taken in.
             self.next_commit = Manner::Waited;
             return;
