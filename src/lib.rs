@@ -103,6 +103,11 @@
 //! where it takes more than half a second, no more comes in. The worker waits for its end only
 //! where somebody needs the state of a committed offset: before a rebalance, a snapshot or a change
 //! by people is taken in, and when a state made for new rules takes over.
+//!
+//! A transaction that a command hastens leaves out what owners of keys are told, one record for each
+//! partition: that goes with the next of the regular ones. The committed offset notes up to which
+//! record they were told ([`stream::Progress`]), and a replay makes what is missing again.
+//!
 //! After an abort state and outputs stay as they are and the same transaction is tried again; a worker that
 //! cannot go on is dropped whole and built anew from snapshots and the log. An instance that
 //! stops keeps its place in the group, by a fixed name, unless it is told to leave.

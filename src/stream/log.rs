@@ -103,11 +103,28 @@ pub struct Produce {
     pub headers: Vec<Header>,
 }
 
-/// Outputs and the next offset of every input, committed together or not at all.
+/// How far a group has come with an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Offset of the next record.
+    pub next: i64,
+    /// What came of records before this offset the owners of keys that cross partitions have been
+    /// told; at most `next`.
+    pub told: i64,
+}
+
+impl Progress {
+    /// All that came before `next` is told.
+    pub fn at(next: i64) -> Progress {
+        Progress { next, told: next }
+    }
+}
+
+/// Outputs and how far every input has come, committed together or not at all.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub outputs: Vec<Produce>,
-    pub offsets: Vec<(Place, i64)>,
+    pub progress: Vec<(Place, Progress)>,
 }
 
 /// The topics that every worker reads whole, beside its inputs: one partition each.
@@ -203,8 +220,8 @@ pub trait Log: Lookup {
     fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure>;
     /// Give everything back after [`Rebalance::Revoked`].
     fn unassign(&mut self) -> Result<(), Failure>;
-    /// Next offset of the group for each place; `None` where it has committed nothing.
-    fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<i64>>, Failure>;
+    /// How far the group has come with each place; `None` where it has committed nothing.
+    fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<Progress>>, Failure>;
     /// Hands records of an input that were read before to `visit`, of a span from an offset up to
     /// another, which is no further than what was read: as many as have arrived, apart from what is polled. Waits
     /// for nothing. Returns the offset that is reached, to go on from. One partition at a time.

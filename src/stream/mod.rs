@@ -23,8 +23,8 @@ pub use asks::{Asked, Asks, Surveyed, Told};
 pub use clock::{Clock, SystemClock};
 pub use control::Journaled;
 pub use log::{
-    Aside, Batch, Bounds, Failure, Header, Headers, Log, Lookup, Place, Polled, Produce, Rebalance,
-    Record, Side, SideRecord, Sink, Source, Visit,
+    Aside, Batch, Bounds, Failure, Header, Headers, Log, Lookup, Place, Polled, Produce, Progress,
+    Rebalance, Record, Side, SideRecord, Sink, Source, Visit,
 };
 pub use plans::PlanCell;
 pub use runner::{Fleet, RunnerSettings, readiness};

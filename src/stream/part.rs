@@ -15,7 +15,7 @@ use crate::stream::control::{
 use crate::stream::emit::{Note, quarantined};
 use crate::stream::plans::Sets;
 use crate::stream::reign::Reign;
-use crate::stream::{Place, Polled, Record, Source};
+use crate::stream::{Place, Polled, Progress, Record, Source};
 
 mod graft;
 mod outgoing;
@@ -55,6 +55,10 @@ pub(crate) struct Part {
     pub(crate) landmark: Option<Landmark>,
     /// What the group has committed; -1 when nothing.
     pub(crate) committed: i64,
+    /// What came of records before this offset has left for the owners of keys that cross
+    /// partitions, or leaves with the next transaction; what the group knows of it.
+    told: i64,
+    pub(crate) told_committed: i64,
     /// Changes that restoring takes in again, the first first.
     history: VecDeque<Journaled>,
     /// The plans of rule sets among them.
@@ -107,6 +111,8 @@ impl Part {
             snapshot: None,
             landmark: None,
             committed: start,
+            told: start,
+            told_committed: start,
             history: VecDeque::new(),
             sets: Sets::new(),
             graft: None,
@@ -149,20 +155,21 @@ impl Part {
             && !self.output.daily.has_news(&self.state)
     }
 
-    /// Owned anew: what lies before `from` is rebuilt without output. `committed` is what the
-    /// group has committed; nothing yet, and `from` is to be committed at once, so that it stays
-    /// the same for whoever comes next.
+    /// Owned anew: what lies before `from.next` is rebuilt without output, and what came of it from
+    /// `from.told` on is told. `committed`: the group has committed that; else it is to be committed
+    /// at once, so that it stays the same for whoever comes next.
     /// Changes are taken in from `settles_at` on.
     pub(crate) fn resume(
         &mut self,
-        (from, committed): (i64, Option<i64>),
+        (from, committed): (Progress, bool),
         settles_at: i64,
         now_us: i64,
     ) {
-        let committed = committed.unwrap_or(-1);
+        let Progress { next: from, told } = from;
         self.settles_at = settles_at;
         self.emit_from = from;
-        self.committed = committed;
+        self.committed = if committed { from } else { -1 };
+        (self.told, self.told_committed) = (told, told);
         self.at_end = false;
         self.restored = self.next >= from;
         self.assigned_us = now_us;
@@ -233,11 +240,11 @@ impl Part {
         while self.history.front().is_some_and(|entry| entry.offset <= record.offset) {
             self.repeat(&bench.control_topic);
         }
+        self.goes_beyond(record.offset);
         let live = record.offset >= self.emit_from;
         if live && !self.restored {
             self.come_back();
         }
-        let before = self.output.effects.len();
         let rejected = if let Some(canary) = canary(record, decoded) {
             let input = Input::Canary { canary: &canary, offset: record.offset };
             step(&mut self.state, &self.reign.plan, input, &mut self.output);
@@ -245,7 +252,7 @@ impl Part {
             if live {
                 self.put_out(bench, None);
             } else {
-                self.output.effects.truncate(before);
+                self.hold_back(record.offset);
             }
             // Nobody has done anything: an idle partition stays idle.
             return;
@@ -262,9 +269,7 @@ impl Part {
         self.last_input_us = now_us;
         self.at_end = false;
         if !live {
-            self.keep_reports();
-            self.hold_back();
-            self.output.daily.trim();
+            self.hold_back(record.offset);
             return;
         }
         if let Some(reason) = rejected {
@@ -310,7 +315,9 @@ impl Part {
     /// The partition is read to its end, at this offset: transaction markers may lie before it.
     fn ended(&mut self, at: i64, bench: &Workbench) {
         self.at_end = true;
-        self.next = self.next.max(at).max(self.emit_from);
+        let at = at.max(self.emit_from);
+        self.goes_beyond(at);
+        self.next = self.next.max(at);
         self.settles_at = self.settles_at.min(self.next);
         self.join_before(self.next);
         self.catch_up(bench);
@@ -425,18 +432,18 @@ impl Part {
         self.changes_open += 1;
     }
 
-    /// The offset that the next transaction should commit; one that is committed already only where
-    /// that has to prove whose the partition is.
-    pub(crate) fn due_offset(&self, proves: bool) -> Option<i64> {
-        let due = if self.restored { self.next } else { self.emit_from };
+    /// What the next transaction should commit; where that is committed already only to prove whose
+    /// the partition is.
+    pub(crate) fn due_progress(&self, proves: bool) -> Option<Progress> {
+        let next = if self.restored { self.next } else { self.emit_from };
+        let is_news = next > self.committed || self.told > self.told_committed;
         // Always where changes were taken in: the offset proves that the partition is still ours.
-        (due > self.committed || self.changes_open > 0 || proves).then_some(due)
+        let is_due = is_news || self.changes_open > 0 || proves;
+        is_due.then_some(Progress { next, told: self.told })
     }
 
     fn finish_restore(&mut self) {
         self.restored = true;
-        // What was rebuilt has been told before.
-        self.output.daily.forget(&self.state);
         self.reports.clear();
         self.reported = self.output.counts.clone();
     }

@@ -16,7 +16,9 @@ use crate::stream::part::Part;
 use crate::stream::plans::{NOWHERE, PlanCell};
 use crate::stream::reign::{Found, Reign, Sought, begun, forget_holds};
 use crate::stream::restore::search::{Search, Told};
-use crate::stream::{Failure, Log, Lookup, Place, Side, SideRecord, Source, Start, WorkerView};
+use crate::stream::{
+    Failure, Log, Lookup, Place, Progress, Side, SideRecord, Source, Start, WorkerView,
+};
 
 /// The parts of an assignment, each with the offset to read from.
 pub(crate) struct Restored {
@@ -74,14 +76,14 @@ pub(crate) fn parts(
     now_us: i64,
 ) -> Result<Restored, Failure> {
     let offsets = log.committed(places)?;
-    let (mut plans, mut settle) = (Vec::new(), Vec::new());
+    let (mut plans, mut starts, mut settle) = (Vec::new(), Vec::new(), Vec::new());
     for (place, committed) in places.iter().zip(offsets) {
         let bounds = log.bounds(*place)?;
-        let from = match (committed, origins.start) {
-            (Some(committed), _) => committed,
-            (None, Start::Latest) if place.source == Source::Events => bounds.high,
-            (None, _) => bounds.low,
-        };
+        let progress = committed.unwrap_or_else(|| match origins.start {
+            Start::Latest if place.source == Source::Events => Progress::at(bounds.high),
+            _ => Progress::at(bounds.low),
+        });
+        let from = progress.next;
         if from < bounds.low {
             return Err(Failure::Fatal(format!(
                 "{}: records {from} to {} were deleted before they were read; lengthen the \
@@ -98,28 +100,29 @@ pub(crate) fn parts(
                 bounds.high
             )));
         }
-        plans.push((*place, (from, committed), bounds.low));
+        plans.push((progress, committed.is_some(), bounds.low));
+        starts.push((*place, from));
         settle.push(bounds.high.min(from.saturating_add(origins.reach)));
     }
     let all = if plans.is_empty() { Journal::new() } else { journal(log)? };
-    let (histories, found, changes) = told(log, all, &plans, origins)?;
+    let (histories, found, changes) = told(log, all, &starts, origins)?;
     let mut restored = Restored { parts: Vec::new(), truncated: Vec::new(), changes };
-    let plans = plans.into_iter().zip(histories).zip(settle);
-    for (((place, (from, committed), low), history), settles_at) in plans {
+    let plans = places.iter().copied().zip(plans).zip(histories).zip(settle);
+    for (((place, (from, is_committed, low)), history), settles_at) in plans {
         // One for which another took over meanwhile is of no use.
         let begun_at = begun(&history).map_or(NOWHERE, |begun| begun.at);
         let is_of = |reign: &Reign| {
             reign.begun_at == begun_at || (begun_at == NOWHERE && !reign.is_written)
         };
-        let fits = |part: &Part| part.next <= from && part.next >= low && is_of(&part.reign);
+        let fits = |part: &Part| part.next <= from.told && part.next >= low && is_of(&part.reign);
         let kept = parked.remove(&place).filter(fits);
         let reign = found.reign(&history);
         let kept = match (kept, &origins.shelf) {
             (None, Some(shelf)) => {
                 let (found, history) = (&found, &history);
-                let told = Told { found, history };
-                Search { log, shelf, origins, place, told, reign: &reign, is_at_once: true }
-                    .newest(low, from)?
+                let known = Told { found, history };
+                Search { log, shelf, origins, place, told: known, reign: &reign, is_at_once: true }
+                    .newest(low, from.told)?
             }
             (kept, _) => kept,
         };
@@ -127,7 +130,7 @@ pub(crate) fn parts(
         if part.begun_at > 0 {
             restored.truncated.push(place);
         }
-        part.resume((from, committed), settles_at, now_us);
+        part.resume((from, is_committed), settles_at, now_us);
         part.remember(history, found.sets.clone());
         restored.parts.push(part);
     }
@@ -139,7 +142,6 @@ pub(crate) fn parts(
 pub(crate) struct Basis {
     place: Place,
     next: i64,
-    committed: i64,
     /// Of the other.
     reign: Reign,
     open_since: Option<i64>,
@@ -151,7 +153,6 @@ impl Basis {
         Basis {
             place: part.place,
             next: part.next,
-            committed: part.committed,
             reign: part.reign.successor(),
             open_since: part.state.open_since(),
             watermark: part.state.watermark(),
@@ -185,8 +186,7 @@ pub(crate) fn successor(
     let low = log.bounds(place)?.low;
     let all = journal(log)?;
     let seen = seen_in(&all, origins);
-    let (histories, found, _) =
-        told(log, all, &[(place, (of.next, Some(of.committed)), low)], origins)?;
+    let (histories, found, _) = told(log, all, &[(place, of.next)], origins)?;
     let history = histories.into_iter().next().unwrap_or_default();
     let mut reign = of.reign.clone();
     let known = match &origins.shelf {
@@ -251,9 +251,6 @@ fn seen_in(all: &Journal, origins: &Origins) -> Seen {
     seen.collect()
 }
 
-/// A place, where to go on from with what is committed, and the start of its log.
-type Begin = (Place, (i64, Option<i64>), i64);
-
 /// Changes by people that not every state has seen, and the offset from which on they are.
 type Changes = (i64, Vec<SideRecord>);
 
@@ -275,7 +272,7 @@ fn journal(log: &mut (impl Lookup + ?Sized)) -> Result<Journal, Failure> {
 fn told(
     log: &mut (impl Lookup + ?Sized),
     mut all: Journal,
-    places: &[Begin],
+    places: &[(Place, i64)],
     origins: &Origins,
 ) -> Result<AllTold, Failure> {
     let plans = &origins.plans;
@@ -283,7 +280,7 @@ fn told(
         return Ok((Vec::new(), Sought::of(&[], plans).found(&[], &[])?, (0, Vec::new())));
     }
     let mut own = Vec::new();
-    for (place, (from, _), _) in places {
+    for (place, from) in places {
         let Origin { topic, partition } = origins.of(*place);
         let mut history = all.remove(&(topic.to_string(), partition)).unwrap_or_default();
         history.retain(|entry| entry.offset <= *from);

@@ -107,6 +107,8 @@ pub struct Worker<L, C> {
     /// When a partition was last seen whose rules were not all in force.
     ready_us: i64,
     last_commit_us: i64,
+    /// The last transaction with all that waited.
+    last_round_us: i64,
     not_before_us: i64,
     /// Since when no commit has succeeded, and the last reason.
     failing_since_us: Option<i64>,
@@ -158,6 +160,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             warm_not_before_us: i64::MIN,
             ready_us: i64::MIN,
             last_commit_us: now_us,
+            last_round_us: now_us,
             not_before_us: i64::MIN,
             failing_since_us: None,
             failure: String::new(),

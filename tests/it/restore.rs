@@ -157,3 +157,37 @@ fn damaged_snapshots_are_named_and_passed_over() {
     assert_eq!(decisions(broker, &setup, "cap")[0]["value"], 310);
     assert!(instance.stop().0.success());
 }
+
+#[test]
+fn what_a_hastened_transaction_leaves_to_tell_is_told_by_whoever_comes_next() {
+    let Some(broker) = broker::shared() else { return };
+    let more = "engine: { flush_interval: 10s }\nstate: { snapshots: off }";
+    let setup = Setup::new(broker.address(), "untold", more);
+    let (events, partials) = (setup.topic("events"), format!("{}.partials", setup.group()));
+    let told = || broker.ends(&partials).values().sum::<i64>();
+    let instance = start(&setup, &[]);
+    wait("it is ready", || instance.is_ready());
+    // With the first interval the rules are noted, with the second they are as ever.
+    for n in 0..2 {
+        let before = told();
+        broker.produce(&events, &[event(n, "u-first", 1)]);
+        wait("the interval is over", || told() > before);
+    }
+
+    // Within the next ten seconds, the last of them hastens the transaction.
+    let before = told();
+    let few: Vec<_> = (2..99).map(|n| event(n, &format!("u-{n}"), 1)).collect();
+    broker.produce(&events, &few);
+    broker.produce(&events, &[event(99, "u-last", 1_000)]);
+    wait("all is committed", || setup.caught_up(broker));
+    assert_eq!(decisions(broker, &setup, "cap").len(), 1);
+    assert_eq!(told(), before, "the owners of keys wait for the interval");
+    instance.kill();
+
+    let instance = start(&setup, &[]);
+    wait("the total is told", || !decisions(broker, &setup, "total").is_empty());
+    let total = decisions(broker, &setup, "total");
+    assert_eq!((total.len(), &total[0]["value"]), (1, &Value::from(100)));
+    assert_eq!(decisions(broker, &setup, "cap").len(), 1, "what was written is not written again");
+    assert!(instance.stop().0.success());
+}

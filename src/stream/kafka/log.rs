@@ -15,15 +15,16 @@ use crate::stream::kafka::leave::leave;
 use crate::stream::kafka::lookup::apart;
 use crate::stream::kafka::native::{self, PrivateQueue};
 use crate::stream::kafka::polled::{NoHeaders, polled};
+use crate::stream::kafka::progress;
 use crate::stream::kafka::seek::seek;
 use crate::stream::kafka::side::Sides;
-use crate::stream::kafka::transaction::{Transactions, list};
+use crate::stream::kafka::transaction::Transactions;
 use crate::stream::kafka::verdict::fatal;
 use crate::stream::kafka::watcher::{Watcher, source};
 use crate::stream::shared::let_go;
 use crate::stream::{
-    Aside, Batch, Delivery, Failure, Log, Lookup, Place, Polled, Produce, Rebalance, Record,
-    SideRecord, Visit,
+    Aside, Batch, Delivery, Failure, Log, Lookup, Place, Polled, Produce, Progress, Rebalance,
+    Record, SideRecord, Visit,
 };
 
 /// One question to the broker.
@@ -89,6 +90,16 @@ impl KafkaLog {
     pub fn leave(&mut self) {
         self.consumer.context().close();
         leave(&self.consumer);
+    }
+
+    /// Offsets to read from, as the client takes them.
+    fn starts(&self, starts: &[(Place, i64)]) -> Result<TopicPartitionList, Failure> {
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        for (place, offset) in starts {
+            list.add_partition_offset(self.topic(*place), place.partition, Offset::Offset(*offset))
+                .map_err(|error| Failure::Fatal(error.to_string()))?;
+        }
+        Ok(list)
     }
 
     pub(super) fn topic(&self, place: Place) -> &str {
@@ -172,7 +183,7 @@ impl Log for KafkaLog {
 
     fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure> {
         self.sides.rest();
-        let list = list(&self.settings.topics, starts)?;
+        let list = self.starts(starts)?;
         let places: BTreeSet<Place> = starts.iter().map(|(place, _)| *place).collect();
         if !places.is_empty() && places == self.assigned {
             return seek(&self.consumer, &list);
@@ -192,7 +203,7 @@ impl Log for KafkaLog {
         self.consumer.unassign().map_err(|error| Failure::Fatal(error.to_string()))
     }
 
-    fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<i64>>, Failure> {
+    fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<Progress>>, Failure> {
         if places.is_empty() {
             // More workers than partitions: nothing to ask.
             return Ok(Vec::new());
@@ -204,16 +215,8 @@ impl Log for KafkaLog {
         // Waits for a transaction that is still open on these offsets.
         let found = self.consumer.committed_offsets(list, ASK);
         let found = found.map_err(|error| Failure::Retriable(error.to_string()))?;
-        let offset = |place: &Place| {
-            let found = found.find_partition(self.topic(*place), place.partition);
-            match found.map(|at| (at.error(), at.offset())) {
-                Some((Ok(()), Offset::Offset(offset))) => Ok(Some(offset)),
-                Some((Ok(()), _)) => Ok(None),
-                Some((Err(error), _)) => Err(Failure::Retriable(error.to_string())),
-                None => Err(Failure::Retriable("the broker left out a partition".to_owned())),
-            }
-        };
-        places.iter().map(offset).collect()
+        let told = |place: &Place| progress::found(&found, self.topic(*place), place.partition);
+        places.iter().map(told).collect()
     }
 
     fn earlier(

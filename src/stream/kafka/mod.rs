@@ -14,6 +14,7 @@ mod lookup;
 mod members;
 mod native;
 mod polled;
+mod progress;
 mod publish;
 mod quiet;
 mod reader;

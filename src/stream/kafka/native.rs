@@ -1,4 +1,4 @@
-//! The one room with `unsafe`: batches of records borrowed from librdkafka, and four calls
+//! The one room with `unsafe`: batches of records borrowed from librdkafka, and five calls
 //! that the safe client does not offer.
 //!
 //! Why: a record read through the safe client costs an event, an `Arc` and a copy; read in
@@ -244,6 +244,26 @@ pub(super) fn known_end(client: *mut sys::rd_kafka_t, topic: &str, partition: i3
         )
     };
     (code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+}
+
+/// What the offset of a partition in a list is noted with.
+pub(super) fn metadata(
+    list: *mut sys::rd_kafka_topic_partition_list_t,
+    topic: &str,
+    partition: i32,
+) -> Vec<u8> {
+    let Ok(topic) = CString::new(topic) else { return Vec::new() };
+    // SAFETY: `list` is a live list, and what is found in it lives as long; the bytes are copied
+    // before anything else can change it.
+    unsafe {
+        let at = sys::rd_kafka_topic_partition_list_find(list, topic.as_ptr(), partition);
+        match at.as_ref() {
+            Some(at) if !at.metadata.is_null() => {
+                std::slice::from_raw_parts(at.metadata.cast::<u8>(), at.metadata_size).to_vec()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 #[cfg(test)]

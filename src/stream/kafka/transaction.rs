@@ -12,15 +12,15 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::{Offset, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, TopicNames, unusable};
 use crate::stream::kafka::complaints::{Barrier, Complaints, Ear};
 use crate::stream::kafka::log::{ASK, SERVE};
 use crate::stream::kafka::native;
+use crate::stream::kafka::progress;
 use crate::stream::kafka::verdict::classify;
 use crate::stream::shared::lock;
-use crate::stream::{Batch, Failure, Place, Produce};
+use crate::stream::{Batch, Failure, Produce};
 
 /// How long the end of a transaction is sought before the worker is built anew.
 const SETTLE: Duration = Duration::from_mins(1);
@@ -215,8 +215,8 @@ impl Committer {
         for (index, output) in batch.outputs.iter().enumerate() {
             self.add(index, output)?;
         }
-        if !batch.offsets.is_empty() {
-            let offsets = list(&self.topics, &batch.offsets)?;
+        if !batch.progress.is_empty() {
+            let offsets = progress::list(|source| self.topics.input(source), &batch.progress)?;
             self.insist(|| {
                 let group = group.ok_or(KafkaError::NoMessageReceived)?;
                 self.producer.send_offsets_to_transaction(&offsets, group, ASK)
@@ -272,20 +272,6 @@ impl Committer {
             }
         }
     }
-}
-
-/// Offsets as the client takes them.
-pub(super) fn list(
-    topics: &TopicNames,
-    offsets: &[(Place, i64)],
-) -> Result<TopicPartitionList, Failure> {
-    let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for (place, offset) in offsets {
-        let topic = topics.input(place.source);
-        list.add_partition_offset(topic, place.partition, Offset::Offset(*offset))
-            .map_err(|error| Failure::Fatal(error.to_string()))?;
-    }
-    Ok(list)
 }
 
 pub(super) fn record<'a>(

@@ -77,16 +77,37 @@ impl Part {
         self.restored && self.next >= self.settles_at
     }
 
-    /// Moves what waits into the outbox of the next transaction.
+    /// Whether what owners of keys are told may leave later than the offset that it comes of: after a
+    /// crash the records since alone bring it back.
+    fn may_tell_later(&self) -> bool {
+        self.restored
+            && self.reign.is_written
+            && self.changes_open == 0
+            && self.old_forms_us.is_none()
+    }
+
+    /// The next record lies at this offset or behind it: what it brings is told, if nothing that
+    /// comes of it is.
+    pub(super) fn goes_beyond(&mut self, offset: i64) {
+        if !self.restored && self.next <= self.told && self.told <= offset {
+            self.output.daily.forget(&self.state);
+        }
+    }
+
+    /// Moves what waits into the outbox of the next transaction; with `is_early` what owners of keys
+    /// are told waits on, where it may.
     pub(crate) fn collect(
         &mut self,
         bench: &mut Workbench,
         partitions: u32,
-        flush_us: i64,
+        (flush_us, is_early): (i64, bool),
         now_us: i64,
     ) {
         self.begin(bench);
         self.put_out(bench, None);
+        if is_early && self.may_tell_later() {
+            return;
+        }
         let heartbeat = self.heartbeat(flush_us, now_us);
         let (origin, watermark) = (self.state.origin().clone(), self.state.watermark());
         if self.restored {
@@ -102,6 +123,7 @@ impl Part {
             // The owner of the account is the first partition, however many there are.
             let sheets = self.output.daily.seal(&self.state, &self.reign.plan, by);
             bench.outbox.extend(sheets.into_iter().map(|payload| partial(0, payload)));
+            self.told = self.next;
         }
         let Some((idle, beat)) = heartbeat else { return };
         let records = self.output.partials.drain(&origin, watermark, partitions, idle, beat);

@@ -18,7 +18,7 @@ const REPORTS_MAX: usize = 2;
 impl Part {
     /// Folds the log alone, without output, until it takes over.
     pub(crate) fn prepare(&mut self, history: Vec<Journaled>, sets: Sets) {
-        self.emit_from = i64::MAX;
+        (self.emit_from, self.told) = (i64::MAX, i64::MAX);
         if self.place.source == Source::Events {
             self.output.partials.collect();
         }
@@ -59,15 +59,24 @@ impl Part {
 
     /// Of what a record of the past has put out nothing is written; a state that takes over may
     /// have to tell the last accounts.
-    pub(super) fn keep_reports(&mut self) {
+    fn keep_reports(&mut self) {
         let made = self.output.effects.drain(..);
         self.reports.extend(made.filter(|effect| matches!(effect, Effect::Daily(_))));
         let over = self.reports.len().saturating_sub(REPORTS_MAX);
         self.reports.drain(..over);
     }
 
-    /// What was put out for owners of keys by a record of the past.
-    pub(super) fn hold_back(&mut self) {
+    /// What a record of the past has put out is not written. The owners of keys were told of it as
+    /// well, unless that was left for later.
+    pub(super) fn hold_back(&mut self, offset: i64) {
+        if offset >= self.told {
+            for effect in self.output.effects.drain(..) {
+                self.output.daily.note(&self.reign.plan, &effect);
+            }
+            return;
+        }
+        self.keep_reports();
+        self.output.daily.trim();
         let partials = &mut self.output.partials;
         if partials.collects() {
             partials.keep_small(&self.reign.plan, self.state.watermark());
@@ -162,6 +171,8 @@ impl Part {
         self.controlled = other.controlled;
         self.changes_open = 1;
         (self.emit_from, self.committed) = (self.next, other.committed);
+        (self.told, self.told_committed) = (self.next, other.told_committed);
+        self.output.daily.forget(&self.state);
         (self.at_end, self.last_input_us) = (other.at_end, other.last_input_us);
         self.settles_at = other.settles_at;
         self.told_us = other.told_us;

@@ -7,7 +7,7 @@ use crate::stream::clock::micros;
 use crate::stream::part::Part;
 use crate::stream::worker::sending::WRITTEN_MS;
 use crate::stream::worker::{RETRY_US, Worker};
-use crate::stream::{Batch, Clock, Failure, Log, Place, Produce, Sink};
+use crate::stream::{Batch, Clock, Failure, Log, Place, Produce, Progress, Sink};
 
 /// Least time between two commits: closer ones run into the markers of the one before.
 const COMMIT_GAP_US: i64 = 5_000;
@@ -23,6 +23,7 @@ pub(super) struct Flight {
     batch: Option<Batch>,
     /// What is counted with its outputs.
     pub(super) outbox: Outbox,
+    is_early: bool,
     pub(super) finals: Vec<Final>,
     pub(super) key_mismatches: u64,
     /// Since when it is prepared, or under way.
@@ -67,7 +68,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return self.flush().map(drop);
         }
         if self.flight.is_none() {
-            self.prepare(now_us)?;
+            self.prepare(now_us, now_us - self.last_round_us < self.flush_us())?;
         }
         self.set_off(now_us);
         Ok(())
@@ -79,7 +80,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if !self.finish()? {
             return Ok(false);
         }
-        self.prepare(self.clock.now_us())?;
+        self.prepare(self.clock.now_us(), false)?;
         self.finish()
     }
 
@@ -114,33 +115,38 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if let Some(flight) = &self.flight {
             return !flight.is_under_way();
         }
-        let since = now_us - self.last_commit_us;
         let flush_us = self.flush_us();
+        if now_us - self.last_round_us >= flush_us {
+            return true;
+        }
+        let since = now_us - self.last_commit_us;
         if !self.parts.is_empty() && self.has_to_prove(now_us) {
             return since >= flush_us.min(COMMIT_GAP_US);
         }
-        if !self.bench.outbox.tipped.is_empty() {
-            return since >= flush_us || (self.drained && since >= COMMIT_GAP_US);
-        }
-        since >= flush_us
+        !self.bench.outbox.tipped.is_empty() && self.drained && since >= COMMIT_GAP_US
     }
 
     fn flush_us(&self) -> i64 {
         micros(self.settings.flush_interval_ms)
     }
 
-    /// Takes what has been applied for a transaction, if that is anything.
-    fn prepare(&mut self, now_us: i64) -> Result<(), Failure> {
-        let flush_us = self.flush_us();
+    /// Takes what has been applied for a transaction, if that is anything. One that is early, for the
+    /// sake of a command, leaves out what owners of keys are told: one record and one request to the
+    /// broker for each of them.
+    fn prepare(&mut self, now_us: i64, is_early: bool) -> Result<(), Failure> {
         self.last_commit_us = now_us;
+        if !is_early {
+            self.last_round_us = now_us;
+        }
+        let manner = (self.flush_us(), is_early);
         for part in self.parts.values_mut() {
-            part.collect(&mut self.bench, self.settings.partitions, flush_us, now_us);
+            part.collect(&mut self.bench, self.settings.partitions, manner, now_us);
         }
         self.send()?;
         let proves = self.has_to_prove(now_us);
-        let due = |part: &Part| Some((part.place, part.due_offset(proves)?));
-        let offsets: Vec<(Place, i64)> = self.parts.values().filter_map(due).collect();
-        if offsets.is_empty() && self.bench.outbox.is_empty() {
+        let due = |part: &Part| Some((part.place, part.due_progress(proves)?));
+        let progress: Vec<(Place, Progress)> = self.parts.values().filter_map(due).collect();
+        if progress.is_empty() && self.bench.outbox.is_empty() {
             return Ok(());
         }
         let finals = self.parts.values_mut().map(|part| Final {
@@ -151,8 +157,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let finals = finals.collect();
         let mut outbox = std::mem::take(&mut self.bench.outbox);
         self.flight = Some(Flight {
-            batch: Some(Batch { outputs: std::mem::take(&mut outbox.outputs), offsets }),
+            batch: Some(Batch { outputs: std::mem::take(&mut outbox.outputs), progress }),
             outbox,
+            is_early,
             finals,
             key_mismatches: std::mem::take(&mut self.bench.key_mismatches),
             since_us: now_us,
@@ -195,12 +202,15 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let failure = match result {
             Ok(()) => {
                 (self.last_commit_us, self.contact_us) = (now_us, now_us);
+                if !flight.is_early {
+                    self.last_round_us = now_us;
+                }
                 self.failing_since_us = None;
-                if !batch.offsets.is_empty() {
+                if !batch.progress.is_empty() {
                     self.under_way.prove(flight.since_us);
                 }
                 flight.outbox.outputs = batch.outputs;
-                self.committed(&batch.offsets, &flight, now_us);
+                self.committed(&batch.progress, &flight, now_us);
                 return Ok(());
             }
             Err(failure) => failure,

@@ -12,7 +12,7 @@ use crate::stream::part::Part;
 use crate::stream::shared::{PartitionView, Phase, lock};
 use crate::stream::worker::Worker;
 use crate::stream::worker::commit::{Final, Flight};
-use crate::stream::{Clock, Log, Place, Sink, Source};
+use crate::stream::{Clock, Log, Place, Progress, Sink, Source};
 
 /// The key of decisions that hold the account of a day.
 const REPORT: &[u8] = b"date:";
@@ -36,11 +36,16 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     /// Counts what a transaction made final.
-    pub(super) fn committed(&mut self, offsets: &[(Place, i64)], flight: &Flight, done_us: i64) {
+    pub(super) fn committed(
+        &mut self,
+        progress: &[(Place, Progress)],
+        flight: &Flight,
+        done_us: i64,
+    ) {
         let metrics = &self.metrics;
-        for (place, next) in offsets {
+        for (place, Progress { next, told }) in progress {
             if let Some(part) = self.parts.get_mut(place) {
-                part.committed = *next;
+                (part.committed, part.told_committed) = (*next, *told);
             }
         }
         for Final { place, changes, counts } in &flight.finals {

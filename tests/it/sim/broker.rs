@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tidegate::stream::{
     Aside, Batch, Bounds, Clock, Failure, Header, Headers, Log, Lookup, Place, Polled, Produce,
-    Rebalance, Record, Side, SideRecord, Sink, Source, Visit,
+    Progress, Rebalance, Record, Side, SideRecord, Sink, Source, Visit,
 };
 
 use super::direct::Sent;
@@ -84,6 +84,10 @@ pub(super) struct Broker {
     /// Topics that do not answer.
     pub(super) away: BTreeSet<Side>,
     pub(super) committed: BTreeMap<Place, i64>,
+    /// What came of records before this offset the owners of shared keys have been told.
+    pub(super) told: BTreeMap<Place, i64>,
+    /// How many partitions were given out with something left to tell.
+    pub(super) left_to_tell: u64,
     members: BTreeMap<String, Member>,
     generation: u64,
     rebalancing: bool,
@@ -135,6 +139,8 @@ impl Broker {
             compacted: BTreeSet::new(),
             away: BTreeSet::new(),
             committed: BTreeMap::new(),
+            told: BTreeMap::new(),
+            left_to_tell: 0,
             members: BTreeMap::new(),
             generation: 0,
             rebalancing: false,
@@ -187,13 +193,18 @@ impl Broker {
         self.inputs.get_mut(&place).unwrap().push(Some(entry));
     }
 
-    /// Everything that can be read is committed, markers at the end aside.
+    /// Everything that can be read is committed, markers at the end aside, and told.
     pub(super) fn is_drained(&self) -> bool {
-        self.inputs.iter().all(|(place, log)| {
-            let end = log.iter().rposition(Option::is_some).map_or(0, |at| at + 1);
-            end == 0
-                || self.committed.get(place).is_some_and(|at| *at >= i64::try_from(end).unwrap())
-        })
+        let is_told = |(place, told): (&Place, &i64)| self.committed.get(place) == Some(told);
+        self.told.iter().all(is_told)
+            && self.inputs.iter().all(|(place, log)| {
+                let end = log.iter().rposition(Option::is_some).map_or(0, |at| at + 1);
+                end == 0
+                    || self
+                        .committed
+                        .get(place)
+                        .is_some_and(|at| *at >= i64::try_from(end).unwrap())
+            })
     }
 
     fn join(&mut self, slot: &str) -> u64 {
@@ -519,10 +530,16 @@ impl Log for SimLog {
         Ok(())
     }
 
-    fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<i64>>, Failure> {
+    fn committed(&mut self, places: &[Place]) -> Result<Vec<Option<Progress>>, Failure> {
         self.ask()?;
-        let broker = self.broker.borrow();
-        Ok(places.iter().map(|place| broker.committed.get(place).copied()).collect())
+        let mut broker = self.broker.borrow_mut();
+        let progress = |place: &Place| {
+            let next = *broker.committed.get(place)?;
+            let told = broker.told.get(place).map_or(next, |told| *told.min(&next));
+            broker.left_to_tell += u64::from(told < next);
+            Some(Progress { next, told })
+        };
+        Ok(places.iter().map(progress).collect())
     }
 
     fn earlier(

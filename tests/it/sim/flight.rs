@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use rand::RngExt;
-use tidegate::stream::{Batch, Clock, Failure, Place, Produce, Sink, Source};
+use tidegate::stream::{Batch, Clock, Failure, Place, Produce, Progress, Sink, Source};
 
 use super::broker::{Entry, SIZE_MAX, SimLog};
 
@@ -73,8 +73,8 @@ impl SimLog {
             return Err(Failure::Fatal("fenced".to_owned()));
         }
         // As with Kafka, only offsets prove to the group whose partitions they are.
-        let stale =
-            !batch.offsets.is_empty() && !self.broker.borrow().is_of(&self.slot, flight.generation);
+        let stale = !batch.progress.is_empty()
+            && !self.broker.borrow().is_of(&self.slot, flight.generation);
         let refused = self.broker.borrow().refuses;
         if stale || refused || self.chance(self.faults.abort) {
             self.broker.borrow_mut().aborts += 1;
@@ -122,9 +122,12 @@ impl SimLog {
         for place in touched {
             broker.inputs.get_mut(&place).unwrap().push(None);
         }
-        for (place, next) in &batch.offsets {
+        for (place, Progress { next, told }) in &batch.progress {
             let before = broker.committed.insert(*place, *next);
             assert!(before.is_none_or(|before| before <= *next), "offsets of {place:?} fell back");
+            let before = broker.told.insert(*place, *told);
+            assert!(before.is_none_or(|before| before <= *told), "{place:?} is told twice");
+            assert!(told <= next, "{place:?}: {told} is told, {next} comes next");
         }
     }
 }

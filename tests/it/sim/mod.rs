@@ -530,6 +530,8 @@ struct Happened {
     canaries: u64,
     /// States that began with a snapshot.
     restored: u64,
+    /// Partitions that came with something to tell the owners of keys that was left for later.
+    left: u64,
     /// Outputs that left before the transaction, and of all those that came once more.
     sent: u64,
     repeats: u64,
@@ -568,6 +570,7 @@ fn simulate(seed: u64, delivery: Delivery) -> Happened {
         begun,
         canaries: check::canaries(&broker),
         restored: world.metrics.snapshots.with_label_values(&["restored"]).get(),
+        left: broker.left_to_tell,
         sent: broker.sent_at_once,
         repeats,
     }
@@ -581,6 +584,7 @@ impl Happened {
         self.begun += other.begun;
         self.canaries += other.canaries;
         self.restored += other.restored;
+        self.left += other.left;
         self.sent += other.sent;
         self.repeats += other.repeats;
     }
@@ -636,10 +640,11 @@ fn simulate_all(delivery: Delivery, most: u64) {
         }
     });
     let all = all.into_inner().unwrap();
-    let Happened { crashes, rebalances, changes, begun, canaries, restored, sent, repeats } = all;
+    let Happened { crashes, rebalances, changes, begun, canaries, restored, left, sent, repeats } =
+        all;
     crate::broker::tell(&format!(
         "{seeds} seeds, {crashes} crashes, {rebalances} rebalances, {changes} changes, {begun} \
-         states anew, {canaries} canaries, {restored} from snapshots, {sent} sent at once, \
+         states anew, {canaries} canaries, {restored} from snapshots, {left} with more to tell, {sent} sent at once, \
          {repeats} repeats"
     ));
     let at_least = usize::try_from(seeds).unwrap();
@@ -649,6 +654,7 @@ fn simulate_all(delivery: Delivery, most: u64) {
     assert!(restored > 5 * seeds, "no snapshot is used");
     assert!(canaries > 5 * seeds, "no canary comes through");
     let is_at_once = delivery == Delivery::AtLeastOnce;
+    assert!(left > seeds || is_at_once, "all is told at once");
     assert_eq!(sent > 20 * seeds, is_at_once, "{sent} left before the transaction");
     assert_eq!(repeats > seeds, is_at_once, "{repeats} came once more");
 }
