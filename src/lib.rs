@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Rule sets, list edits and interventions come through a log of their own, the control topic. A
-//! worker takes them in between two transactions and notes in the journal where it did, so that a
+//! worker takes them in between two records and notes in the journal where it did, so that a
 //! replay takes each in at the same place. Under a set that counts otherwise the state goes on with
 //! what it has in common with it, while another one is folded from the log, some records between
 //! each two polls; it takes over where it is in step, and the journal notes that place, too. With
@@ -101,8 +101,9 @@
 //! Outputs wait in an outbox and are produced at a flush, in one transaction with the offsets. The
 //! transaction goes on in a thread of its own, while the worker counts events for the next one;
 //! where it takes more than half a second, no more comes in. The worker waits for its end only
-//! where somebody needs the state of a committed offset: before a rebalance, a snapshot or a change
-//! by people is taken in, and when a state made for new rules takes over.
+//! before partitions are given back. Whoever needs the state of an offset (a snapshot, a state made
+//! for new rules that takes over) takes the one that a transaction was just prepared at, and what
+//! rests on its end, a snapshot alone, waits for that by itself.
 //!
 //! A transaction that a command hastens leaves out what owners of keys are told, one record for each
 //! partition: that goes with the next of the regular ones. The committed offset notes up to which

@@ -1,5 +1,5 @@
 //! Changes by people on their way to the states: read from the control topic, applied between
-//! two transactions, and noted in the journal in the next one (architecture 4).
+//! two records, and noted in the journal with the next transaction (architecture 4).
 //!
 //! The journal holds the changes themselves, so that a restore needs nothing that compaction may
 //! have taken from the control topic.

@@ -59,6 +59,9 @@ pub(crate) struct Part {
     /// partitions, or leaves with the next transaction; what the group knows of it.
     told: i64,
     pub(crate) told_committed: i64,
+    /// All that came of records before this offset is committed, or goes with the transaction under
+    /// way.
+    handed: i64,
     /// Changes that restoring takes in again, the first first.
     history: VecDeque<Journaled>,
     /// The plans of rule sets among them.
@@ -113,6 +116,7 @@ impl Part {
             committed: start,
             told: start,
             told_committed: start,
+            handed: i64::MIN,
             history: VecDeque::new(),
             sets: Sets::new(),
             graft: None,
@@ -144,15 +148,26 @@ impl Part {
         }
     }
 
-    /// Whether everything that it has taken in and put out is committed: the state is that of an
-    /// offset of the log and of nothing else.
-    pub(crate) fn is_even(&self) -> bool {
+    /// A transaction takes all that came of it so far.
+    pub(crate) fn hand_over(&mut self) {
+        if self.restored {
+            self.handed = self.next;
+        }
+    }
+
+    /// Whether a transaction has taken all that it has put out, what went into the outbox since
+    /// aside: the state is that of an offset of the log and of nothing else.
+    pub(crate) fn is_whole(&self) -> bool {
         self.restored
-            && self.next == self.committed
-            && self.changes_open == 0
+            && self.next == self.handed
             && self.output.effects.is_empty()
             && self.output.partials.is_empty()
             && !self.output.daily.has_news(&self.state)
+    }
+
+    /// Whether everything that it has taken in and put out is committed.
+    pub(crate) fn is_even(&self) -> bool {
+        self.is_whole() && self.next == self.committed && self.changes_open == 0
     }
 
     /// Owned anew: what lies before `from.next` is rebuilt without output, and what came of it from

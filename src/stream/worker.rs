@@ -16,7 +16,7 @@ use crate::stream::control::Desk;
 use crate::stream::part::{Part, REACH};
 use crate::stream::restore::{self, Origins, Restored};
 use crate::stream::shared::{Recent, WorkerView};
-use crate::stream::worker::commit::{Flight, Manner};
+use crate::stream::worker::commit::{Extent, Flight};
 use crate::stream::worker::sending::UnderWay;
 use crate::stream::worker::snapshots::Snapshots;
 use crate::stream::worker::survey::Survey;
@@ -80,7 +80,9 @@ pub struct Worker<L, C> {
     under_way: UnderWay,
     /// The transaction that is under way.
     flight: Option<Flight>,
-    next_commit: Manner,
+    /// How many there were.
+    flights: u64,
+    next_extent: Extent,
     parts: BTreeMap<Place, Part>,
     /// States of partitions that were taken away and may come back.
     parked: BTreeMap<Place, Part>,
@@ -142,7 +144,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             bench,
             under_way: UnderWay::default(),
             flight: None,
-            next_commit: Manner::default(),
+            flights: 0,
+            next_extent: Extent::default(),
             parts: BTreeMap::new(),
             parked: BTreeMap::new(),
             snapshots: None,

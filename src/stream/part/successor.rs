@@ -169,7 +169,8 @@ impl Part {
         self.tell_history(&self.reign.newest.clone(), bench);
         self.begin_to_judge();
         self.controlled = other.controlled;
-        self.changes_open = 1;
+        // Those of the other may be on their way.
+        self.changes_open = other.changes_open + 1;
         (self.emit_from, self.committed) = (self.next, other.committed);
         (self.told, self.told_committed) = (self.next, other.told_committed);
         self.output.daily.forget(&self.state);

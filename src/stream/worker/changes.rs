@@ -5,8 +5,8 @@ use crate::stream::worker::Worker;
 use crate::stream::{Clock, Failure, Log, SideRecord};
 
 impl<L: Log, C: Clock> Worker<L, C> {
-    /// Reads what is new, and applies it between two transactions. A control topic that does not
-    /// answer holds nothing up; it is told, and the changes wait there.
+    /// Reads what is new, and applies it between two records; the next transaction notes where. A
+    /// control topic that does not answer holds nothing up; it is told, and the changes wait there.
     pub(super) fn take_changes(&mut self) -> Result<(), Failure> {
         if self.is_renewing {
             return self.renew();
@@ -17,10 +17,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         self.read_changes()?;
         let due = |part: &Part| part.may_change() && self.desk.has_since(part.controlled);
-        let waits = self.clock.now_us() < self.not_before_us;
-        if !self.parts.values().any(due) || waits || !self.flush()? {
+        let now_us = self.clock.now_us();
+        if now_us < self.not_before_us || !self.parts.values().any(due) {
             return Ok(());
         }
+        // What came before is put out under the rules of before.
+        self.collect(now_us, false);
         self.bench.wall_ms = self.clock.wall_us() / 1000;
         for part in self.parts.values_mut().filter(|part| part.may_change()) {
             let changes = self.desk.since(part.controlled);

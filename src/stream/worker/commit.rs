@@ -19,6 +19,7 @@ const LAND_MS: u64 = 1_000;
 /// What goes with one transaction.
 #[derive(Debug)]
 pub(super) struct Flight {
+    pub(super) number: u64,
     /// The log has it while it is under way.
     batch: Option<Batch>,
     /// What is counted with its outputs.
@@ -32,13 +33,14 @@ pub(super) struct Flight {
     awaits: u64,
 }
 
-/// How the next transaction is made.
+/// How much the next transaction takes along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Manner {
+pub(super) enum Extent {
+    /// Where a command hastens it, all but what owners of keys are told.
     #[default]
-    Beside,
-    /// Nothing is taken in until it has ended: somebody needs the state of an offset.
-    Waited,
+    Due,
+    /// All: somebody needs the state of an offset.
+    Whole,
 }
 
 /// What becomes final of a partition.
@@ -64,11 +66,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if !self.is_due(now_us) {
             return Ok(());
         }
-        if std::mem::take(&mut self.next_commit) == Manner::Waited {
-            return self.flush().map(drop);
-        }
         if self.flight.is_none() {
-            self.prepare(now_us, now_us - self.last_round_us < self.flush_us())?;
+            let extent = std::mem::take(&mut self.next_extent);
+            let is_early = now_us - self.last_round_us < self.flush_us();
+            self.prepare(now_us, is_early && extent == Extent::Due)?;
         }
         self.set_off(now_us);
         Ok(())
@@ -103,9 +104,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         waiting.chain([&self.bench.outbox]).any(|outbox| outbox.has_messages)
     }
 
-    /// Whether nothing that was put out waits for a transaction.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.flight.is_none() && self.bench.outbox.is_empty()
+    /// Whether all that a partition has taken in and put out is committed, or goes with the
+    /// transaction under way: so its state is that of an offset.
+    pub(super) fn is_whole(&self, place: Place) -> bool {
+        self.bench.outbox.is_empty() && self.parts.get(&place).is_some_and(Part::is_whole)
     }
 
     fn is_due(&self, now_us: i64) -> bool {
@@ -138,9 +140,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if !is_early {
             self.last_round_us = now_us;
         }
-        let manner = (self.flush_us(), is_early);
-        for part in self.parts.values_mut() {
-            part.collect(&mut self.bench, self.settings.partitions, manner, now_us);
+        self.collect(now_us, is_early);
+        for part in self.parts.values_mut().filter(|_| !is_early) {
+            part.hand_over();
         }
         self.send()?;
         let proves = self.has_to_prove(now_us);
@@ -156,7 +158,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         });
         let finals = finals.collect();
         let mut outbox = std::mem::take(&mut self.bench.outbox);
+        self.flights += 1;
         self.flight = Some(Flight {
+            number: self.flights,
             batch: Some(Batch { outputs: std::mem::take(&mut outbox.outputs), progress }),
             outbox,
             is_early,
@@ -166,6 +170,14 @@ impl<L: Log, C: Clock> Worker<L, C> {
             awaits: self.under_way.left() + u64::from(!self.bench.leaving.is_empty()),
         });
         Ok(())
+    }
+
+    /// Moves what waits in the parts into the outbox of the next transaction.
+    pub(super) fn collect(&mut self, now_us: i64, is_early: bool) {
+        let manner = (self.flush_us(), is_early);
+        for part in self.parts.values_mut() {
+            part.collect(&mut self.bench, self.settings.partitions, manner, now_us);
+        }
     }
 
     /// Begins the transaction that is prepared, once what left before is written.

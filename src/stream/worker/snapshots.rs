@@ -9,7 +9,7 @@ use crate::stream::clock::micros;
 use crate::stream::part::{Part, subject_of};
 use crate::stream::reign::Reign;
 use crate::stream::worker::Worker;
-use crate::stream::worker::commit::Manner;
+use crate::stream::worker::commit::Extent;
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::{Clock, Log, Place};
 
@@ -62,6 +62,8 @@ struct UnderWay {
     piece: Vec<u8>,
     /// All is told.
     is_told: bool,
+    /// The transaction with the offset that it is of, where that was under way.
+    rests_on: Option<u64>,
     began_us: i64,
 }
 
@@ -121,8 +123,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if self.snapshots.as_ref().is_some_and(|snapshots| snapshots.under_way.is_some()) {
             self.go_on(now_us);
         } else if let Some(place) = self.due_snapshot(now_us) {
-            if !self.is_even(place) {
-                self.next_commit = Manner::Waited;
+            if !self.is_whole(place) {
+                self.next_extent = Extent::Whole;
                 return;
             }
             self.begin_snapshot(place, now_us);
@@ -188,11 +190,6 @@ impl<L: Log, C: Clock> Worker<L, C> {
         due.min().map(|(_, place)| place)
     }
 
-    /// Whether all that a partition has taken in is committed, so that its state is that of an offset.
-    fn is_even(&self, place: Place) -> bool {
-        self.is_at_rest() && self.parts.get(&place).is_some_and(Part::is_even)
-    }
-
     fn begin_snapshot(&mut self, place: Place, now_us: i64) {
         let (Some(own), Some(part)) = (&mut self.snapshots, self.parts.get_mut(&place)) else {
             return;
@@ -216,13 +213,17 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         own.last.insert(place, Last { offset: part.next, at_us: now_us });
         let piece = Vec::new();
-        own.under_way = Some(UnderWay { place, manifest, piece, is_told: false, began_us: now_us });
+        let rests_on = self.flight.as_ref().map(|flight| flight.number);
+        let (is_told, began_us) = (false, now_us);
+        own.under_way = Some(UnderWay { place, manifest, piece, is_told, rests_on, began_us });
     }
 
     /// Tells a piece more, and hands the snapshot over once all is told.
     fn go_on(&mut self, now_us: i64) {
         let Some(own) = &mut self.snapshots else { return };
         let Some(under_way) = &mut own.under_way else { return };
+        let flight = self.flight.as_ref().map(|flight| flight.number);
+        let is_committed = flight.is_none_or(|number| under_way.rests_on != Some(number));
         let Some(part) = self.parts.get_mut(&under_way.place) else {
             self.drop_snapshot();
             return;
@@ -245,7 +246,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 && let Err(piece) = own.keeper.piece(&under_way.manifest.subject, piece)
             {
                 under_way.piece = piece;
-            } else if under_way.is_told && own.keeper.publish(&under_way.manifest) {
+            } else if under_way.is_told && is_committed && own.keeper.publish(&under_way.manifest) {
                 own.under_way = None;
                 own.open += 1;
                 return;

@@ -1,13 +1,13 @@
 //! How a state is made for a rule set that counts otherwise, while the one there is goes on with
 //! what it has in common with the set (R18): from the log, some of it between each two polls, and
-//! without output. When it is in step, it takes over between two transactions.
+//! without output. When it is in step, it takes over between two records.
 
 use crate::rule::reach_ms;
 use crate::stream::bench::Workbench;
 use crate::stream::part::Part;
 use crate::stream::restore::{self, Basis, Begins, Seen};
 use crate::stream::shared::let_go;
-use crate::stream::worker::commit::Manner;
+use crate::stream::worker::commit::Extent;
 use crate::stream::worker::report::{labels, seconds};
 use crate::stream::worker::{RETRY_US, Worker};
 use crate::stream::{Aside, Clock, Failure, Log, Polled, Record, Source, lock, shared};
@@ -119,14 +119,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let needs = |part: &&mut Part| {
             part.may_change() && part.reign.is_warming && part.has_heard(partitions)
         };
-        let is_at_rest = self.is_at_rest();
         let Some(part) = self.parts.values_mut().find(needs) else {
             self.end_old_forms(now_us);
             return;
         };
-        if part.changes_open > 0 || !is_at_rest {
+        if part.changes_open > 0 {
             // The journal shall say all that it has taken in.
-            self.next_commit = Manner::Waited;
             return;
         }
         // The journal has it.
@@ -202,16 +200,15 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 break;
             }
         }
-        let is_even = part.is_even();
         let is_near = part.next - own.part.next <= NEAR
             && own.part.joins_at().is_none()
             && now_us >= own.not_before_us;
         if is_near && self.is_awaited(&mut own, now_us)? {
-            if is_even && self.is_at_rest() {
+            if self.is_whole(place) {
                 return self.bring_in_step(own);
             }
             // A transaction comes soon enough: none is made for it.
-            self.next_commit = Manner::Waited;
+            self.next_extent = Extent::Whole;
         }
         self.warming = Some(Making::Begun(own));
         Ok(())
@@ -239,7 +236,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
         Ok(own.is_known(partitions))
     }
 
-    /// Lets the state take over once it has read what the other has, all of which is committed.
+    /// Lets the state take over once it has read what the other has, of which nothing is still to be
+    /// put out.
     fn bring_in_step(&mut self, mut own: Box<Warming>) -> Result<(), Failure> {
         let place = own.part.place;
         let began_us = self.clock.now_us();
