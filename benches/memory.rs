@@ -5,6 +5,9 @@
 //!
 //! `cargo bench --bench memory -- flood [USERS] [KEYS]`: the shipped rules, that many users with a
 //! device of their own who come once, and states that hold so many keys.
+//!
+//! `cargo bench --bench memory -- stalls [USERS]`: the five rules, that many users within two hours before
+//! midnight, then one event a second for two more: how long the longest steps took.
 #![expect(clippy::print_stdout, reason = "the figure is the output")]
 
 mod events;
@@ -30,6 +33,9 @@ fn main() {
         let keys = words.get(2).and_then(|keys| keys.parse().ok()).unwrap_or(1_000_000);
         return flood(users, keys);
     }
+    if name == "stalls" {
+        return stalls(users);
+    }
     let plan = if name == "five" { five() } else { shipped() };
     let shape = if words.iter().any(|word| word == "zipf") { Shape::Zipf } else { Shape::Uniform };
     let mut stream = Events::new(shape, users);
@@ -51,6 +57,38 @@ fn main() {
         grown / users as usize,
         told / users as usize
     );
+}
+
+/// What is forgotten after midnight, and before it as windows are over, keeps the events waiting that
+/// come then.
+fn stalls(users: u32) {
+    /// Milliseconds before midnight.
+    const BEFORE: i64 = 7_200_000;
+    let plan = five();
+    let mut fold = Fold::new();
+    let midnight = 1_763_827_200_000 - BEFORE;
+    let mut lines = String::new();
+    let mut slowest: Vec<(u128, i64)> = Vec::new();
+    let gap_us = BEFORE * 1000 / i64::from(users);
+    let many = (0..i64::from(users)).map(|n| (n, midnight + n * gap_us / 1000));
+    let few = (0..BEFORE / 1000).map(|n| (i64::from(users) + n, midnight + BEFORE + n * 1000));
+    for (n, ts) in many.chain(few) {
+        writeln!(
+            lines,
+            r#"{{"id":"e-{n}","ts":{ts},"user":"u-{n}","kind":"issue","points":1,"source":"signin","device":"d-{n}"}}"#
+        )
+        .unwrap_or_default();
+        if n % 10 == 9 {
+            let began = std::time::Instant::now();
+            fold.feed(&plan, &lines);
+            slowest.push((began.elapsed().as_micros(), (ts - midnight - BEFORE) / 1000));
+            lines.clear();
+        }
+    }
+    slowest.sort_unstable_by_key(|(us, _)| std::cmp::Reverse(*us));
+    for (us, at) in slowest.iter().take(10) {
+        println!("{:8.1} ms for ten events, {at} s after midnight", *us as f64 / 1000.0);
+    }
 }
 
 /// A tenth of the keys are of users who have come twice before.

@@ -13,7 +13,7 @@ use crate::engine::partial::Mark;
 use crate::engine::peaks::Peaks;
 use crate::engine::plan::Form;
 use crate::engine::space::Key;
-use crate::engine::table::{Cells, has_gone};
+use crate::engine::table::Cells;
 use crate::engine::tally::Added;
 use crate::engine::view::{View, rolling_span, span, window_span};
 use crate::engine::{Counts, Effect, LOOK_AHEAD, Origin, Plan, Trigger, WindowSpan};
@@ -430,10 +430,11 @@ impl Keyed {
                 let last = self.cooldowns.latest(place, key);
                 let Some(cell) = self.cells.held(place, key, plan) else { continue };
                 let until = keep_until(&cell, last, plan, place);
-                if has_gone(until, watermark) {
+                let slot = self.cells.slot(until, (place, key), plan);
+                if slot.over() <= watermark {
                     self.forget(place, key, plan);
                 } else {
-                    self.cells.wait(until, rule, key);
+                    self.cells.wait(slot, rule, key);
                     self.cells.shrink(place, key, plan);
                 }
             }

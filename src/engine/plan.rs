@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Settings;
 use crate::engine::calendar::Calendar;
+use crate::engine::expiry::Pace;
 use crate::engine::filter::Lists;
 use crate::engine::opens::resolves;
 use crate::engine::routes::Routes;
@@ -71,6 +72,7 @@ pub(crate) struct RuleInfo {
     pub(crate) close_after_ms: i64,
     pub(crate) form: Form,
     pub(crate) window: Window,
+    pub(crate) pace: Pace,
     /// R7, R8: the step in which a rolling window moves, milliseconds.
     pub(crate) step_ms: i64,
     /// Values at which no level of a threshold on an integer breaches.
@@ -339,6 +341,7 @@ impl Plan {
             column,
             shared,
             window,
+            pace: Pace::of(window),
             step_ms,
             calm,
             quiet: Quiet::of(&rule.check, form(rule), calm, has_flow(rule)),

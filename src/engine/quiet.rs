@@ -260,4 +260,4 @@ impl Exact {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -150,7 +150,7 @@ impl State {
             let mut ctx =
                 Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
             self.keyed.close(&mark, false, &mut ctx);
-            self.settle(plan, watermark, out);
+            self.tell_over(plan, watermark, out);
             entries.look_up_again();
         }
         let now = watermark.unwrap_or(i64::MIN);
@@ -162,6 +162,10 @@ impl State {
                 let mark = mark_of((place, offset, *at), entries.mark(*at), &from);
                 self.merge(plan, *rule, (entries, *at), &mark, now, out);
             }
+        }
+        // The rest may lie far behind the watermark, where windows go on.
+        if let Some(watermark) = watermark.filter(|_| moved) {
+            self.keyed.expire(plan, watermark);
         }
         if watermark.is_some() && (moved || entries.len() > 0) && !plan.silence.is_empty() {
             let seen = self.seen_by_silence(plan, entries);
@@ -279,3 +283,6 @@ pub(crate) fn closes(plan: &Plan, rule: usize, ts: i64, watermark: i64) -> bool 
     matches!(info.form, Form::ZScore | Form::CalendarBelow)
         && span(plan, info.window, ts).end.saturating_add(info.close_after_ms) <= watermark
 }
+
+#[cfg(test)]
+mod tests;

@@ -322,9 +322,14 @@ impl State {
     }
 
     /// Lets go of everything that event time has passed.
-    pub(crate) fn settle(&mut self, plan: &Plan, watermark: i64, out: &mut Output) {
-        self.keyed.ledger.expire(watermark, &mut out.effects);
+    fn settle(&mut self, plan: &Plan, watermark: i64, out: &mut Output) {
         self.keyed.expire(plan, watermark);
+        self.tell_over(plan, watermark, out);
+    }
+
+    /// The same, but for the counters.
+    pub(crate) fn tell_over(&mut self, plan: &Plan, watermark: i64, out: &mut Output) {
+        self.keyed.ledger.expire(watermark, &mut out.effects);
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         self.keyed.opens.tell_over(&mut ctx);
         self.dedup.expire(watermark);

@@ -1,6 +1,5 @@
 //! Cells found by rule and key.
 
-use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use smallvec::SmallVec;
@@ -9,6 +8,7 @@ use crate::engine::Plan;
 use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, CalendarCell, Cell, More, Roll, RollingCell, ZCell};
+use crate::engine::expiry::{Due, Expiry, Slot};
 use crate::engine::plan::Form;
 use crate::engine::slab::Slab;
 use crate::engine::small::{Little, Sizes, Small};
@@ -18,20 +18,13 @@ use crate::engine::view::View;
 use crate::engine::young::Young;
 use crate::rule::Check;
 
-/// Width of an expiry slot.
-const SLOT_MS: i64 = 300_000;
-
 /// The cells of all rules, and the keys that they stand under.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cells {
     pub(crate) spaces: Vec<Space>,
     pub(crate) tables: Vec<Table>,
-    /// Keys by the slot of event time in which they may be forgotten, and rule.
-    expiry: BTreeMap<(i64, u32), Vec<u32>>,
-    /// By rule: the slot that new cells go to, apart from the others. It is the same for minutes.
-    newest: Vec<(i64, Vec<u32>)>,
-    /// The earliest slot.
-    first: Option<i64>,
+    /// When they may be forgotten.
+    expiry: Expiry,
     /// A snapshot under way.
     pub(crate) capture: Option<Box<Capture>>,
     pub(crate) young: Young,
@@ -42,7 +35,7 @@ impl Cells {
         if self.spaces.len() != plan.spaces.len() || self.tables.len() != plan.info.len() {
             self.spaces.resize_with(plan.spaces.len(), Space::default);
             self.tables.resize_with(plan.info.len(), Table::default);
-            self.newest.resize_with(plan.info.len(), Default::default);
+            self.expiry.prepare(plan.info.len());
         }
         for (space, width) in self.spaces.iter_mut().zip(&plan.widths) {
             space.widen(*width);
@@ -123,7 +116,7 @@ impl Cells {
         if first {
             let body = new_body(&plan.rule(rule).check, info.form, ts);
             place = self.tables[rule].insert(Cell { key: id, fired: 0, body });
-            self.is_new(rule, id, (place, end), plan);
+            self.is_new(rule, (key.hash, id), (place, end), plan);
         } else {
             place = self.whole(rule, id, place, plan);
         }
@@ -148,11 +141,17 @@ impl Cells {
             First::Little(little) => table.insert_little(id, little),
             First::Body(body) => table.insert_least(Cell { key: id, fired: 0, body }),
         };
-        self.is_new(rule, id, (place, end), plan);
+        self.is_new(rule, (key.hash, id), (place, end), plan);
     }
 
     /// Takes up a cell that was just made, and its key with it.
-    fn is_new(&mut self, rule: usize, id: u32, (place, end): (u32, i64), plan: &Plan) {
+    fn is_new(
+        &mut self,
+        rule: usize,
+        (hash, id): (u64, u32),
+        (place, end): (u32, i64),
+        plan: &Plan,
+    ) {
         let info = &plan.info[rule];
         let space = &mut self.spaces[info.space];
         let is_new = space.is_unused(id);
@@ -163,21 +162,11 @@ impl Cells {
         if is_new && plan.settings.max_keys.is_some() {
             self.young.has_come(&mut self.spaces, info.space, id);
         }
-        let slot = slot_of(end.saturating_add(plan.settings.allowed_lateness_ms));
+        let slot = info.pace.slot(end.saturating_add(plan.settings.allowed_lateness_ms), hash);
         if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling)
-            && !self.young.waits(half(rule), id, slot)
+            && !self.young.waits(half(rule), id, slot.over())
         {
-            let newest = &mut self.newest[rule];
-            if newest.0 != slot {
-                let (before, cells) = std::mem::replace(newest, (slot, Vec::new()));
-                if !cells.is_empty() {
-                    let waiting = self.expiry.entry((before, half(rule))).or_default();
-                    let few = std::mem::replace(waiting, cells);
-                    waiting.extend(few);
-                }
-            }
-            newest.1.push(id);
-            self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
+            self.expiry.push(slot, rule, id);
         }
     }
 
@@ -201,43 +190,33 @@ impl Cells {
         Some(id)
     }
 
-    /// Looks at a cell again once the watermark has reached `until`.
-    pub(crate) fn wait(&mut self, until: i64, rule: u32, key: u32) {
-        let slot = slot_of(until);
-        self.expiry.entry((slot, rule)).or_default().push(key);
-        self.first = Some(self.first.map_or(slot, |first| first.min(slot)));
+    /// Where a cell waits that matters until the watermark is beyond `until`. It goes when the
+    /// watermark has reached the end of that, whenever it was last looked at.
+    pub(crate) fn slot(&self, until: i64, (rule, id): (usize, u32), plan: &Plan) -> Slot {
+        let info = &plan.info[rule];
+        info.pace.slot_of(until, self.spaces[info.space].text(id))
+    }
+
+    /// Looks at a cell again when it may go.
+    pub(crate) fn wait(&mut self, slot: Slot, rule: u32, key: u32) {
+        self.expiry.wait(slot, rule, key);
     }
 
     /// The keys of the earliest slot that the watermark has passed, by rule.
-    pub(crate) fn due(&mut self, watermark: i64) -> Option<Vec<(u32, Vec<u32>)>> {
-        let first = self.first.filter(|first| first.saturating_mul(SLOT_MS) <= watermark)?;
-        let later = self.expiry.split_off(&(first + 1, 0));
-        let old = std::mem::replace(&mut self.expiry, later);
-        let mut due: Vec<_> = old.into_iter().map(|((_, rule), keys)| (rule, keys)).collect();
-        for (rule, (slot, cells)) in self.newest.iter_mut().enumerate() {
-            if *slot == first && !cells.is_empty() {
-                due.push((half(rule), std::mem::take(cells)));
-            }
-        }
+    pub(crate) fn due(&mut self, watermark: i64) -> Option<Due> {
+        let (over, due) = self.expiry.due(watermark)?;
         for (rule, keys) in &due {
             for id in keys {
-                self.young.is_over(*rule, *id, first);
+                self.young.is_over(*rule, *id, over);
             }
         }
-        let newest = self.newest.iter().filter(|(_, cells)| !cells.is_empty());
-        let newest = newest.map(|(slot, _)| *slot);
-        let next = self.expiry.first_key_value().map(|((slot, _), _)| *slot);
-        self.first = next.into_iter().chain(newest).min();
         Some(due)
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let waiting: usize = self.expiry.values().map(|slot| slot.capacity() * 4).sum();
-        let newest: usize = self.newest.iter().map(|(_, cells)| cells.capacity() * 4).sum();
         self.spaces.iter().map(Space::bytes).sum::<usize>()
             + self.tables.iter().map(Table::bytes).sum::<usize>()
-            + waiting
-            + newest
+            + self.expiry.bytes()
             + self.young.bytes()
     }
 }
@@ -430,17 +409,6 @@ fn new_body(check: &Check, form: Form, ts: i64) -> Body {
             usual: None,
         })),
     }
-}
-
-/// The slot of a cell that is kept up to an instant.
-pub(crate) fn slot_of(until: i64) -> i64 {
-    until.div_euclid(SLOT_MS) + 1
-}
-
-/// A cell kept up to `until` goes when the watermark reaches the end of its slot, whenever it was
-/// last looked at.
-pub(crate) fn has_gone(until: i64, watermark: i64) -> bool {
-    slot_of(until).saturating_mul(SLOT_MS) <= watermark
 }
 
 /// A rule's place in 32 bits, for what is kept by the million.

@@ -13,11 +13,12 @@
 use hashbrown::HashMap;
 
 use crate::engine::cell::Body;
+use crate::engine::expiry::Slot;
 use crate::engine::keyed::{Ctx, Keyed, keep_until};
 use crate::engine::plan::{Form, Plan};
 use crate::engine::queue::Queue;
 use crate::engine::space::{Key, Space};
-use crate::engine::table::{CellRef, slot_of};
+use crate::engine::table::CellRef;
 
 /// The young keys of a state, the first first.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +31,7 @@ pub(crate) struct Young {
     pub(crate) arrivals: u32,
     /// Its value when the step began: whatever came since has to stay, since steps remember places.
     since: u32,
-    /// By rule and id: the slot in which a cell that made room still waits to expire. A new cell
+    /// By rule and id: the watermark for which a cell that made room still waits. A new cell
     /// in its place that may expire then or later waits there as well, and is looked at again.
     stale: HashMap<(u32, u32), i64>,
 }
@@ -74,20 +75,20 @@ impl Young {
         self.queue = queue.into_iter().collect();
     }
 
-    /// Whether a new cell of this rule and id, which may expire in this slot, waits already.
-    pub(crate) fn waits(&self, rule: u32, id: u32, slot: i64) -> bool {
-        !self.stale.is_empty() && self.stale.get(&(rule, id)).is_some_and(|old| *old <= slot)
+    /// Whether a new cell of this rule and id, which may expire at this watermark, waits already.
+    pub(crate) fn waits(&self, rule: u32, id: u32, over: i64) -> bool {
+        !self.stale.is_empty() && self.stale.get(&(rule, id)).is_some_and(|old| *old <= over)
     }
 
-    /// A cell that may expire in this slot makes room. One that took a place over waits in an
-    /// earlier slot than its own.
-    fn makes_room(&mut self, rule: u32, id: u32, slot: i64) {
-        self.stale.entry((rule, id)).and_modify(|old| *old = slot.min(*old)).or_insert(slot);
+    /// A cell that may expire at this watermark makes room. One that took a place over waits for an
+    /// earlier one than its own.
+    fn makes_room(&mut self, rule: u32, id: u32, over: i64) {
+        self.stale.entry((rule, id)).and_modify(|old| *old = over.min(*old)).or_insert(over);
     }
 
     /// A cell's time to expire has come.
-    pub(crate) fn is_over(&mut self, rule: u32, id: u32, slot: i64) {
-        if self.stale.get(&(rule, id)) == Some(&slot) {
+    pub(crate) fn is_over(&mut self, rule: u32, id: u32, over: i64) {
+        if self.stale.get(&(rule, id)) == Some(&over) {
             self.stale.remove(&(rule, id));
         }
     }
@@ -164,11 +165,14 @@ impl Keyed {
 
     fn evict(&mut self, space: usize, id: u32, plan: &Plan) {
         let cells = self.cells_of(space, id, plan);
-        let slots = cells.map(|(rule, cell)| (rule, slot_of(keep_until(&cell, None, plan, rule))));
-        let slots: Vec<(usize, i64)> = slots.collect();
+        let slots = cells.map(|(rule, cell)| {
+            let until = keep_until(&cell, None, plan, rule);
+            (rule, self.cells.slot(until, (rule, id), plan))
+        });
+        let slots: Vec<(usize, Slot)> = slots.collect();
         for (rule, slot) in slots {
             let named = u32::try_from(rule).unwrap_or(u32::MAX);
-            self.cells.young.makes_room(named, id, slot);
+            self.cells.young.makes_room(named, id, slot.over());
             self.forget(rule, id, plan);
         }
     }

@@ -38,21 +38,21 @@ fn plan(max_keys: Option<usize>, quiet: bool) -> Plan {
 }
 
 /// A partition of events and the owner of all shared keys.
-struct Pair {
+pub(crate) struct Pair {
     plan: Plan,
     states: [State; 2],
-    outs: [Output; 2],
+    pub(crate) outs: [Output; 2],
     records: i64,
 }
 
 impl Pair {
-    fn new(plan: Plan) -> Pair {
+    pub(crate) fn new(plan: Plan) -> Pair {
         let origin = |topic: &str| Origin { topic: topic.into(), partition: 0 };
         let states = ["points.events", "tidegate.partials"].map(|topic| State::new(origin(topic)));
         Pair { plan, states, outs: Default::default(), records: 0 }
     }
 
-    fn feed(&mut self, text: &str, offset: i64) {
+    pub(crate) fn feed(&mut self, text: &str, offset: i64) {
         let event = Decoder::default().decode(text.as_bytes(), 65_536).unwrap();
         let input = Input::Event { event: &event, offset, record_ts: None };
         step(&mut self.states[0], &self.plan, input, &mut self.outs[0]);
@@ -61,7 +61,7 @@ impl Pair {
         }
     }
 
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let (from, watermark) = (self.states[0].origin().clone(), self.states[0].watermark());
         for (_, payload) in self.outs[0].partials.drain(&from, watermark, 1, false, false) {
             let input =

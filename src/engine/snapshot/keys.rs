@@ -166,7 +166,8 @@ impl Keyed {
             let last = self.cooldowns.latest(rule, id);
             let cell = self.cells.held(rule, id, plan)?;
             let until = keep_until(&cell, last, plan, rule);
-            self.cells.wait(until, u32::try_from(rule).ok()?, id);
+            let slot = self.cells.slot(until, (rule, id), plan);
+            self.cells.wait(slot, u32::try_from(rule).ok()?, id);
         }
         Some(())
     }

@@ -1,0 +1,191 @@
+//! When counters are forgotten that no event can touch any more: some at a time, so that no event
+//! waits for many.
+//!
+//! A counter goes when the watermark reaches the end of its slot. That is a function of the counter, its key and
+//! the watermark alone, so that a replay forgets each at the same record. Rolling windows are over one
+//! by one, as their events came; the windows of a calendar are all over at once, and their counters
+//! go within an hour from then, each key in its turn.
+
+use std::collections::BTreeMap;
+
+use crate::engine::space::hash_of;
+use crate::rule::Window;
+
+/// Turns of the keys, and how far apart they are.
+const LANES: usize = 512;
+const LANE_MS: i64 = 7_000;
+/// Slots of a rolling window, and bounds of their width.
+const SLOTS: i64 = 5_000;
+const WIDTH_MIN_MS: i64 = 1_000;
+const WIDTH_MAX_MS: i64 = 300_000;
+
+/// How the counters of a rule are forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Width of a slot.
+    width_ms: i64,
+    /// Keys take turns.
+    has_lanes: bool,
+}
+
+impl Pace {
+    pub(crate) fn of(window: Window) -> Pace {
+        match window {
+            Window::Calendar(_) => Pace { width_ms: LANE_MS, has_lanes: true },
+            Window::Duration(ms) => {
+                let width_ms = (ms / SLOTS).clamp(WIDTH_MIN_MS, WIDTH_MAX_MS);
+                Pace { width_ms, has_lanes: false }
+            }
+        }
+    }
+
+    /// Where a counter waits that matters until the watermark is beyond `until`: the end of the slot,
+    /// turns aside, and the key's turn.
+    pub(crate) fn slot(self, until: i64, hash: u64) -> Slot {
+        let end = (until.div_euclid(self.width_ms) + 1).saturating_mul(self.width_ms);
+        Slot { end, lane: if self.has_lanes { lane_of(hash) } else { 0 } }
+    }
+
+    /// The same for a key of which only the text is known.
+    pub(crate) fn slot_of(self, until: i64, key: &str) -> Slot {
+        self.slot(until, if self.has_lanes { hash_of(key) } else { 0 })
+    }
+}
+
+/// A place to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    end: i64,
+    lane: usize,
+}
+
+impl Slot {
+    /// The watermark at which whatever waits there may go.
+    pub(crate) fn over(self) -> i64 {
+        turn(self.end, self.lane)
+    }
+}
+
+/// Keys and rules of the counters that wait, by slot.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Expiry {
+    /// By the watermark at which they may go, and rule.
+    later: BTreeMap<(i64, u32), Vec<u32>>,
+    /// By rule: the slot that new counters come to, apart from the others. It is the same for long.
+    newest: Vec<Newest>,
+    /// The earliest watermark at which one may go.
+    first: Option<i64>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Newest {
+    end: i64,
+    /// By lane; those before `from` are empty.
+    lanes: Vec<Vec<u32>>,
+    from: usize,
+}
+
+/// Keys of some rules.
+pub(crate) type Due = Vec<(u32, Vec<u32>)>;
+
+impl Expiry {
+    pub(crate) fn prepare(&mut self, rules: usize) {
+        self.newest.resize_with(rules, Newest::default);
+    }
+
+    /// A counter that has just been made.
+    pub(crate) fn push(&mut self, slot: Slot, rule: usize, key: u32) {
+        let newest = &mut self.newest[rule];
+        if newest.end != slot.end {
+            let before = newest.end;
+            for (lane, keys) in newest.lanes.iter_mut().enumerate() {
+                if !keys.is_empty() {
+                    let waiting = self.later.entry((turn(before, lane), number(rule))).or_default();
+                    let few = std::mem::replace(waiting, std::mem::take(keys));
+                    waiting.extend(few);
+                }
+            }
+            (newest.end, newest.from) = (slot.end, usize::MAX);
+        }
+        if newest.lanes.len() <= slot.lane {
+            newest.lanes.resize_with(if slot.lane == 0 { 1 } else { LANES }, Vec::new);
+        }
+        newest.lanes[slot.lane].push(key);
+        newest.from = newest.from.min(slot.lane);
+        self.is_earlier(slot.over());
+    }
+
+    /// A counter that is to be looked at again.
+    pub(crate) fn wait(&mut self, slot: Slot, rule: u32, key: u32) {
+        self.later.entry((slot.over(), rule)).or_default().push(key);
+        self.is_earlier(slot.over());
+    }
+
+    fn is_earlier(&mut self, over: i64) {
+        self.first = Some(self.first.map_or(over, |first| first.min(over)));
+    }
+
+    /// The keys of the earliest slot that the watermark has reached, and the watermark that they
+    /// waited for.
+    pub(crate) fn due(&mut self, watermark: i64) -> Option<(i64, Due)> {
+        let first = self.first.filter(|first| *first <= watermark)?;
+        let mut due = Due::new();
+        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 == first) {
+            let ((_, rule), keys) = entry.remove_entry();
+            due.push((rule, keys));
+        }
+        for (rule, newest) in self.newest.iter_mut().enumerate() {
+            if newest.first() == Some(first)
+                && let Some(keys) = newest.lanes.get_mut(newest.from)
+            {
+                due.push((number(rule), std::mem::take(keys)));
+                newest.step();
+            }
+        }
+        let newest = self.newest.iter().filter_map(Newest::first);
+        let later = self.later.first_key_value().map(|((over, _), _)| *over);
+        self.first = later.into_iter().chain(newest).min();
+        Some((first, due))
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        let later: usize = self.later.values().map(|keys| keys.capacity() * 4).sum();
+        let lanes = self.newest.iter().flat_map(|newest| &newest.lanes);
+        let newest: usize = lanes.map(|keys| size_of::<Vec<u32>>() + keys.capacity() * 4).sum();
+        later + newest
+    }
+}
+
+impl Newest {
+    /// The watermark at which the first of them may go.
+    fn first(&self) -> Option<i64> {
+        self.lanes.get(self.from).map(|_| turn(self.end, self.from))
+    }
+
+    /// The first lane is empty now.
+    fn step(&mut self) {
+        let next = self.lanes.iter().skip(self.from).position(|keys| !keys.is_empty());
+        self.from = next.map_or(usize::MAX, |behind| self.from + behind);
+    }
+}
+
+/// When it is the turn of a lane of a slot.
+fn turn(end: i64, lane: usize) -> i64 {
+    end.saturating_add(i64::try_from(lane).unwrap_or(0) * LANE_MS)
+}
+
+/// Hashes may have low bits in common, which choose the owner of a key: a multiplication by the
+/// golden ratio leaves none so.
+fn lane_of(hash: u64) -> usize {
+    let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    usize::try_from(spread).unwrap_or(0) % LANES
+}
+
+/// A rule's place in 32 bits, for what is kept by the million.
+fn number(rule: usize) -> u32 {
+    u32::try_from(rule).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
