@@ -65,7 +65,7 @@ fn stalls(users: u32) {
     /// Milliseconds before midnight.
     const BEFORE: i64 = 7_200_000;
     let plan = five();
-    let mut fold = Fold::new();
+    let mut fold = Fold::that_flushes(10);
     let midnight = 1_763_827_200_000 - BEFORE;
     let mut lines = String::new();
     let mut slowest: Vec<(u128, i64)> = Vec::new();
