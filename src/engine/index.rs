@@ -144,16 +144,86 @@ impl Index {
         }
     }
 
-    /// There is a power of two of buckets, or none. Hashes may have low bits in common, which
-    /// choose the owner of a key: a multiplication by the golden ratio leaves none so.
+    /// There is a power of two of buckets, or none.
     fn home(&self, hash: u32) -> usize {
-        let spread = u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        usize::try_from(spread).unwrap_or(0) & self.buckets.len().wrapping_sub(1)
+        usize::try_from(spread(hash) >> 32).unwrap_or(0) & self.buckets.len().wrapping_sub(1)
     }
 
     fn next(&self, at: usize) -> usize {
         (at + 1) & (self.buckets.len() - 1)
     }
+}
+
+/// Parts of a great index.
+const PARTS: usize = 256;
+
+/// An index of many ids. Its parts grow one by one, so that no event waits until all ids have found
+/// their new places: of ten million forty thousand move at once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct GreatIndex {
+    /// None before the first id.
+    parts: Vec<Index>,
+    len: usize,
+}
+
+impl GreatIndex {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Brings the line near where a hash would stand.
+    #[inline]
+    pub(crate) fn near(&self, hash: u32) {
+        if let Some(part) = self.parts.get(part_of(hash)) {
+            part.near(hash);
+        }
+    }
+
+    /// The id under this hash that `is` says yes to.
+    pub(crate) fn find(&self, hash: u32, is: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.parts.get(part_of(hash))?.find(hash, is)
+    }
+
+    /// Adds an id, below `u32::MAX`, that is not there.
+    pub(crate) fn insert(&mut self, hash: u32, id: u32) {
+        if self.parts.is_empty() {
+            self.parts.resize_with(PARTS, Index::default);
+        }
+        self.parts[part_of(hash)].insert(hash, id);
+        self.len += 1;
+    }
+
+    /// Takes an id out, if it is there.
+    pub(crate) fn remove(&mut self, hash: u32, id: u32) {
+        if let Some(part) = self.parts.get_mut(part_of(hash)) {
+            self.len -= part.len();
+            part.remove(hash, id);
+            self.len += part.len();
+        }
+    }
+
+    /// Makes room for so many ids more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.parts.resize_with(PARTS, Index::default);
+        self.parts.iter_mut().for_each(|part| part.reserve(more / PARTS));
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        let parts: usize = self.parts.iter().map(Index::bytes).sum();
+        parts + self.parts.capacity() * size_of::<Index>()
+    }
+}
+
+/// The highest bits: the lower ones choose the bucket.
+fn part_of(hash: u32) -> usize {
+    usize::try_from(spread(hash) >> 56).unwrap_or(0) % PARTS
+}
+
+/// Hashes may have low bits in common, which choose the owner of a key: a multiplication by the
+/// golden ratio leaves none so.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Buckets for so many ids.

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use crate::engine::index::{Index, half};
+use crate::engine::index::{GreatIndex, half};
 use crate::engine::slab::Slab;
 use crate::engine::snapshot::Marks;
 
@@ -19,7 +19,7 @@ pub(crate) type Value = (u64, i64);
 /// The values of one field, per user.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
-    index: Index,
+    index: GreatIndex,
     users: Slab<Shown>,
     free: Vec<u32>,
     /// What those have shown beside one value who showed several, by place.

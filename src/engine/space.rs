@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::engine::index::{Index, half};
+use crate::engine::index::{GreatIndex, half};
 use crate::engine::places::Places;
 use crate::engine::rows::{NEAR, Rows};
 use crate::event::{AttrValue, Event};
@@ -21,7 +21,7 @@ const DENSE: usize = 32;
 /// The interned keys of one key form, each with the places of its cells.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Space {
-    index: Index,
+    index: GreatIndex,
     rows: Rows,
     free: Vec<u32>,
     /// Rules that count by this key form.

@@ -71,4 +71,38 @@ proptest! {
         index.clear();
         prop_assert!(index.bytes() <= 4 * BUCKETS_MIN * size_of::<Bucket>());
     }
+
+    #[test]
+    fn a_great_one_finds_what_a_small_one_finds(
+        steps in proptest::collection::vec((0_u32..2000, any::<bool>()), 0..3000),
+    ) {
+        let (mut great, mut small) = (GreatIndex::default(), Index::default());
+        let hash = |id: u32| (id / 2).wrapping_mul(0x85eb_ca6b);
+        for (id, adds) in steps {
+            if !adds {
+                great.remove(hash(id), id);
+                small.remove(hash(id), id);
+            } else if small.find(hash(id), |other| other == id).is_none() {
+                great.insert(hash(id), id);
+                small.insert(hash(id), id);
+            }
+            prop_assert_eq!(great.len(), small.len());
+        }
+        great.reserve(10_000);
+        for id in 0..2000 {
+            let is = |other| other == id;
+            prop_assert_eq!(great.find(hash(id), is), small.find(hash(id), is));
+        }
+    }
+}
+
+#[test]
+fn no_part_of_a_great_one_has_many_more_than_its_share() {
+    let mut great = GreatIndex::default();
+    for id in 0..256_000 {
+        // As a partition has them: the lowest bits in common.
+        great.insert(id * 64 + 5, id);
+    }
+    let most = great.parts.iter().map(Index::len).max();
+    assert!(most < Some(1_300), "{most:?}");
 }
