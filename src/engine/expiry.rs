@@ -16,7 +16,7 @@ const LANES: usize = 512;
 const LANE_MS: i64 = 7_000;
 /// Slots of a rolling window, and bounds of their width.
 const SLOTS: i64 = 5_000;
-const WIDTH_MIN_MS: i64 = 1_000;
+const WIDTH_MIN_MS: i64 = 2_000;
 const WIDTH_MAX_MS: i64 = 300_000;
 
 /// How the counters of a rule are forgotten.
@@ -101,7 +101,9 @@ impl Expiry {
             for (lane, keys) in newest.lanes.iter_mut().enumerate() {
                 if !keys.is_empty() {
                     let waiting = self.later.entry((turn(before, lane), number(rule))).or_default();
-                    let few = std::mem::replace(waiting, std::mem::take(keys));
+                    // As many will come again.
+                    let next = Vec::with_capacity(keys.len());
+                    let few = std::mem::replace(waiting, std::mem::replace(keys, next));
                     waiting.extend(few);
                 }
             }
