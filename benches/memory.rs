@@ -13,6 +13,7 @@
 mod events;
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use events::{Events, Fold, Shape, five, settings, shipped, shipped_with};
 use tidegate::engine::Settings;
@@ -68,7 +69,7 @@ fn stalls(users: u32) {
     let mut fold = Fold::that_flushes(10);
     let midnight = 1_763_827_200_000 - BEFORE;
     let mut lines = String::new();
-    let mut slowest: Vec<(u128, i64)> = Vec::new();
+    let mut slowest: Vec<(Duration, i64)> = Vec::new();
     let gap_us = BEFORE * 1000 / i64::from(users);
     let many = (0..i64::from(users)).map(|n| (n, midnight + n * gap_us / 1000));
     let few = (0..BEFORE / 1000).map(|n| (i64::from(users) + n, midnight + BEFORE + n * 1000));
@@ -79,15 +80,16 @@ fn stalls(users: u32) {
         )
         .unwrap_or_default();
         if n % 10 == 9 {
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             fold.feed(&plan, &lines);
-            slowest.push((began.elapsed().as_micros(), (ts - midnight - BEFORE) / 1000));
+            slowest.push((began.elapsed(), (ts - midnight - BEFORE) / 1000));
             lines.clear();
         }
     }
-    slowest.sort_unstable_by_key(|(us, _)| std::cmp::Reverse(*us));
-    for (us, at) in slowest.iter().take(10) {
-        println!("{:8.1} ms for ten events, {at} s after midnight", *us as f64 / 1000.0);
+    slowest.sort_unstable_by_key(|(took, _)| std::cmp::Reverse(*took));
+    for (took, at) in slowest.iter().take(10) {
+        let ms = took.as_secs_f64() * 1000.0;
+        println!("{ms:8.1} ms for ten events, {at} s after midnight");
     }
 }
 
