@@ -111,6 +111,8 @@ pub struct Worker<L, C> {
     last_commit_us: i64,
     /// The last transaction with all that waited.
     last_round_us: i64,
+    /// For how long the last transaction was under way.
+    took_us: i64,
     not_before_us: i64,
     /// Since when no commit has succeeded, and the last reason.
     failing_since_us: Option<i64>,
@@ -164,6 +166,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             ready_us: i64::MIN,
             last_commit_us: now_us,
             last_round_us: now_us,
+            took_us: 0,
             not_before_us: i64::MIN,
             failing_since_us: None,
             failure: String::new(),

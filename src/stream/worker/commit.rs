@@ -68,7 +68,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         if self.flight.is_none() {
             let extent = std::mem::take(&mut self.next_extent);
-            let is_early = now_us - self.last_round_us < self.flush_us();
+            // One that would end when the next round is due takes it along: else that one would
+            // follow at once, and hold up the commands that come meanwhile.
+            let is_early = now_us - self.last_round_us + self.took_us < self.flush_us();
             self.prepare(now_us, is_early && extent == Extent::Due)?;
         }
         self.set_off(now_us);
@@ -214,6 +216,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let failure = match result {
             Ok(()) => {
                 (self.last_commit_us, self.contact_us) = (now_us, now_us);
+                self.took_us = now_us - flight.since_us;
                 if !flight.is_early {
                     self.last_round_us = now_us;
                 }
