@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::index::spread;
+use crate::engine::outbox::number;
 use crate::engine::space::hash_of;
 use crate::rule::Window;
 
@@ -177,16 +179,8 @@ fn turn(end: i64, lane: usize) -> i64 {
     end.saturating_add(i64::try_from(lane).unwrap_or(0) * LANE_MS)
 }
 
-/// Hashes may have low bits in common, which choose the owner of a key: a multiplication by the
-/// golden ratio leaves none so.
 fn lane_of(hash: u64) -> usize {
-    let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    usize::try_from(spread).unwrap_or(0) % LANES
-}
-
-/// A rule's place in 32 bits, for what is kept by the million.
-fn number(rule: usize) -> u32 {
-    u32::try_from(rule).unwrap_or(u32::MAX)
+    usize::try_from(spread(hash) >> 32).unwrap_or(0) % LANES
 }
 
 #[cfg(test)]

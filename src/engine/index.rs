@@ -146,7 +146,8 @@ impl Index {
 
     /// There is a power of two of buckets, or none.
     fn home(&self, hash: u32) -> usize {
-        usize::try_from(spread(hash) >> 32).unwrap_or(0) & self.buckets.len().wrapping_sub(1)
+        usize::try_from(spread(u64::from(hash)) >> 32).unwrap_or(0)
+            & self.buckets.len().wrapping_sub(1)
     }
 
     fn next(&self, at: usize) -> usize {
@@ -217,13 +218,13 @@ impl GreatIndex {
 
 /// The highest bits: the lower ones choose the bucket.
 fn part_of(hash: u32) -> usize {
-    usize::try_from(spread(hash) >> 56).unwrap_or(0) % PARTS
+    usize::try_from(spread(u64::from(hash)) >> 56).unwrap_or(0) % PARTS
 }
 
 /// Hashes may have low bits in common, which choose the owner of a key: a multiplication by the
 /// golden ratio leaves none so.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+pub(crate) fn spread(hash: u64) -> u64 {
+    hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Buckets for so many ids.

@@ -9,6 +9,7 @@ use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, CalendarCell, Cell, More, Roll, RollingCell, ZCell};
 use crate::engine::expiry::{Due, Expiry, Slot};
+use crate::engine::outbox::number;
 use crate::engine::plan::Form;
 use crate::engine::slab::Slab;
 use crate::engine::small::{Little, Sizes, Small};
@@ -164,7 +165,7 @@ impl Cells {
         }
         let slot = info.pace.slot(end.saturating_add(plan.settings.allowed_lateness_ms), hash);
         if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling)
-            && !self.young.waits(half(rule), id, slot.over())
+            && !self.young.waits(number(rule), id, slot.over())
         {
             self.expiry.push(slot, rule, id);
         }
@@ -409,9 +410,4 @@ fn new_body(check: &Check, form: Form, ts: i64) -> Body {
             usual: None,
         })),
     }
-}
-
-/// A rule's place in 32 bits, for what is kept by the million.
-fn half(rule: usize) -> u32 {
-    u32::try_from(rule).unwrap_or(u32::MAX)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Message as _, Offset, TopicPartitionList};
+use rdkafka::{Message as _, TopicPartitionList};
 
 use crate::stream::kafka::client::{KafkaSettings, unusable};
 use crate::stream::kafka::direct::Direct;
@@ -92,16 +92,6 @@ impl KafkaLog {
         leave(&self.consumer);
     }
 
-    /// Offsets to read from, as the client takes them.
-    fn starts(&self, starts: &[(Place, i64)]) -> Result<TopicPartitionList, Failure> {
-        let mut list = TopicPartitionList::with_capacity(starts.len());
-        for (place, offset) in starts {
-            list.add_partition_offset(self.topic(*place), place.partition, Offset::Offset(*offset))
-                .map_err(|error| Failure::Fatal(error.to_string()))?;
-        }
-        Ok(list)
-    }
-
     pub(super) fn topic(&self, place: Place) -> &str {
         self.settings.topics.input(place.source)
     }
@@ -183,7 +173,8 @@ impl Log for KafkaLog {
 
     fn assign(&mut self, starts: &[(Place, i64)]) -> Result<(), Failure> {
         self.sides.rest();
-        let list = self.starts(starts)?;
+        let at = starts.iter().map(|(place, offset)| (*place, Progress::at(*offset)));
+        let list = progress::list(|source| self.settings.topics.input(source), at)?;
         let places: BTreeSet<Place> = starts.iter().map(|(place, _)| *place).collect();
         if !places.is_empty() && places == self.assigned {
             return seek(&self.consumer, &list);

@@ -11,15 +11,15 @@ use crate::stream::{Failure, Place, Progress, Source};
 
 const TOLD: &str = "told ";
 
-/// Offsets as the client commits them.
+/// Offsets as the client takes them.
 pub(super) fn list<'a>(
     topic: impl Fn(Source) -> &'a str,
-    progress: &[(Place, Progress)],
+    progress: impl IntoIterator<Item = (Place, Progress)>,
 ) -> Result<TopicPartitionList, Failure> {
-    let mut list = TopicPartitionList::with_capacity(progress.len());
+    let mut list = TopicPartitionList::new();
     for (place, Progress { next, told }) in progress {
         let mut at = list.add_partition(topic(place.source), place.partition);
-        at.set_offset(Offset::Offset(*next)).map_err(|error| Failure::Fatal(error.to_string()))?;
+        at.set_offset(Offset::Offset(next)).map_err(|error| Failure::Fatal(error.to_string()))?;
         if told < next {
             at.set_metadata(format!("{TOLD}{told}"));
         }
@@ -57,7 +57,7 @@ mod tests {
 
     fn through_a_list(progress: Progress) -> Progress {
         let place = Place { source: Source::Events, partition: 3 };
-        let list = list(|_| "points.events", &[(place, progress)]).unwrap();
+        let list = list(|_| "points.events", [(place, progress)]).unwrap();
         found(&list, "points.events", 3).unwrap().unwrap()
     }
 

@@ -216,7 +216,8 @@ impl Committer {
             self.add(index, output)?;
         }
         if !batch.progress.is_empty() {
-            let offsets = progress::list(|source| self.topics.input(source), &batch.progress)?;
+            let offsets =
+                progress::list(|source| self.topics.input(source), batch.progress.iter().copied())?;
             self.insist(|| {
                 let group = group.ok_or(KafkaError::NoMessageReceived)?;
                 self.producer.send_offsets_to_transaction(&offsets, group, ASK)

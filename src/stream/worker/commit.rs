@@ -139,12 +139,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// broker for each of them.
     fn prepare(&mut self, now_us: i64, is_early: bool) -> Result<(), Failure> {
         self.last_commit_us = now_us;
+        self.collect(now_us, is_early);
         if !is_early {
             self.last_round_us = now_us;
-        }
-        self.collect(now_us, is_early);
-        for part in self.parts.values_mut().filter(|_| !is_early) {
-            part.hand_over();
+            self.parts.values_mut().for_each(Part::hand_over);
         }
         self.send()?;
         let proves = self.has_to_prove(now_us);
