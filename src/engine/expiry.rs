@@ -73,7 +73,8 @@ impl Slot {
 pub(crate) struct Expiry {
     /// By the watermark at which they may go, and rule.
     later: BTreeMap<(i64, u32), Vec<u32>>,
-    /// By rule: the slot that new counters come to, apart from the others. It is the same for long.
+    /// By rule: the latest slot that new counters come to, apart from the others. It is the same for
+    /// long.
     newest: Vec<Newest>,
     /// The earliest watermark at which one may go.
     first: Option<i64>,
@@ -98,6 +99,10 @@ impl Expiry {
     /// A counter that has just been made.
     pub(crate) fn push(&mut self, slot: Slot, rule: usize, key: u32) {
         let newest = &mut self.newest[rule];
+        if slot.end < newest.end {
+            // Events of two days mix about midnight: nothing moves for those of the earlier.
+            return self.wait(slot, number(rule), key);
+        }
         if newest.end != slot.end {
             let before = newest.end;
             for (lane, keys) in newest.lanes.iter_mut().enumerate() {
