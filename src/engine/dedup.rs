@@ -9,30 +9,55 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::LOOK_AHEAD;
+use crate::engine::index::{place_among, widened};
+use crate::engine::outbox::number;
 use crate::engine::queue::Queue;
 use crate::near::near;
 
+use runs::Runs;
+
+mod runs;
+
 /// Slots of a bucket: one line of the cache, so that an event costs one access far away.
 const SLOTS: usize = 10;
-const BUCKETS_MIN: usize = 64;
-/// Ids a bucket holds on average before there are twice as many buckets: at 6 of 10 slots, one
-/// id in 50 finds its bucket full.
+const BUCKETS_MIN: usize = 4;
+/// Ids a bucket holds on average before there are more buckets: at 6 of 10 slots, one id in 50
+/// finds its bucket full.
 const LOAD_MAX: usize = 6;
+/// Parts grow one by one, so that no event waits until all ids have found their new places.
+const PARTS: usize = 256;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Dedup {
+    /// None before the first id.
+    parts: Vec<Part>,
+    /// 128 bits: at 10^8 remembered ids a false duplicate has odds below 10^-22 an event.
+    queue: Queue<u128>,
+    /// Ids that have left the queue, modulo 2^32.
+    gone: u32,
+    /// When the queue's ids expire.
+    runs: Runs,
+    capture: Option<Box<Capture>>,
+}
+
+/// The places of some of the ids.
+#[derive(Debug, Clone, Default)]
+struct Part {
     /// Slots whose id has left the queue are free; nothing clears them.
     buckets: Vec<Bucket>,
     /// Ids that found their bucket full, by place, and their places in order of coming.
     overflow: HashTable<u32>,
     overflowed: VecDeque<u32>,
-    /// 128 bits: at 10^8 remembered ids a false duplicate has odds below 10^-22 an event.
-    queue: Queue<u128>,
-    /// Ids that have left the queue, modulo 2^32.
+    /// How many ids the queue holds of it.
+    len: usize,
+}
+
+/// What a part's places stand for.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    queue: &'a Queue<u128>,
     gone: u32,
-    /// (expiry, how many of the queue's next ids share it)
-    expiries: VecDeque<(i64, u32)>,
-    capture: Option<Box<Capture>>,
+    len: u32,
 }
 
 /// A snapshot under way: how far it has come. Ids leave at the front and are said from the front,
@@ -41,10 +66,11 @@ pub(crate) struct Dedup {
 struct Capture {
     /// Ids still to say.
     left: usize,
-    /// The next one's place in the queue, its run in the expiries, and its place in there.
+    /// The next one's place in the queue, its run and when that expires, and its place in there.
     at: usize,
     run: usize,
-    within: u32,
+    expiry: i64,
+    within: usize,
     saved: VecDeque<(i64, Vec<u128>)>,
 }
 
@@ -68,66 +94,34 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 impl Dedup {
     /// True when the id is new; then it is remembered until the watermark is beyond `expiry`.
     pub(crate) fn insert(&mut self, id: u128, expiry: i64) -> bool {
-        if self.queue.len() >= self.buckets.len() * LOAD_MAX {
-            self.grow();
+        if self.parts.is_empty() {
+            self.parts.resize_with(PARTS, Part::default);
         }
-        let (queue, gone, len) = (&self.queue, self.gone, number(self.queue.len()));
-        let held = |place: u32| queue.get(place.wrapping_sub(gone) as usize);
-        let is_free = |place: u32| place.wrapping_sub(gone) >= len;
-        let at = bucket_of(id, self.buckets.len());
-        let bucket = &mut self.buckets[at];
-        let wanted = tag_of(id);
-        for (tag, place) in bucket.tags.iter().zip(bucket.places) {
-            if *tag == wanted && held(place) == Some(id) {
-                return false;
-            }
-        }
-        let known = |place: &u32| held(*place) == Some(id);
-        if !is_free(bucket.missed) && self.overflow.find(low(id), known).is_some() {
+        let held = Held { queue: &self.queue, gone: self.gone, len: number(self.queue.len()) };
+        if !self.parts[part_of(id)].insert(id, held) {
             return false;
         }
-        let next = gone.wrapping_add(len);
-        if let Some(slot) = bucket.places.iter().position(|place| is_free(*place)) {
-            (bucket.places[slot], bucket.tags[slot]) = (next, wanted);
-        } else {
-            bucket.missed = next;
-            self.overflowed.push_back(next);
-            self.overflow.insert_unique(low(id), next, |place| held(*place).map_or(0, low));
-        }
         self.queue.push_back(id);
-        match self.expiries.back_mut() {
-            Some((last, count)) if *last == expiry && *count < u32::MAX => *count += 1,
-            _ => self.expiries.push_back((expiry, 1)),
-        }
+        self.runs.push(expiry);
         true
     }
 
     /// Brings the line near where an id would stand.
     pub(crate) fn near(&self, id: u128) {
-        if !self.buckets.is_empty() {
-            near(&self.buckets[bucket_of(id, self.buckets.len())]);
+        if let Some(part) = self.parts.get(part_of(id)) {
+            part.near(id);
         }
     }
 
     /// Forgets what expired before `watermark`.
     pub(crate) fn expire(&mut self, watermark: i64) {
-        while let Some((expiry, count)) = self.expiries.front().copied() {
-            if expiry >= watermark {
-                break;
-            }
+        while let Some((_, count)) = self.runs.first().filter(|(expiry, _)| *expiry < watermark) {
             self.keep_first(count);
-            self.expiries.pop_front();
+            self.runs.pop_first();
             for _ in 0..count {
                 let Some(id) = self.queue.pop_front() else { break };
-                let first = self.gone;
-                self.gone = first.wrapping_add(1);
-                if self.overflowed.front() != Some(&first) {
-                    continue;
-                }
-                self.overflowed.pop_front();
-                if let Ok(entry) = self.overflow.find_entry(low(id), |place| *place == first) {
-                    entry.remove();
-                }
+                self.parts[part_of(id)].lose(id, self.gone);
+                self.gone = self.gone.wrapping_add(1);
             }
         }
     }
@@ -138,7 +132,9 @@ impl Dedup {
 
     /// Fixes what a snapshot will tell.
     pub(crate) fn begin(&mut self) {
-        self.capture = Some(Box::new(Capture { left: self.queue.len(), ..Capture::default() }));
+        let expiry = self.runs.first().map_or(0, |(expiry, _)| expiry);
+        let left = self.queue.len();
+        self.capture = Some(Box::new(Capture { left, expiry, ..Capture::default() }));
     }
 
     pub(crate) fn abandon(&mut self) {
@@ -151,7 +147,7 @@ impl Dedup {
         let Some(capture) = &mut self.capture else { return false };
         let some = match capture.saved.pop_front() {
             Some(some) => Some(some),
-            None => capture.some(&self.queue, &self.expiries, SAY_MAX),
+            None => capture.some(&self.queue, &self.runs, SAY_MAX),
         };
         some.is_some_and(|(expiry, ids)| {
             tell(expiry, &ids);
@@ -160,98 +156,161 @@ impl Dedup {
     }
 
     /// The first run is about to leave.
-    fn keep_first(&mut self, count: u32) {
+    fn keep_first(&mut self, count: usize) {
         let Some(capture) = &mut self.capture else { return };
         while capture.run == 0
-            && let Some(some) = capture.some(&self.queue, &self.expiries, usize::MAX)
+            && let Some(some) = capture.some(&self.queue, &self.runs, usize::MAX)
         {
             capture.saved.push_back(some);
         }
         // Its end was reached, or what was to be said lay before it.
         capture.run = capture.run.saturating_sub(1);
-        capture.at = capture.at.saturating_sub(count as usize);
+        capture.at = capture.at.saturating_sub(count);
     }
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
+        let parts: usize = self.parts.iter().map(Part::bytes).sum();
+        parts + self.parts.capacity() * size_of::<Part>() + self.queue.bytes() + self.runs.bytes()
+    }
+}
+
+impl Held<'_> {
+    fn id(&self, place: u32) -> Option<u128> {
+        self.queue.get(place.wrapping_sub(self.gone) as usize)
+    }
+
+    fn has(&self, place: u32) -> bool {
+        place.wrapping_sub(self.gone) < self.len
+    }
+
+    /// The place of the next id.
+    fn next(&self) -> u32 {
+        self.gone.wrapping_add(self.len)
+    }
+}
+
+impl Part {
+    /// True when the id is new; then the next place is its own.
+    fn insert(&mut self, id: u128, held: Held<'_>) -> bool {
+        if self.len >= self.buckets.len() * LOAD_MAX {
+            self.grow(part_of(id), held);
+        }
+        let bucket = &self.buckets[bucket_of(id, self.buckets.len())];
+        let wanted = tag_of(id);
+        for (tag, place) in bucket.tags.iter().zip(bucket.places) {
+            if *tag == wanted && held.id(place) == Some(id) {
+                return false;
+            }
+        }
+        let known = |place: &u32| held.id(*place) == Some(id);
+        if held.has(bucket.missed) && self.overflow.find(low(id), known).is_some() {
+            return false;
+        }
+        self.len += 1;
+        self.put(id, held.next(), held);
+        true
+    }
+
+    /// Notes the place of an id, later than all that have been noted.
+    fn put(&mut self, id: u128, place: u32, held: Held<'_>) {
+        let at = bucket_of(id, self.buckets.len());
+        let bucket = &mut self.buckets[at];
+        if let Some(slot) = bucket.places.iter().position(|other| !held.has(*other)) {
+            (bucket.places[slot], bucket.tags[slot]) = (place, tag_of(id));
+            return;
+        }
+        bucket.missed = place;
+        self.overflowed.push_back(place);
+        let hash = |other: &u32| held.id(*other).map_or(0, low);
+        self.overflow.insert_unique(low(id), place, hash);
+    }
+
+    /// An id leaves from the first place.
+    fn lose(&mut self, id: u128, first: u32) {
+        self.len -= 1;
+        if self.overflowed.front() != Some(&first) {
+            return;
+        }
+        self.overflowed.pop_front();
+        if let Ok(entry) = self.overflow.find_entry(low(id), |place| *place == first) {
+            entry.remove();
+        }
+    }
+
+    /// More buckets, filled anew in order of coming.
+    fn grow(&mut self, part: usize, held: Held<'_>) {
+        let count = widened(self.buckets.len()).max(BUCKETS_MIN);
+        // The place before the first one is held by no id.
+        let none = held.gone.wrapping_sub(1);
+        let free = Bucket { places: [none; SLOTS], missed: none, tags: [0; SLOTS] };
+        let old = std::mem::replace(&mut self.buckets, vec![free; count]);
+        let places = old.iter().flat_map(|bucket| bucket.places).filter(|place| held.has(*place));
+        let mut places: Vec<u32> = places.chain(self.overflowed.drain(..)).collect();
+        self.overflow.clear();
+        // Places have come round: of an id that left long ago one may be another's now.
+        places.sort_unstable_by_key(|place| place.wrapping_sub(held.gone));
+        places.dedup();
+        for (at, place) in places.iter().enumerate() {
+            if let Some(later) = places.get(at + LOOK_AHEAD) {
+                held.queue.near(later.wrapping_sub(held.gone) as usize);
+            }
+            if let Some(id) = held.id(*place).filter(|id| part_of(*id) == part) {
+                self.put(id, *place, held);
+            }
+        }
+    }
+
+    /// Brings the line near where an id would stand.
+    fn near(&self, id: u128) {
+        if let Some(bucket) = self.buckets.get(bucket_of(id, self.buckets.len())) {
+            near(bucket);
+        }
+    }
+
+    /// Bytes on the heap.
+    fn bytes(&self) -> usize {
         self.buckets.capacity() * size_of::<Bucket>()
             + self.overflow.allocation_size()
             + self.overflowed.capacity() * size_of::<u32>()
-            + self.queue.bytes()
-            + self.expiries.capacity() * size_of::<(i64, u32)>()
-    }
-
-    /// Twice the buckets, filled anew in order of coming.
-    fn grow(&mut self) {
-        let count = (self.buckets.len() * 2).max(BUCKETS_MIN);
-        // The place before the first one is held by no id.
-        let none = self.gone.wrapping_sub(1);
-        let free = Bucket { places: [none; SLOTS], missed: none, tags: [0; SLOTS] };
-        self.buckets = vec![free; count];
-        self.overflow.clear();
-        self.overflowed.clear();
-        for (at, id) in self.queue.iter().enumerate() {
-            if let Some(later) = self.queue.get(at + LOOK_AHEAD) {
-                near(&self.buckets[bucket_of(later, count)]);
-            }
-            let place = self.gone.wrapping_add(number(at));
-            let bucket = &mut self.buckets[bucket_of(id, count)];
-            let held = |place: u32| (place.wrapping_sub(self.gone) as usize) < at;
-            if let Some(slot) = bucket.places.iter().position(|place| !held(*place)) {
-                (bucket.places[slot], bucket.tags[slot]) = (place, tag_of(id));
-                continue;
-            }
-            bucket.missed = place;
-            self.overflowed.push_back(place);
-            let hash = |place: &u32| {
-                let at = place.wrapping_sub(self.gone) as usize;
-                self.queue.get(at).map_or(0, low)
-            };
-            self.overflow.insert_unique(low(id), place, hash);
-        }
     }
 }
 
 impl Capture {
     /// The next ids of one run, at most so many.
-    fn some(
-        &mut self,
-        queue: &Queue<u128>,
-        expiries: &VecDeque<(i64, u32)>,
-        most: usize,
-    ) -> Option<(i64, Vec<u128>)> {
+    fn some(&mut self, queue: &Queue<u128>, runs: &Runs, most: usize) -> Option<(i64, Vec<u128>)> {
         if self.left == 0 {
             return None;
         }
-        let (expiry, count) = *expiries.get(self.run)?;
-        let some = ((count - self.within) as usize).min(self.left).min(most);
+        let (expiry, count) = (self.expiry, runs.count(self.run)?);
+        let some = (count - self.within).min(self.left).min(most);
         if some == 0 {
             return None;
         }
         let ids = (self.at..self.at + some).filter_map(|at| queue.get(at)).collect();
         self.at += some;
         self.left -= some;
-        self.within += number(some);
+        self.within += some;
         if self.within == count && self.left > 0 {
             (self.run, self.within) = (self.run + 1, 0);
+            self.expiry = expiry.saturating_add_unsigned(runs.later(self.run));
         }
         Some((expiry, ids))
     }
 }
 
-/// `count` is a power of two.
+fn part_of(id: u128) -> usize {
+    (id >> 96) as usize % PARTS
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "a part of a hash is a hash")]
 fn bucket_of(id: u128, count: usize) -> usize {
-    (id >> 64) as usize & (count - 1)
+    place_among(count, (id >> 32) as u64)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a part of a hash is a hash")]
 fn tag_of(id: u128) -> u16 {
     (id >> 48) as u16
-}
-
-fn number(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 /// The identity of a user, by the hash of the name, and `id` together: two hashes of 128 bits, of

@@ -6,7 +6,8 @@ use crate::near::near;
 /// Slots of a bucket.
 const SLOTS: usize = 7;
 const BUCKETS_MIN: usize = 2;
-/// Ids a bucket holds on average before there are twice as many buckets: at 5 of 7 slots, one
+const FEW: usize = 64;
+/// Ids a bucket holds on average before there are more buckets: at 5 of 7 slots, one
 /// id in eight finds its bucket full, just before it grows.
 const LOAD_MAX: usize = 5;
 /// No id: the slot is free.
@@ -65,7 +66,7 @@ impl Index {
     /// Adds an id, below `u32::MAX`, that is not there.
     pub(crate) fn insert(&mut self, hash: u32, id: u32) {
         if self.len >= self.buckets.len() * LOAD_MAX {
-            self.grow((self.buckets.len() * 2).max(BUCKETS_MIN));
+            self.grow(widened(self.buckets.len()).max(BUCKETS_MIN));
         }
         self.len += 1;
         self.put(hash, id);
@@ -144,14 +145,13 @@ impl Index {
         }
     }
 
-    /// There is a power of two of buckets, or none.
+    /// By bits that do not choose the part of a great index.
     fn home(&self, hash: u32) -> usize {
-        usize::try_from(spread(u64::from(hash)) >> 32).unwrap_or(0)
-            & self.buckets.len().wrapping_sub(1)
+        place_among(self.buckets.len(), spread(u64::from(hash)) << 8)
     }
 
     fn next(&self, at: usize) -> usize {
-        (at + 1) & (self.buckets.len() - 1)
+        if at + 1 < self.buckets.len() { at + 1 } else { 0 }
     }
 }
 
@@ -216,7 +216,7 @@ impl GreatIndex {
     }
 }
 
-/// The highest bits: the lower ones choose the bucket.
+/// The highest bits: others choose the bucket.
 fn part_of(hash: u32) -> usize {
     usize::try_from(spread(u64::from(hash)) >> 56).unwrap_or(0) % PARTS
 }
@@ -229,7 +229,22 @@ pub(crate) fn spread(hash: u64) -> u64 {
 
 /// Buckets for so many ids.
 fn buckets_for(ids: usize) -> usize {
-    (ids / LOAD_MAX + 1).next_power_of_two().max(BUCKETS_MIN)
+    (ids / LOAD_MAX + 1).max(BUCKETS_MIN)
+}
+
+/// How many there are where so many were too few: twice as many where there are few, later half as
+/// many more, so that no more than a third of the room is in reserve.
+pub(crate) fn widened(count: usize) -> usize {
+    if count < FEW { count * 2 } else { count + count / 2 }
+}
+
+/// One of so many places, by the higher half of a hash, each for its share: the higher part of the
+/// product, where the remainder of a division would take longer (D. Lemire, Fast Random Integer
+/// Generation in an Interval, ACM TOMACS 29, 2019).
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "below the count")]
+pub(crate) fn place_among(count: usize, hash: u64) -> usize {
+    (((hash >> 32) * count as u64) >> 32) as usize
 }
 
 /// The part of a hash that an index goes by.

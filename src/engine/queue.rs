@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::engine::slab::{PAGE, PAGE_BITS, page_of};
+use crate::near::near;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Queue<T> {
@@ -37,6 +38,25 @@ impl<T: Copy> Queue<T> {
         self.get(0)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn back_mut(&mut self) -> Option<&mut T> {
+        self.pages.back_mut()?.last_mut()
+    }
+
+    /// Brings the item so many behind the front near.
+    #[inline]
+    pub(crate) fn near(&self, at: usize) {
+        let at = self.lost + at;
+        if let Some(item) =
+            self.pages.get(at >> PAGE_BITS).and_then(|page| page.get(at & (PAGE - 1)))
+        {
+            near(item);
+        }
+    }
+
     pub(crate) fn push_back(&mut self, item: T) {
         match self.pages.back_mut() {
             Some(last) if last.len() < PAGE => last.push(item),
@@ -47,7 +67,7 @@ impl<T: Copy> Queue<T> {
     pub(crate) fn pop_front(&mut self) -> Option<T> {
         let item = self.front()?;
         self.lost += 1;
-        if self.lost == PAGE || self.len() == 0 {
+        if self.lost == PAGE || self.is_empty() {
             self.pages.pop_front();
             self.lost = 0;
         }
