@@ -20,8 +20,6 @@ use crate::detector::{Rules, create_topics, folder};
 use crate::process::Instance;
 use crate::{Delivery, Edits, Options};
 
-/// Caches, connections and the broker's compiler warm up; not counted.
-const WARM_UP: Duration = Duration::from_secs(3);
 /// What is under way at the end arrives within so long.
 const REST: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
@@ -122,12 +120,13 @@ fn measure_at(bed: &Bed, options: &Options, base: &str, folder: &Path) -> Latenc
     }
     let (status, _) = instance.stop();
     assert!(status.success(), "tidegate ended with {status}");
+    let warm_up = Duration::from_secs(options.warm_up_seconds);
     let once = (0..sent.len()).filter(|n| commands.get(n).is_some_and(|(_, times)| *times == 1));
     Latency {
         delivery: Delivery::ExactlyOnce,
         not_once: sent.len() - once.count(),
-        command: spread(&sent, &commands),
-        bare: spread(&sent, &events),
+        command: spread(&sent, &commands, warm_up),
+        bare: spread(&sent, &events, warm_up),
         cpu_seconds: cpu,
         reloads,
         pauses,
@@ -178,13 +177,14 @@ const NEW_RULES: &str = "
 /// Sends at a steady pace; the moment of each trigger's record.
 fn produce(bed: &Bed, options: &Options, topic: &str) -> Vec<Instant> {
     let mut config = bed.client();
-    config.set("acks", "1").set("linger.ms", "0").set("partitioner", "murmur2_random");
+    config.set("acks", "1").set("partitioner", "murmur2_random");
+    config.set("linger.ms", options.linger_ms.to_string());
     // As the Java client has it. With librdkafka's million a slow broker gets a queue of requests
     // of one record each, and that queue is all that is measured.
     config.set("max.in.flight.requests.per.connection", "5");
     let producer: BaseProducer = config.create().unwrap();
     let every = (options.latency_rate / options.freezes.max(1)).max(1);
-    let length = Duration::from_secs(options.latency_seconds) + WARM_UP;
+    let length = Duration::from_secs(options.latency_seconds + options.warm_up_seconds);
     let count = length.as_secs() * options.latency_rate;
     let mut sent = Vec::new();
     let began = Instant::now();
@@ -256,11 +256,12 @@ impl Probe {
     }
 }
 
-fn spread(sent: &[Instant], arrivals: &Arrivals) -> Spread {
+/// Of triggers sent once the warm-up was over.
+fn spread(sent: &[Instant], arrivals: &Arrivals, warm_up: Duration) -> Spread {
     let Some(first) = sent.first() else { return Spread::default() };
     let counted = |(n, (at, _)): (&usize, &(Instant, u32))| {
         let sent = sent[*n];
-        (sent - *first >= WARM_UP).then(|| (*at - sent).as_secs_f64() * 1e3)
+        (sent - *first >= warm_up).then(|| (*at - sent).as_secs_f64() * 1e3)
     };
     let mut waits: Vec<f64> = arrivals.iter().filter_map(counted).collect();
     waits.sort_by(f64::total_cmp);

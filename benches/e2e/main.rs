@@ -90,12 +90,20 @@ pub(crate) struct Options {
     /// Length of the latency part; 0 leaves it out.
     #[arg(long, default_value_t = 20)]
     latency_seconds: u64,
+    /// Seconds before it in which nothing is counted: a broker that has just been started compiles
+    /// its code for a minute, with a core and more.
+    #[arg(long, default_value_t = 60)]
+    warm_up_seconds: u64,
     /// Events a second of the latency part.
     #[arg(long, default_value_t = 2000)]
     latency_rate: u64,
     /// Freezes a second of the latency part.
     #[arg(long, default_value_t = 25)]
     freezes: u64,
+    /// How long the producer of the latency part gathers records, which is a part of every latency;
+    /// 5 is what clients do that are told nothing.
+    #[arg(long, default_value_t = 5)]
+    linger_ms: u64,
     /// When freezes leave in the latency part; of several each is measured in turn.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Delivery::ExactlyOnce])]
     delivery: Vec<Delivery>,
