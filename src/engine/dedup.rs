@@ -20,7 +20,7 @@ mod runs;
 
 /// Slots of a bucket: one line of the cache, so that an event costs one access far away.
 const SLOTS: usize = 10;
-const BUCKETS_MIN: usize = 4;
+const BUCKETS_MIN: usize = 8;
 /// Ids a bucket holds on average before there are more buckets: at 6 of 10 slots, one id in 50
 /// finds its bucket full.
 const LOAD_MAX: usize = 6;
@@ -176,8 +176,13 @@ impl Dedup {
 }
 
 impl Held<'_> {
+    /// How many ids a place is behind the first one.
+    fn behind(&self, place: u32) -> usize {
+        place.wrapping_sub(self.gone) as usize
+    }
+
     fn id(&self, place: u32) -> Option<u128> {
-        self.queue.get(place.wrapping_sub(self.gone) as usize)
+        self.queue.get(self.behind(place))
     }
 
     fn has(&self, place: u32) -> bool {
@@ -212,7 +217,8 @@ impl Part {
         true
     }
 
-    /// Notes the place of an id, later than all that have been noted.
+    /// Notes the place of an id. Its place among those that found no slot is its own when it is the
+    /// latest.
     fn put(&mut self, id: u128, place: u32, held: Held<'_>) {
         let at = bucket_of(id, self.buckets.len());
         let bucket = &mut self.buckets[at];
@@ -220,7 +226,9 @@ impl Part {
             (bucket.places[slot], bucket.tags[slot]) = (place, tag_of(id));
             return;
         }
-        bucket.missed = place;
+        if !held.has(bucket.missed) || held.behind(place) > held.behind(bucket.missed) {
+            bucket.missed = place;
+        }
         self.overflowed.push_back(place);
         let hash = |other: &u32| held.id(*other).map_or(0, low);
         self.overflow.insert_unique(low(id), place, hash);
@@ -238,7 +246,7 @@ impl Part {
         }
     }
 
-    /// More buckets, filled anew in order of coming.
+    /// More buckets, filled anew.
     fn grow(&mut self, part: usize, held: Held<'_>) {
         let count = widened(self.buckets.len()).max(BUCKETS_MIN);
         // The place before the first one is held by no id.
@@ -246,19 +254,21 @@ impl Part {
         let free = Bucket { places: [none; SLOTS], missed: none, tags: [0; SLOTS] };
         let old = std::mem::replace(&mut self.buckets, vec![free; count]);
         let places = old.iter().flat_map(|bucket| bucket.places).filter(|place| held.has(*place));
-        let mut places: Vec<u32> = places.chain(self.overflowed.drain(..)).collect();
+        let places: Vec<u32> = places.chain(self.overflowed.drain(..)).collect();
         self.overflow.clear();
-        // Places have come round: of an id that left long ago one may be another's now.
-        places.sort_unstable_by_key(|place| place.wrapping_sub(held.gone));
-        places.dedup();
         for (at, place) in places.iter().enumerate() {
             if let Some(later) = places.get(at + LOOK_AHEAD) {
-                held.queue.near(later.wrapping_sub(held.gone) as usize);
+                held.queue.near(held.behind(*later));
             }
-            if let Some(id) = held.id(*place).filter(|id| part_of(*id) == part) {
+            // Places come round: what an id that left long ago had may be another's now.
+            let id = held.id(*place).filter(|id| part_of(*id) == part);
+            let is_there = |id| self.buckets[bucket_of(id, count)].places.contains(place);
+            if let Some(id) = id.filter(|id| !is_there(*id)) {
                 self.put(id, *place, held);
             }
         }
+        let overflowed = self.overflowed.make_contiguous();
+        overflowed.sort_unstable_by_key(|place| held.behind(*place));
     }
 
     /// Brings the line near where an id would stand.

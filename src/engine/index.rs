@@ -242,7 +242,6 @@ pub(crate) fn widened(count: usize) -> usize {
 /// product, where the remainder of a division would take longer (D. Lemire, Fast Random Integer
 /// Generation in an Interval, ACM TOMACS 29, 2019).
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "below the count")]
 pub(crate) fn place_among(count: usize, hash: u64) -> usize {
     (((hash >> 32) * count as u64) >> 32) as usize
 }
