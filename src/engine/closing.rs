@@ -72,11 +72,10 @@ impl Keyed {
         let plan = ctx.plan;
         let Check::ZScore(check) = &plan.rule(rule).check else { return };
         self.keep_id(rule, id, plan);
-        let space = &self.cells.spaces[plan.info[rule].space];
-        let place = space.place(id, plan.info[rule].column);
-        let Some(cell) = self.cells.tables[rule].get_mut(place) else { return };
+        let Some(cell) = self.cells.at(rule, id, plan) else { return };
         let Body::ZScore(body) = &mut cell.body else { return };
         if body.next.end != end {
+            self.cells.shrink(rule, id, plan);
             return;
         }
         let span = body.next;
@@ -102,15 +101,21 @@ impl Keyed {
         } else {
             Some(next_span(plan, check.window, span))
         };
-        let key = space.text(id).to_owned();
+        if let Some(next) = next {
+            body.next = next;
+        }
+        let key = score.is_some().then(|| {
+            let space = &self.cells.spaces[plan.info[rule].space];
+            space.text(id).to_owned()
+        });
         match next {
             Some(next) => {
-                body.next = next;
+                self.cells.shrink(rule, id, plan);
                 self.schedule(next.end, rule, id, plan);
             }
             None => self.forget(rule, id, plan),
         }
-        if let (true, Some(score)) = (fires, score) {
+        if let (true, Some(score), Some(key)) = (fires, score, key) {
             let at = At { ts: span.end, seed: Seed::Closed(span.start), source: None, ..*at };
             self.score(rule, &key, check, &score, &at, ctx);
         }

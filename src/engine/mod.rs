@@ -25,6 +25,7 @@ pub(crate) mod filter;
 pub(crate) mod firing;
 pub(crate) mod forecast;
 mod gather;
+mod habit;
 mod history;
 pub(crate) mod holds;
 pub mod impact;

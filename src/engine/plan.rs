@@ -78,7 +78,7 @@ pub(crate) struct RuleInfo {
     /// Values at which no level of a threshold on an integer breaches.
     pub(crate) calm: Option<Calm>,
     /// How most contributions are counted.
-    pub(crate) quiet: Option<Quiet>,
+    pub(crate) quiet: Option<Short>,
     /// What comes in each minute is kept, for forecasts.
     pub(crate) has_flow: bool,
     /// The end of what it says is told.
@@ -150,6 +150,14 @@ impl Calm {
             Side::Below => bounds?.into_iter().max().map(Calm::From),
         }
     }
+}
+
+/// How a rule takes contributions that come to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Short {
+    Bound(Quiet),
+    /// A z-score of counts or points.
+    Habit,
 }
 
 /// A threshold that most contributions leave far from its bounds.
@@ -344,7 +352,7 @@ impl Plan {
             pace: Pace::of(window),
             step_ms,
             calm,
-            quiet: Quiet::of(&rule.check, form(rule), calm, has_flow(rule)),
+            quiet: Short::of(&rule.check, form(rule), calm, has_flow(rule)),
             has_flow: has_flow(rule),
             resolves: resolves(View::of(&rule.check).levels, rule.mode),
             fingerprint: base,

@@ -5,8 +5,9 @@
 use crate::engine::Counts;
 use crate::engine::cell::{Body, Cell, Roll, RollingCell, Sum};
 use crate::engine::distinct::Exact;
+use crate::engine::habit::part_of;
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
-use crate::engine::plan::{Calm, Form, Quiet};
+use crate::engine::plan::{Calm, Form, Quiet, Short};
 use crate::engine::rolling::{Entry, Join};
 use crate::engine::small::Little;
 use crate::engine::space::{Key, NONE};
@@ -15,9 +16,12 @@ use crate::engine::tally::Added;
 use crate::engine::view::span;
 use crate::rule::{Check, Measure, Window};
 
-impl Quiet {
+impl Short {
     /// `None` for rules of which each contribution has to be looked at.
-    pub(crate) fn of(check: &Check, form: Form, calm: Option<Calm>, flows: bool) -> Option<Quiet> {
+    pub(crate) fn of(check: &Check, form: Form, calm: Option<Calm>, flows: bool) -> Option<Short> {
+        if let Check::ZScore(check) = check {
+            return part_of(&check.input.measure, 0, 0).map(|_| Short::Habit);
+        }
         let Check::Threshold { input, window, .. } = check else { return None };
         let Some(Calm::UpTo(most)) = calm.filter(|_| !flows) else { return None };
         let window_ms = match (form, window) {
@@ -27,12 +31,12 @@ impl Quiet {
         };
         match (&input.measure, form) {
             (Measure::MaxPoints, _) | (Measure::Distinct(_), Form::Calendar) => None,
-            (measure, _) => Some(Quiet {
+            (measure, _) => Some(Short::Bound(Quiet {
                 most,
                 window_ms,
                 counts: *measure == Measure::Count,
                 values: matches!(measure, Measure::Distinct(_)),
-            }),
+            })),
         }
     }
 }
@@ -49,7 +53,11 @@ impl Keyed {
         ctx: &mut Ctx<'_>,
     ) -> bool {
         let info = &ctx.plan.info[rule];
-        let Some(quiet) = info.quiet else { return false };
+        let quiet = match info.quiet {
+            Some(Short::Bound(quiet)) => quiet,
+            Some(Short::Habit) => return self.zscore_quietly(rule, key, what, ctx),
+            None => return false,
+        };
         if what.reversal || self.cells.capture.is_some() || self.peaks.is_some() {
             return false;
         }

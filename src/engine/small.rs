@@ -137,8 +137,7 @@ fn whole(epoch: i32, within: u32) -> i64 {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sizes {
     kind: Option<Kind>,
-    /// Each with the number of counters in it; one without any is used again.
-    periods: Vec<(Span, u32)>,
+    periods: Periods,
     /// The epochs that distinct values lie in, an even and an odd one, each with the number of
     /// counters in it.
     epochs: [(i32, u32); 2],
@@ -172,7 +171,7 @@ impl Sizes {
             Little::Calendar { span, number, t } => {
                 let value = i32::try_from(number).ok()?;
                 let since = u32::try_from(t.checked_sub(span.start)?).ok()?;
-                let period = self.enter(span)?;
+                let period = self.periods.enter(span)?;
                 Some(Small { key, value, words: [period, since] })
             }
         }
@@ -193,7 +192,7 @@ impl Sizes {
                 Some(Little::Value { hash: u64::from(one) << 32 | u64::from(two), ts })
             }
             Kind::Calendar => {
-                let (span, _) = *self.periods.get(one as usize)?;
+                let span = self.periods.get(one)?;
                 let t = span.start + i64::from(two);
                 Some(Little::Calendar { span, number: value.into(), t })
             }
@@ -204,7 +203,7 @@ impl Sizes {
     #[inline]
     pub(crate) fn repack(&mut self, small: &mut Small, little: Little) -> bool {
         if let Little::Calendar { span, number, t } = little
-            && self.periods.get(small.words[0] as usize).is_some_and(|(own, _)| *own == span)
+            && self.periods.get(small.words[0]) == Some(span)
             && let Ok(value) = i32::try_from(number)
             && let Ok(since) = u32::try_from(t - span.start)
         {
@@ -220,15 +219,13 @@ impl Sizes {
 
     /// A counter goes, or becomes whole.
     pub(crate) fn leave(&mut self, small: &Small) {
-        let counters = match self.kind {
-            Some(Kind::Calendar) => {
-                self.periods.get_mut(small.words[0] as usize).map(|(_, counters)| counters)
+        match self.kind {
+            Some(Kind::Calendar) => self.periods.leave(small.words[0]),
+            Some(Kind::Value) => {
+                let counters = &mut self.epochs[small.epoch()].1;
+                *counters = counters.saturating_sub(1);
             }
-            Some(Kind::Value) => Some(&mut self.epochs[small.epoch()].1),
-            Some(Kind::Rolling) | None => None,
-        };
-        if let Some(counters) = counters {
-            *counters = counters.saturating_sub(1);
+            Some(Kind::Rolling) | None => {}
         }
     }
 
@@ -236,9 +233,24 @@ impl Sizes {
         Some(self.unpack(small)?.cell(small.key()?))
     }
 
-    /// The number of a period, which is most likely the one that was asked for last.
-    fn enter(&mut self, span: Span) -> Option<u32> {
-        let periods = &mut self.periods;
+    pub(crate) fn bytes(&self) -> usize {
+        self.periods.bytes()
+    }
+}
+
+/// Periods by number, each with how many counters lie in it; one without any makes room.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Periods(Vec<(Span, u32)>);
+
+impl Periods {
+    pub(crate) fn get(&self, number: u32) -> Option<Span> {
+        self.0.get(number as usize).map(|(span, _)| *span)
+    }
+
+    /// The number of a period, which is most likely the one that was asked for last, for one counter
+    /// more. `None` where there are too many.
+    pub(crate) fn enter(&mut self, span: Span) -> Option<u32> {
+        let periods = &mut self.0;
         let known = periods.iter().rposition(|(other, _)| *other == span);
         let free = || periods.iter().position(|(_, counters)| *counters == 0);
         let at = known.or_else(free).unwrap_or(periods.len());
@@ -250,8 +262,15 @@ impl Sizes {
         u32::try_from(at).ok()
     }
 
+    /// One counter fewer lies there.
+    pub(crate) fn leave(&mut self, number: u32) {
+        if let Some((_, counters)) = self.0.get_mut(number as usize) {
+            *counters = counters.saturating_sub(1);
+        }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
-        self.periods.capacity() * size_of::<(Span, u32)>()
+        self.0.capacity() * size_of::<(Span, u32)>()
     }
 }
 

@@ -9,10 +9,11 @@ use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, CalendarCell, Cell, More, Roll, RollingCell, ZCell};
 use crate::engine::expiry::{Due, Expiry, Slot};
+use crate::engine::habit::Habit;
 use crate::engine::outbox::number;
 use crate::engine::plan::Form;
 use crate::engine::slab::Slab;
-use crate::engine::small::{Little, Sizes, Small};
+use crate::engine::small::{Little, Periods, Sizes, Small};
 use crate::engine::snapshot::Capture;
 use crate::engine::space::{Key, Space};
 use crate::engine::view::View;
@@ -232,10 +233,15 @@ pub(crate) struct Table {
     small: Slab<Small>,
     small_free: Vec<u32>,
     sizes: Sizes,
+    /// Those of z-score rules with little in them; their places have [`HABIT`] set as well.
+    habits: Slab<Habit>,
+    habits_free: Vec<u32>,
+    periods: Periods,
 }
 
 /// Marks the place of a small cell.
 const SMALL: u32 = 1 << 31;
+const HABIT: u32 = 1 << 30;
 
 /// What a new cell begins with.
 #[derive(Debug)]
@@ -269,24 +275,34 @@ impl Table {
     }
 
     pub(crate) fn get(&self, place: u32) -> Option<CellRef<'_>> {
-        match small_at(place) {
-            Some(at) => self.sizes.cell(self.small.get(at)?).map(CellRef::Small),
-            None => self.cells.get(place as usize)?.as_ref().map(CellRef::Whole),
+        match At::of(place) {
+            At::Small(at) => self.sizes.cell(self.small.get(at)?).map(CellRef::Small),
+            At::Habit(at) => self.habits.get(at)?.cell(&self.periods).map(CellRef::Small),
+            At::Whole(at) => self.cells.get(at)?.as_ref().map(CellRef::Whole),
         }
     }
 
     /// A small cell, and what it takes to read it.
     #[inline]
     pub(crate) fn small_mut(&mut self, place: u32) -> Option<(&mut Small, &mut Sizes)> {
-        Some((self.small.get_mut(small_at(place)?)?, &mut self.sizes))
+        let At::Small(at) = At::of(place) else { return None };
+        Some((self.small.get_mut(at)?, &mut self.sizes))
+    }
+
+    /// A small cell of a z-score rule, and what it takes to read it.
+    #[inline]
+    pub(crate) fn habit_mut(&mut self, place: u32) -> Option<(&mut Habit, &Periods)> {
+        let At::Habit(at) = At::of(place) else { return None };
+        Some((self.habits.get_mut(at)?, &self.periods))
     }
 
     /// Brings the line of a place near.
     #[inline]
     pub(crate) fn near(&self, place: u32) {
-        match small_at(place) {
-            Some(at) => self.small.near(at),
-            None => self.cells.near(place as usize),
+        match At::of(place) {
+            At::Small(at) => self.small.near(at),
+            At::Habit(at) => self.habits.near(at),
+            At::Whole(at) => self.cells.near(at),
         }
     }
 
@@ -298,9 +314,10 @@ impl Table {
     }
 
     pub(crate) fn has(&self, place: u32) -> bool {
-        match small_at(place) {
-            Some(at) => self.small.get(at).is_some_and(|small| small.key().is_some()),
-            None => self.cells.get(place as usize).is_some_and(Option::is_some),
+        match At::of(place) {
+            At::Small(at) => self.small.get(at).is_some_and(|small| small.key().is_some()),
+            At::Habit(at) => self.habits.get(at).is_some_and(|habit| habit.key().is_some()),
+            At::Whole(at) => self.cells.get(at).is_some_and(Option::is_some),
         }
     }
 
@@ -319,7 +336,7 @@ impl Table {
     pub(crate) fn insert_least(&mut self, cell: Cell) -> u32 {
         match Little::of(&cell) {
             Some(little) => self.insert_little(cell.key, little),
-            None => self.insert(cell),
+            None => self.insert_habit(&cell).unwrap_or_else(|| self.insert(cell)),
         }
     }
 
@@ -333,9 +350,19 @@ impl Table {
         Some(self.small.put(&mut self.small_free, small) | SMALL)
     }
 
+    /// The same of a z-score rule.
+    fn insert_habit(&mut self, cell: &Cell) -> Option<u32> {
+        let habit = Habit::pack(cell, &mut self.periods)?;
+        Some(self.put_habit(habit))
+    }
+
+    fn put_habit(&mut self, habit: Habit) -> u32 {
+        self.habits.put(&mut self.habits_free, habit) | SMALL | HABIT
+    }
+
     /// Where a small cell stands once it is whole; `None` for any other.
     pub(crate) fn grow(&mut self, place: u32) -> Option<u32> {
-        let cell = self.sizes.cell(self.small.get(small_at(place)?)?)?;
+        let CellRef::Small(cell) = self.get(place)? else { return None };
         self.remove(place);
         Some(self.insert(cell))
     }
@@ -343,48 +370,83 @@ impl Table {
     /// Where a cell stands once it is small; `None` for one that is already, or has more to it.
     pub(crate) fn shrink(&mut self, place: u32) -> Option<u32> {
         let cell = self.cells.get(place as usize)?.as_ref()?;
-        let (key, little) = (cell.key, Little::of(cell)?);
-        let shrunk = self.insert_small(key, little)?;
+        let shrunk = if let Some(little) = Little::of(cell) {
+            let key = cell.key;
+            self.insert_small(key, little)?
+        } else {
+            let habit = Habit::pack(cell, &mut self.periods)?;
+            self.put_habit(habit)
+        };
         self.remove(place);
         Some(shrunk)
     }
 
     pub(crate) fn remove(&mut self, place: u32) {
-        if let Some(at) = small_at(place) {
-            if let Some(small) = self.small.get_mut(at).filter(|small| small.key().is_some()) {
-                self.sizes.leave(small);
-                *small = Small::FREE;
-                self.small_free.push(place & !SMALL);
+        match At::of(place) {
+            At::Small(at) => {
+                if let Some(small) = self.small.get_mut(at).filter(|small| small.key().is_some()) {
+                    self.sizes.leave(small);
+                    *small = Small::FREE;
+                    self.small_free.push(number(at));
+                }
             }
-        } else if let Some(cell) = self.cells.get_mut(place as usize)
-            && cell.take().is_some()
-        {
-            self.free.push(place);
+            At::Habit(at) => {
+                if let Some(habit) = self.habits.get_mut(at).filter(|habit| habit.key().is_some()) {
+                    habit.leave(&mut self.periods);
+                    *habit = Habit::FREE;
+                    self.habits_free.push(number(at));
+                }
+            }
+            At::Whole(at) => {
+                if self.cells.get_mut(at).is_some_and(|cell| cell.take().is_some()) {
+                    self.free.push(place);
+                }
+            }
         }
     }
 
     /// Key ids with a cell, in the order of their places.
     pub(crate) fn keys(&self) -> Vec<u32> {
         let whole = self.cells.iter().flatten().map(|cell| cell.key);
-        whole.chain(self.small.iter().filter_map(Small::key)).collect()
+        let small = self.small.iter().filter_map(Small::key);
+        whole.chain(small).chain(self.habits.iter().filter_map(Habit::key)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
         let small = self.small.len() - self.small_free.len();
-        self.cells.len() - self.free.len() + small
+        let habits = self.habits.len() - self.habits_free.len();
+        self.cells.len() - self.free.len() + small + habits
     }
 
     /// Bytes on the heap, without what cells keep there.
     pub(crate) fn bytes(&self) -> usize {
-        let free = self.free.capacity() + self.small_free.capacity();
-        self.cells.bytes() + self.small.bytes() + self.sizes.bytes() + free * size_of::<u32>()
+        let free = self.free.capacity() + self.small_free.capacity() + self.habits_free.capacity();
+        self.cells.bytes()
+            + self.small.bytes()
+            + self.sizes.bytes()
+            + self.habits.bytes()
+            + self.periods.bytes()
+            + free * size_of::<u32>()
     }
 }
 
-/// Which of the small cells stands at a place.
-#[inline]
-fn small_at(place: u32) -> Option<usize> {
-    (place & SMALL != 0).then_some((place & !SMALL) as usize)
+/// Which cell stands at a place.
+#[derive(Debug, Clone, Copy)]
+enum At {
+    Whole(usize),
+    Small(usize),
+    Habit(usize),
+}
+
+impl At {
+    #[inline]
+    fn of(place: u32) -> At {
+        match (place & SMALL != 0, place & HABIT != 0) {
+            (true, false) => At::Small((place & !SMALL) as usize),
+            (true, true) => At::Habit((place & !(SMALL | HABIT)) as usize),
+            (false, _) => At::Whole(place as usize),
+        }
+    }
 }
 
 fn new_body(check: &Check, form: Form, ts: i64) -> Body {

@@ -23,6 +23,12 @@ rules:
   - { name: windfall, on: adjust, measure: sum(points), window: 10m, above: 9000000000 }
   - { name: devices, on: issue, measure: distinct(device), window: 1h, above: 2, clear: 1 }
   - { name: users, on: issue, per: device, measure: distinct(user), window: 1h, above: 2 }
+  - { name: habit, on: issue, measure: sum(points), window: 10m, zscore: { above: 2, below: -2 },
+      baseline: { history: 6, min_windows: 2, min_sd: 3 }, cooldown: 1h }
+  - { name: days, on: [issue, redeem], measure: count, window: day, zscore: { above: 1 },
+      baseline: { history: 4, min_windows: 1, min_sd: 1 } }
+  - { name: most, on: [issue, redeem], measure: sum(points), window: 1h, zscore: { above: 2 },
+      baseline: { method: mean, history: 4, min_windows: 2, min_sd: 1 } }
   - { name: source, on: issue, per: source, measure: sum(points), window: day, above: 300 }
 ";
 
@@ -30,7 +36,7 @@ fn plan(max_keys: Option<usize>, quiet: bool) -> Plan {
     let set = load(&[Source { path: "a.yaml".to_owned(), text: RULES.to_owned() }]).unwrap();
     let settings = Settings { max_keys, max_ahead_ms: None, ..Settings::default() };
     let mut plan = Plan::new(Arc::new(set), Lists::default(), settings);
-    assert!(plan.info.iter().filter(|info| info.quiet.is_some()).count() >= 4);
+    assert!(plan.info.iter().filter(|info| info.quiet.is_some()).count() >= 7);
     if !quiet {
         plan.info.iter_mut().for_each(|info| info.quiet = None);
     }

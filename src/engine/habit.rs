@@ -1,0 +1,178 @@
+//! What is usual for a key, in half a line of the cache: a baseline that keeps no values, and at most
+//! one window that is open. Members have such a one each, for as long as they act now and then. It is
+//! made whole as soon as there is more to it.
+//!
+//! Which form a counter has is no part of the state: both say the same of it.
+
+use smallvec::SmallVec;
+
+use crate::engine::baseline::Series;
+use crate::engine::calendar::Span;
+use crate::engine::cell::{Body, Cell, OpenWindow, Sum, ZCell};
+use crate::engine::score::zscore_of;
+use crate::engine::small::Periods;
+use crate::rule::{Measure, Method, Window, ZScore};
+
+/// A free place's key.
+const NOBODY: u32 = u32::MAX;
+/// No window is open.
+const NONE: u16 = u16::MAX;
+
+/// Marks beside the number of windows without an event.
+const ARMED_ABOVE: u16 = 1;
+const ARMED_BELOW: u16 = 1 << 1;
+const EVENTS: u16 = 1 << 2;
+const FIRED: u16 = 1 << 3;
+const MARKS: u32 = 4;
+const EMPTIES_MAX: u32 = (1 << (16 - MARKS)) - 1;
+
+/// A z-score rule's counter in 32 bytes.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
+pub(crate) struct Habit {
+    mean: f64,
+    var: f64,
+    /// Id of the key.
+    key: u32,
+    /// Of the open window.
+    value: i32,
+    /// How many have closed.
+    windows: u16,
+    /// Numbers of the next window to close, and of the open one.
+    next: u16,
+    open: u16,
+    marks: u16,
+}
+
+const _: () = assert!(size_of::<Habit>() == 32);
+
+/// What an event brings to a window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct More {
+    pub(crate) ts: i64,
+    pub(crate) by: i64,
+}
+
+impl Habit {
+    pub(crate) const FREE: Habit = Habit {
+        mean: 0.0,
+        var: 0.0,
+        key: NOBODY,
+        value: 0,
+        windows: 0,
+        next: NONE,
+        open: NONE,
+        marks: 0,
+    };
+
+    /// Id of its key; `None` of a free place.
+    pub(crate) fn key(&self) -> Option<u32> {
+        (self.key != NOBODY).then_some(self.key)
+    }
+
+    /// `None` for a counter with more to it.
+    pub(crate) fn pack(cell: &Cell, periods: &mut Periods) -> Option<Habit> {
+        let (Body::ZScore(body), 0) = (&cell.body, cell.fired) else { return None };
+        let ZCell { series, next, open, empties, armed_above, armed_below, usual: None } = &**body
+        else {
+            return None;
+        };
+        if series.values.is_some() || open.len() > 1 || *empties > EMPTIES_MAX || cell.key == NOBODY
+        {
+            return None;
+        }
+        let mark = |is: bool, mark: u16| if is { mark } else { 0 };
+        let mut marks = u16::try_from(*empties << MARKS).ok()?;
+        marks |= mark(*armed_above, ARMED_ABOVE) | mark(*armed_below, ARMED_BELOW);
+        let windows = u16::try_from(series.windows).ok()?;
+        let (mut value, mut of_open) = (0, None);
+        if let Some(OpenWindow { span, sum, events, fired }) = open.first() {
+            let Sum::Number(number) = sum else { return None };
+            value = i32::try_from(*number).ok()?;
+            marks |= mark(*events, EVENTS) | mark(*fired, FIRED);
+            of_open = Some(*span);
+        }
+        let next = number(periods.enter(*next)?);
+        let open = match of_open.map(|span| periods.enter(span)) {
+            Some(Some(open)) => number(open),
+            Some(None) => {
+                periods.leave(next.into());
+                return None;
+            }
+            None => NONE,
+        };
+        let (mean, var) = (series.mean, series.var);
+        Some(Habit { mean, var, key: cell.key, value, windows, next, open, marks })
+    }
+
+    /// What it says. `None` of a free place.
+    pub(crate) fn cell(&self, periods: &Periods) -> Option<Cell> {
+        let key = self.key()?;
+        let has = |mark: u16| self.marks & mark != 0;
+        let mut open = SmallVec::new();
+        if let Some(span) = periods.get(self.open.into()) {
+            let sum = Sum::Number(self.value.into());
+            open.push(OpenWindow { span, sum, events: has(EVENTS), fired: has(FIRED) });
+        }
+        let body = Body::ZScore(Box::new(ZCell {
+            series: self.series(),
+            next: periods.get(self.next.into())?,
+            open,
+            empties: (self.marks >> MARKS).into(),
+            armed_above: has(ARMED_ABOVE),
+            armed_below: has(ARMED_BELOW),
+            usual: None,
+        }));
+        Some(Cell { key, fired: 0, body })
+    }
+
+    /// It goes, or becomes whole.
+    pub(crate) fn leave(&self, periods: &mut Periods) {
+        periods.leave(self.next.into());
+        periods.leave(self.open.into());
+    }
+
+    /// Adds to the open window what brings it to no verdict; false, and nothing is done, where there
+    /// may be more to it. `over`: what ended by then is closed.
+    pub(crate) fn add(&mut self, periods: &Periods, check: &ZScore, more: More, over: i64) -> bool {
+        let holds = |span: &Span| span.start <= more.ts && more.ts < span.end && span.end > over;
+        let open = periods.get(self.open.into());
+        let value = i64::from(self.value).checked_add(more.by);
+        let value = value.and_then(|value| i32::try_from(value).ok());
+        let (Some(value), true) = (value, open.as_ref().is_some_and(holds)) else { return false };
+        let is_judged = self.marks & FIRED == 0
+            && (matches!(check.window, Window::Calendar(_)) || self.marks & ARMED_ABOVE != 0);
+        if let Some(above) = check.above.filter(|_| is_judged)
+            && !matches!(check.baseline.method, Method::Seasonal(_))
+            && let Some((mean, sd)) = self.series().stats(&check.baseline)
+        {
+            let z = zscore_of(value.into(), mean, sd);
+            if z > above || z.is_nan() {
+                return false;
+            }
+        }
+        self.value = value;
+        true
+    }
+
+    fn series(&self) -> Series {
+        Series { mean: self.mean, var: self.var, values: None, windows: self.windows.into() }
+    }
+}
+
+/// What a measure takes of an event; `None` where that is no sum.
+pub(crate) fn part_of(measure: &Measure, count: i64, sum: i64) -> Option<i64> {
+    match measure {
+        Measure::Count => Some(count),
+        Measure::SumPoints => Some(sum),
+        Measure::MaxPoints | Measure::Distinct(_) => None,
+    }
+}
+
+/// There are fewer than 65,535 periods.
+fn number(period: u32) -> u16 {
+    u16::try_from(period).unwrap_or(NONE)
+}
+
+#[cfg(test)]
+mod tests;
