@@ -67,7 +67,7 @@ pub(crate) struct Options {
     /// A Kafka that runs already; without, one is started (needs Java and Maven).
     #[arg(long)]
     brokers: Option<String>,
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 5_000_000)]
     events: u64,
     #[arg(long, default_value_t = 1_000_000)]
     users: u64,
