@@ -261,6 +261,9 @@ fn assert_all(
 ) {
     let (decisions, commands) = backtest(setup, events);
     assert!(commands.len() > 100, "the rules fire");
+    for outputs in ["commands", "decisions"] {
+        broker.decided(&setup.topic(outputs));
+    }
     let written = taken(broker.read_all(&setup.topic("commands")));
     let texts: Vec<Value> =
         written.iter().map(|record| serde_json::from_str(&record.value).unwrap()).collect();

@@ -402,6 +402,19 @@ impl Broker {
         config.create().unwrap()
     }
 
+    /// Waits until no transaction is open on a topic. The markers of one that has been committed come
+    /// later than whoever committed it hears of, where a leader has just changed; until then nobody
+    /// who reads what is committed sees any of what lies behind.
+    pub(crate) fn decided(&self, topic: &str) {
+        let ends = |isolation: &str| -> Vec<i64> {
+            let mut config = self.client();
+            let consumer: BaseConsumer = config.set("isolation.level", isolation).create().unwrap();
+            let all = partitions(&consumer, topic).into_iter();
+            all.map(|at| consumer.fetch_watermarks(topic, at, PATIENCE).unwrap().1).collect()
+        };
+        wait("no transaction is open", || ends("read_committed") == ends("read_uncommitted"));
+    }
+
     /// The offsets behind the last record of each partition.
     pub(crate) fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
         let consumer: BaseConsumer = self.client().create().unwrap();
