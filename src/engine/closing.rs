@@ -104,10 +104,8 @@ impl Keyed {
         if let Some(next) = next {
             body.next = next;
         }
-        let key = score.is_some().then(|| {
-            let space = &self.cells.spaces[plan.info[rule].space];
-            space.text(id).to_owned()
-        });
+        let space = &self.cells.spaces[plan.info[rule].space];
+        let score = score.filter(|_| fires).map(|score| (score, space.text(id).to_owned()));
         match next {
             Some(next) => {
                 self.cells.shrink(rule, id, plan);
@@ -115,7 +113,7 @@ impl Keyed {
             }
             None => self.forget(rule, id, plan),
         }
-        if let (true, Some(score), Some(key)) = (fires, score, key) {
+        if let Some((score, key)) = score {
             let at = At { ts: span.end, seed: Seed::Closed(span.start), source: None, ..*at };
             self.score(rule, &key, check, &score, &at, ctx);
         }

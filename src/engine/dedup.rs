@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::LOOK_AHEAD;
-use crate::engine::index::{place_among, widened};
+use crate::engine::index::{PARTS, place_among, widened};
 use crate::engine::outbox::number;
 use crate::engine::queue::Queue;
 use crate::near::near;
@@ -24,12 +24,11 @@ const BUCKETS_MIN: usize = 8;
 /// Ids a bucket holds on average before there are more buckets: at 6 of 10 slots, one id in 50
 /// finds its bucket full.
 const LOAD_MAX: usize = 6;
-/// Parts grow one by one, so that no event waits until all ids have found their new places.
-const PARTS: usize = 256;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Dedup {
-    /// None before the first id.
+    /// As those of a [`GreatIndex`](crate::engine::index::GreatIndex) they grow one by one; none
+    /// before the first id.
     parts: Vec<Part>,
     /// 128 bits: at 10^8 remembered ids a false duplicate has odds below 10^-22 an event.
     queue: Queue<u128>,
@@ -217,8 +216,7 @@ impl Part {
         true
     }
 
-    /// Notes the place of an id. Its place among those that found no slot is its own when it is the
-    /// latest.
+    /// Notes the place of an id. Those that find no slot are noted in order of coming.
     fn put(&mut self, id: u128, place: u32, held: Held<'_>) {
         let at = bucket_of(id, self.buckets.len());
         let bucket = &mut self.buckets[at];

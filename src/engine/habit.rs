@@ -9,9 +9,10 @@ use smallvec::SmallVec;
 use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, Cell, OpenWindow, Sum, ZCell};
+use crate::engine::rolling::Entry;
 use crate::engine::score::zscore_of;
 use crate::engine::small::Periods;
-use crate::rule::{Measure, Method, Window, ZScore};
+use crate::rule::{Method, Window, ZScore};
 
 /// A free place's key.
 const NOBODY: u32 = u32::MAX;
@@ -45,13 +46,6 @@ pub(crate) struct Habit {
 }
 
 const _: () = assert!(size_of::<Habit>() == 32);
-
-/// What an event brings to a window.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct More {
-    pub(crate) ts: i64,
-    pub(crate) by: i64,
-}
 
 impl Habit {
     pub(crate) const FREE: Habit = Habit {
@@ -134,10 +128,10 @@ impl Habit {
 
     /// Adds to the open window what brings it to no verdict; false, and nothing is done, where there
     /// may be more to it. `over`: what ended by then is closed.
-    pub(crate) fn add(&mut self, periods: &Periods, check: &ZScore, more: More, over: i64) -> bool {
-        let holds = |span: &Span| span.start <= more.ts && more.ts < span.end && span.end > over;
+    pub(crate) fn add(&mut self, periods: &Periods, check: &ZScore, one: Entry, over: i64) -> bool {
+        let holds = |span: &Span| span.start <= one.ts && one.ts < span.end && span.end > over;
         let open = periods.get(self.open.into());
-        let value = i64::from(self.value).checked_add(more.by);
+        let value = i64::from(self.value).checked_add(one.value);
         let value = value.and_then(|value| i32::try_from(value).ok());
         let (Some(value), true) = (value, open.as_ref().is_some_and(holds)) else { return false };
         let is_judged = self.marks & FIRED == 0
@@ -157,15 +151,6 @@ impl Habit {
 
     fn series(&self) -> Series {
         Series { mean: self.mean, var: self.var, values: None, windows: self.windows.into() }
-    }
-}
-
-/// What a measure takes of an event; `None` where that is no sum.
-pub(crate) fn part_of(measure: &Measure, count: i64, sum: i64) -> Option<i64> {
-    match measure {
-        Measure::Count => Some(count),
-        Measure::SumPoints => Some(sum),
-        Measure::MaxPoints | Measure::Distinct(_) => None,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::near::near;
 /// Slots of a bucket.
 const SLOTS: usize = 7;
 const BUCKETS_MIN: usize = 2;
+/// As long as there are fewer buckets they are doubled.
 const FEW: usize = 64;
 /// Ids a bucket holds on average before there are more buckets: at 5 of 7 slots, one
 /// id in eight finds its bucket full, just before it grows.
@@ -156,7 +157,7 @@ impl Index {
 }
 
 /// Parts of a great index.
-const PARTS: usize = 256;
+pub(crate) const PARTS: usize = 256;
 
 /// An index of many ids. Its parts grow one by one, so that no event waits until all ids have found
 /// their new places: of ten million forty thousand move at once.

@@ -156,8 +156,10 @@ impl Calm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Short {
     Bound(Quiet),
-    /// A z-score of counts or points.
-    Habit,
+    /// A z-score of points, or of the number of events.
+    Habit {
+        counts: bool,
+    },
 }
 
 /// A threshold that most contributions leave far from its bounds.

@@ -30,8 +30,13 @@ impl<T: Copy> Queue<T> {
     /// The item so many behind the front.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> Option<T> {
+        self.item(at).copied()
+    }
+
+    #[inline]
+    fn item(&self, at: usize) -> Option<&T> {
         let at = self.lost + at;
-        self.pages.get(at >> PAGE_BITS)?.get(at & (PAGE - 1)).copied()
+        self.pages.get(at >> PAGE_BITS)?.get(at & (PAGE - 1))
     }
 
     pub(crate) fn front(&self) -> Option<T> {
@@ -49,10 +54,7 @@ impl<T: Copy> Queue<T> {
     /// Brings the item so many behind the front near.
     #[inline]
     pub(crate) fn near(&self, at: usize) {
-        let at = self.lost + at;
-        if let Some(item) =
-            self.pages.get(at >> PAGE_BITS).and_then(|page| page.get(at & (PAGE - 1)))
-        {
+        if let Some(item) = self.item(at) {
             near(item);
         }
     }

@@ -5,7 +5,6 @@
 use crate::engine::Counts;
 use crate::engine::cell::{Body, Cell, Roll, RollingCell, Sum};
 use crate::engine::distinct::Exact;
-use crate::engine::habit::part_of;
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
 use crate::engine::plan::{Calm, Form, Quiet, Short};
 use crate::engine::rolling::{Entry, Join};
@@ -20,7 +19,11 @@ impl Short {
     /// `None` for rules of which each contribution has to be looked at.
     pub(crate) fn of(check: &Check, form: Form, calm: Option<Calm>, flows: bool) -> Option<Short> {
         if let Check::ZScore(check) = check {
-            return part_of(&check.input.measure, 0, 0).map(|_| Short::Habit);
+            return match check.input.measure {
+                Measure::Count => Some(Short::Habit { counts: true }),
+                Measure::SumPoints => Some(Short::Habit { counts: false }),
+                Measure::MaxPoints | Measure::Distinct(_) => None,
+            };
         }
         let Check::Threshold { input, window, .. } = check else { return None };
         let Some(Calm::UpTo(most)) = calm.filter(|_| !flows) else { return None };
@@ -53,23 +56,44 @@ impl Keyed {
         ctx: &mut Ctx<'_>,
     ) -> bool {
         let info = &ctx.plan.info[rule];
-        let quiet = match info.quiet {
-            Some(Short::Bound(quiet)) => quiet,
-            Some(Short::Habit) => return self.zscore_quietly(rule, key, what, ctx),
-            None => return false,
-        };
+        let Some(short) = info.quiet else { return false };
         if what.reversal || self.cells.capture.is_some() || self.peaks.is_some() {
             return false;
         }
+        let (Short::Bound(Quiet { counts, .. }) | Short::Habit { counts }) = short;
+        let value = if counts { what.of.count } else { what.of.sum };
+        let one = Entry { ts: what.ts, value };
         let space = &self.cells.spaces[info.space];
         let id = space.find(key);
         let place = id.map_or(NONE, |id| space.place(id, info.column));
-        let value = if quiet.counts { what.of.count } else { what.of.sum };
-        let one = Entry { ts: what.ts, value };
-        let (Some(id), true) = (id, self.cells.tables[rule].has(place)) else {
-            return self.begin_quietly(rule, key, (quiet, one, what.of), ctx);
+        let id = id.filter(|_| self.cells.tables[rule].has(place));
+        let is_done = match (short, id) {
+            (Short::Bound(quiet), None) => {
+                return self.begin_quietly(rule, key, (quiet, one, what.of), ctx);
+            }
+            (Short::Bound(quiet), Some(id)) => {
+                self.add_bound((rule, id, place), (quiet, one), what, ctx)
+            }
+            (Short::Habit { .. }, _) => self.add_habit((rule, place), one, ctx),
         };
-        let is_done = match self.add_small((rule, place), (quiet, one, what.of), ctx) {
+        if let Some(id) = id.filter(|_| is_done) {
+            // A key that comes again grows old.
+            let cells = &mut self.cells;
+            cells.young.grows_old(&mut cells.spaces[info.space], id);
+        }
+        is_done
+    }
+
+    /// Adds to the counter of a threshold.
+    #[inline]
+    fn add_bound(
+        &mut self,
+        (rule, id, place): (usize, u32, u32),
+        (quiet, one): (Quiet, Entry),
+        what: &Contribution<'_>,
+        ctx: &mut Ctx<'_>,
+    ) -> bool {
+        match self.add_small((rule, place), (quiet, one, what.of), ctx) {
             Some(Took::It) => true,
             Some(Took::Nothing) => false,
             None => {
@@ -77,15 +101,19 @@ impl Keyed {
                     return false;
                 };
                 let is_open = !self.opens.is_empty();
-                cell.add_quietly((quiet, info.step_ms), (what, value), is_open, ctx.counts)
+                let step_ms = ctx.plan.info[rule].step_ms;
+                cell.add_quietly((quiet, step_ms), (what, one.value), is_open, ctx.counts)
             }
-        };
-        if is_done {
-            // A key that comes again grows old.
-            let cells = &mut self.cells;
-            cells.young.grows_old(&mut cells.spaces[info.space], id);
         }
-        is_done
+    }
+
+    /// Adds to the counter of a z-score, if it is a small one.
+    #[inline]
+    fn add_habit(&mut self, (rule, place): (usize, u32), one: Entry, ctx: &Ctx<'_>) -> bool {
+        let Check::ZScore(check) = &ctx.plan.rule(rule).check else { return false };
+        let over = ctx.watermark.saturating_sub(ctx.plan.info[rule].close_after_ms);
+        let habit = self.cells.tables[rule].habit_mut(place);
+        habit.is_some_and(|(habit, periods)| habit.add(periods, check, one, over))
     }
 
     /// The first that a key brings to a rule.

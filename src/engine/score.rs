@@ -4,7 +4,6 @@ use crate::engine::act::{Finding, Firing, measure_name};
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, OpenWindow, Sum};
 use crate::engine::firing::Cooldown;
-use crate::engine::habit::{More, part_of};
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::space::Key;
 use crate::engine::view::{span, window_span};
@@ -36,36 +35,6 @@ impl Keyed {
         if let Some(id) = space.find(key) {
             self.cells.shrink(rule, id, ctx.plan);
         }
-    }
-
-    /// Counts a contribution that brings the habit of a key to no verdict; false, and nothing is
-    /// done, where there may be more to it.
-    #[inline]
-    pub(crate) fn zscore_quietly(
-        &mut self,
-        rule: usize,
-        key: &mut Key<'_>,
-        what: &Contribution<'_>,
-        ctx: &Ctx<'_>,
-    ) -> bool {
-        let info = &ctx.plan.info[rule];
-        let Check::ZScore(check) = &ctx.plan.rule(rule).check else { return false };
-        if what.reversal || self.cells.capture.is_some() || info.gathers() {
-            return false;
-        }
-        let space = &self.cells.spaces[info.space];
-        let Some(id) = space.find(key) else { return false };
-        let table = &mut self.cells.tables[rule];
-        let by = part_of(&check.input.measure, what.of.count, what.of.sum);
-        let over = ctx.watermark.saturating_sub(info.close_after_ms);
-        if let Some(by) = by
-            && let Some((habit, periods)) = table.habit_mut(space.place(id, info.column))
-            && habit.add(periods, check, More { ts: what.ts, by }, over)
-        {
-            self.cells.young.grows_old(&mut self.cells.spaces[info.space], id);
-            return true;
-        }
-        false
     }
 
     fn zscore_whole(

@@ -81,6 +81,61 @@ impl<T> Slab<T> {
     }
 }
 
+/// A slab whose places are used again.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool<T> {
+    items: Slab<T>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Pool { items: Slab::default(), free: Vec::new() }
+    }
+}
+
+impl<T> Pool<T> {
+    /// How many places are in use.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len() - self.free.len()
+    }
+
+    /// Puts an item in the place that was given back last, or a new one; returns it.
+    pub(crate) fn put(&mut self, item: T) -> u32 {
+        self.items.put(&mut self.free, item)
+    }
+
+    /// Gives the place of an item back, in which `free` stands until it is used again.
+    pub(crate) fn give_back(&mut self, at: usize, free: T) {
+        self.items[at] = free;
+        self.free.push(u32::try_from(at).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&T> {
+        self.items.get(at)
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.items.get_mut(at)
+    }
+
+    /// Brings the first line of an item near.
+    #[inline]
+    pub(crate) fn near(&self, at: usize) {
+        self.items.near(at);
+    }
+
+    /// What stands in all places, free ones too.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.items.iter()
+    }
+
+    /// Bytes on the heap, without what items keep there.
+    pub(crate) fn bytes(&self) -> usize {
+        self.items.bytes() + self.free.capacity() * size_of::<u32>()
+    }
+}
+
 impl<T> std::ops::Index<usize> for Slab<T> {
     type Output = T;
 

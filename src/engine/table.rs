@@ -12,7 +12,7 @@ use crate::engine::expiry::{Due, Expiry, Slot};
 use crate::engine::habit::Habit;
 use crate::engine::outbox::number;
 use crate::engine::plan::Form;
-use crate::engine::slab::Slab;
+use crate::engine::slab::Pool;
 use crate::engine::small::{Little, Periods, Sizes, Small};
 use crate::engine::snapshot::Capture;
 use crate::engine::space::{Key, Space};
@@ -227,15 +227,12 @@ impl Cells {
 /// with the key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    cells: Slab<Option<Cell>>,
-    free: Vec<u32>,
+    cells: Pool<Option<Cell>>,
     /// Those with little in them; their places have [`SMALL`] set.
-    small: Slab<Small>,
-    small_free: Vec<u32>,
+    small: Pool<Small>,
     sizes: Sizes,
     /// Those of z-score rules with little in them; their places have [`HABIT`] set as well.
-    habits: Slab<Habit>,
-    habits_free: Vec<u32>,
+    habits: Pool<Habit>,
     periods: Periods,
 }
 
@@ -323,7 +320,7 @@ impl Table {
 
     /// The place of the new cell.
     pub(crate) fn insert(&mut self, cell: Cell) -> u32 {
-        self.cells.put(&mut self.free, Some(cell))
+        self.cells.put(Some(cell))
     }
 
     /// The place of a new cell with little in it, which is small if it can be.
@@ -334,30 +331,26 @@ impl Table {
 
     /// The place of a new cell, which is small if it can be.
     pub(crate) fn insert_least(&mut self, cell: Cell) -> u32 {
-        match Little::of(&cell) {
-            Some(little) => self.insert_little(cell.key, little),
-            None => self.insert_habit(&cell).unwrap_or_else(|| self.insert(cell)),
-        }
+        self.insert_packed(&cell).unwrap_or_else(|| self.insert(cell))
     }
 
     /// The place of a new small cell; `None` where it has to be a whole one.
     pub(crate) fn insert_small(&mut self, key: u32, little: Little) -> Option<u32> {
-        if self.small_free.len() == self.small.len() {
+        if self.small.len() == 0 {
             // Another rule's, before.
             self.sizes = Sizes::default();
         }
         let small = self.sizes.pack(key, little)?;
-        Some(self.small.put(&mut self.small_free, small) | SMALL)
+        Some(self.small.put(small) | SMALL)
     }
 
-    /// The same of a z-score rule.
-    fn insert_habit(&mut self, cell: &Cell) -> Option<u32> {
+    /// The place of a small cell that says the same as a whole one; `None` where there is more to it.
+    fn insert_packed(&mut self, cell: &Cell) -> Option<u32> {
+        if let Some(little) = Little::of(cell) {
+            return self.insert_small(cell.key, little);
+        }
         let habit = Habit::pack(cell, &mut self.periods)?;
-        Some(self.put_habit(habit))
-    }
-
-    fn put_habit(&mut self, habit: Habit) -> u32 {
-        self.habits.put(&mut self.habits_free, habit) | SMALL | HABIT
+        Some(self.habits.put(habit) | SMALL | HABIT)
     }
 
     /// Where a small cell stands once it is whole; `None` for any other.
@@ -369,39 +362,30 @@ impl Table {
 
     /// Where a cell stands once it is small; `None` for one that is already, or has more to it.
     pub(crate) fn shrink(&mut self, place: u32) -> Option<u32> {
-        let cell = self.cells.get(place as usize)?.as_ref()?;
-        let shrunk = if let Some(little) = Little::of(cell) {
-            let key = cell.key;
-            self.insert_small(key, little)?
-        } else {
-            let habit = Habit::pack(cell, &mut self.periods)?;
-            self.put_habit(habit)
-        };
-        self.remove(place);
-        Some(shrunk)
+        let At::Whole(at) = At::of(place) else { return None };
+        let cell = self.cells.get_mut(at)?.take()?;
+        let shrunk = self.insert_packed(&cell);
+        match shrunk {
+            Some(_) => self.cells.give_back(at, None),
+            None => *self.cells.get_mut(at)? = Some(cell),
+        }
+        shrunk
     }
 
     pub(crate) fn remove(&mut self, place: u32) {
+        if !self.has(place) {
+            return;
+        }
         match At::of(place) {
             At::Small(at) => {
-                if let Some(small) = self.small.get_mut(at).filter(|small| small.key().is_some()) {
-                    self.sizes.leave(small);
-                    *small = Small::FREE;
-                    self.small_free.push(number(at));
-                }
+                self.small.get(at).into_iter().for_each(|small| self.sizes.leave(small));
+                self.small.give_back(at, Small::FREE);
             }
             At::Habit(at) => {
-                if let Some(habit) = self.habits.get_mut(at).filter(|habit| habit.key().is_some()) {
-                    habit.leave(&mut self.periods);
-                    *habit = Habit::FREE;
-                    self.habits_free.push(number(at));
-                }
+                self.habits.get(at).into_iter().for_each(|habit| habit.leave(&mut self.periods));
+                self.habits.give_back(at, Habit::FREE);
             }
-            At::Whole(at) => {
-                if self.cells.get_mut(at).is_some_and(|cell| cell.take().is_some()) {
-                    self.free.push(place);
-                }
-            }
+            At::Whole(at) => self.cells.give_back(at, None),
         }
     }
 
@@ -413,20 +397,13 @@ impl Table {
     }
 
     pub(crate) fn len(&self) -> usize {
-        let small = self.small.len() - self.small_free.len();
-        let habits = self.habits.len() - self.habits_free.len();
-        self.cells.len() - self.free.len() + small + habits
+        self.cells.len() + self.small.len() + self.habits.len()
     }
 
     /// Bytes on the heap, without what cells keep there.
     pub(crate) fn bytes(&self) -> usize {
-        let free = self.free.capacity() + self.small_free.capacity() + self.habits_free.capacity();
-        self.cells.bytes()
-            + self.small.bytes()
-            + self.sizes.bytes()
-            + self.habits.bytes()
-            + self.periods.bytes()
-            + free * size_of::<u32>()
+        let cells = self.cells.bytes() + self.small.bytes() + self.habits.bytes();
+        cells + self.sizes.bytes() + self.periods.bytes()
     }
 }
 

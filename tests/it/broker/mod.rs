@@ -406,23 +406,16 @@ impl Broker {
     /// later than whoever committed it hears of, where a leader has just changed; until then nobody
     /// who reads what is committed sees any of what lies behind.
     pub(crate) fn decided(&self, topic: &str) {
-        let ends = |isolation: &str| -> Vec<i64> {
+        let [committed, all] = ["read_committed", "read_uncommitted"].map(|isolation| {
             let mut config = self.client();
-            let consumer: BaseConsumer = config.set("isolation.level", isolation).create().unwrap();
-            let all = partitions(&consumer, topic).into_iter();
-            all.map(|at| consumer.fetch_watermarks(topic, at, PATIENCE).unwrap().1).collect()
-        };
-        wait("no transaction is open", || ends("read_committed") == ends("read_uncommitted"));
+            config.set("isolation.level", isolation).create::<BaseConsumer>().unwrap()
+        });
+        wait("no transaction is open", || ends(&committed, topic) == ends(&all, topic));
     }
 
     /// The offsets behind the last record of each partition.
     pub(crate) fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
-        let consumer: BaseConsumer = self.client().create().unwrap();
-        let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1;
-        partitions(&consumer, topic)
-            .into_iter()
-            .map(|partition| (partition, end(partition)))
-            .collect()
+        ends(&self.client().create().unwrap(), topic)
     }
 
     /// Deletes a topic, and waits until it is gone.
@@ -516,6 +509,13 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
         value: text(message.payload().unwrap_or_default()),
         headers: headers.collect(),
     }
+}
+
+/// The offsets behind the last record of each partition that the consumer may see.
+fn ends(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, i64> {
+    let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1;
+    let all = partitions(consumer, topic).into_iter();
+    all.map(|partition| (partition, end(partition))).collect()
 }
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> BTreeSet<i32> {
