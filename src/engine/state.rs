@@ -114,6 +114,11 @@ impl State {
     pub fn remembered_ids(&self) -> usize {
         self.dedup.len()
     }
+
+    /// What of [`State::bytes`] the remembered ids take.
+    pub fn bytes_of_ids(&self) -> usize {
+        self.dedup.bytes()
+    }
 }
 
 /// What steps put out. Effects and partials wait here until the caller takes them;
