@@ -297,6 +297,13 @@ pub(crate) struct Usual {
     pub(super) stats: Option<(f64, f64)>,
 }
 
+impl Usual {
+    /// Whether it is what this baseline says of a window.
+    pub(crate) fn is(&self, span: &Span, baseline: &Baseline) -> bool {
+        self.start == span.start && self.baseline == *baseline
+    }
+}
+
 impl ZCell {
     /// Mean and standard deviation that a window is judged by; `None` = no verdict.
     pub(crate) fn usual(
@@ -310,8 +317,7 @@ impl ZCell {
             return self.series.stats(&baseline);
         }
         if let Some(known) = &self.usual
-            && known.start == span.start
-            && known.baseline == baseline
+            && known.is(&span, &baseline)
         {
             return known.stats;
         }

@@ -1,10 +1,11 @@
 //! Does an event match a rule's `where` (R2, R4, R5)?
 
 use std::borrow::Cow;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::engine::calendar::Calendar;
 use crate::engine::edits::{Edited, ListEdits};
@@ -19,7 +20,26 @@ pub struct Lists {
 }
 
 /// By value. Only ever looked up.
-type Entries = hashbrown::HashMap<String, Entry, Xxh3DefaultBuilder>;
+type Entries = hashbrown::HashMap<String, Entry, BuildHasherDefault<AtOnce>>;
+
+/// Hashes texts that are all there at once.
+#[derive(Debug, Clone, Copy, Default)]
+struct AtOnce(u64);
+
+impl Hasher for AtOnce {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    /// The end of a text.
+    fn write_u8(&mut self, end: u8) {
+        self.0 = self.0.wrapping_add(end.into());
+    }
+}
 
 /// An entry of a list.
 #[derive(Debug, Clone, Default)]

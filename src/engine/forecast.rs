@@ -80,6 +80,30 @@ impl Flow {
         }
     }
 
+    /// Takes in what counts in the minute that has begun, and so leaves the rate as it is; false, and
+    /// nothing is done, where it counts in another, or where a bound may be near: `far` is what the
+    /// measure comes to, the bound, and within how many milliseconds from `now` it is not reached.
+    pub(crate) fn add_far_from(
+        &mut self,
+        (ts, amount): (i64, i64),
+        now: i64,
+        far: Option<(i64, (i64, i64))>,
+    ) -> bool {
+        if ts.div_euclid(MINUTE_MS) != self.last || now.div_euclid(MINUTE_MS) != self.last {
+            return false;
+        }
+        if let (Some((value, (bound, within_ms))), Some((rises, minutes))) = (far, self.rate) {
+            let missing = i128::from(bound) + 1 - i128::from(value);
+            let step_ms = i128::from(minutes) * i128::from(MINUTE_MS);
+            if missing * step_ms <= i128::from(within_ms) * i128::from(rises) {
+                return false;
+            }
+        }
+        let sum = &mut self.sums[place(self.last)];
+        *sum = sum.saturating_add(amount);
+        true
+    }
+
     /// How fast it rises at an instant in a window that ends at `end`; `None` where it does not.
     pub(crate) fn rise(&self, now: i64, end: i64) -> Option<Rise> {
         let minute = now.div_euclid(MINUTE_MS);
@@ -254,6 +278,10 @@ impl Flows {
 
     pub(crate) fn of(&self, rule: usize, key: u32) -> Option<&Flow> {
         self.of.get(&(rule, key)).map(|flow| &**flow)
+    }
+
+    pub(crate) fn get_mut(&mut self, rule: usize, key: u32) -> Option<&mut Flow> {
+        self.of.get_mut(&(rule, key)).map(|flow| &mut **flow)
     }
 
     /// Keys of a rule that have one.

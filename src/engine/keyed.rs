@@ -16,7 +16,7 @@ use crate::engine::space::Key;
 use crate::engine::table::Cells;
 use crate::engine::tally::Added;
 use crate::engine::view::{View, rolling_span, span, window_span};
-use crate::engine::{Counts, Effect, LOOK_AHEAD, Origin, Plan, Trigger, WindowSpan};
+use crate::engine::{Counts, Effect, Origin, Plan, Trigger, WindowSpan};
 use crate::event::Event;
 use crate::rule::{Check, Measure, Side, Window};
 
@@ -415,32 +415,6 @@ impl Keyed {
         self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
     }
 
-    /// Forgets cells that no event not late can touch any more.
-    pub(crate) fn expire(&mut self, plan: &Plan, watermark: i64) {
-        while let Some(due) = self.cells.due(watermark) {
-            let all = due.iter().flat_map(|(rule, keys)| keys.iter().map(|key| (*rule, *key)));
-            let mut ahead = all.clone();
-            for (at, (rule, key)) in all.enumerate() {
-                if at.is_multiple_of(LOOK_AHEAD) {
-                    let next = ahead.clone().take(LOOK_AHEAD);
-                    self.cells.look_at_due(plan, next);
-                    ahead.nth(LOOK_AHEAD - 1);
-                }
-                let place = rule as usize;
-                let last = self.cooldowns.latest(place, key);
-                let Some(cell) = self.cells.held(place, key, plan) else { continue };
-                let until = keep_until(&cell, last, plan, place);
-                let slot = self.cells.slot(until, (place, key), plan);
-                if slot.over() <= watermark {
-                    self.forget(place, key, plan);
-                } else {
-                    self.cells.wait(slot, rule, key);
-                    self.cells.shrink(place, key, plan);
-                }
-            }
-        }
-    }
-
     /// Bytes on the heap, as far as tables know; what single cells keep there is not counted.
     pub(crate) fn bytes(&self) -> usize {
         let timers: usize = self.timers.values().map(|keys| keys.capacity() * 4).sum();
@@ -450,27 +424,6 @@ impl Keyed {
             + self.opens.bytes()
             + timers
     }
-}
-
-/// The watermark at which a cell no longer matters.
-pub(crate) fn keep_until(cell: &Cell, last: Option<i64>, plan: &Plan, rule: usize) -> i64 {
-    let lateness = plan.settings.allowed_lateness_ms;
-    let body = match &cell.body {
-        Body::Match => i64::MIN,
-        Body::Calendar(body) => {
-            let end = body.periods.iter().map(PeriodCell::end).max().unwrap_or(i64::MIN);
-            let flow = if plan.info[rule].has_flow { body.t + FLOW_MS } else { i64::MIN };
-            end.max(flow).saturating_add(lateness)
-        }
-        Body::Rolling(body) => match View::of(&plan.rule(rule).check).window {
-            Window::Duration(ms) => body.t.saturating_add(ms).saturating_add(lateness),
-            Window::Calendar(_) => i64::MIN,
-        },
-        Body::ZScore(_) => i64::MAX,
-    };
-    let cooldown = plan.rule(rule).cooldown_ms.unwrap_or(0);
-    let last = last.unwrap_or(i64::MIN);
-    body.max(last.saturating_add(cooldown).saturating_add(lateness))
 }
 
 /// A threshold or ratio verdict with all it was judged by.

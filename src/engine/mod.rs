@@ -24,6 +24,7 @@ pub mod explain;
 pub(crate) mod filter;
 pub(crate) mod firing;
 pub(crate) mod forecast;
+pub(crate) mod forget;
 mod gather;
 mod habit;
 mod history;

@@ -112,6 +112,11 @@ impl PartialsOutbox {
         self.pending.is_empty()
     }
 
+    /// Whether whatever events bring is posted, each event by itself.
+    pub(crate) fn posts(&self) -> bool {
+        self.apart.is_some() && self.history.is_none()
+    }
+
     /// The event that moved the watermark last.
     pub(crate) fn mover(&self) -> Option<&Mark> {
         self.mover.as_ref()

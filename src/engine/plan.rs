@@ -152,12 +152,27 @@ impl Calm {
     }
 }
 
-/// How a rule takes contributions that come to nothing.
+/// How a rule takes contributions that come to nothing. What counts is points, or the number of
+/// events where `counts` says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Short {
     Bound(Quiet),
-    /// A z-score of points, or of the number of events.
-    Habit {
+    /// A cap whose flow is kept: its least bound, and of the levels that look ahead the least bound
+    /// and the longest time.
+    Flow {
+        most: i64,
+        ahead: Option<(i64, i64)>,
+        counts: bool,
+    },
+    /// What is judged when a period of the calendar is over.
+    Silence {
+        counts: bool,
+    },
+    /// A ratio in a period of the calendar.
+    Sides {
+        count: [bool; 2],
+    },
+    Score {
         counts: bool,
     },
 }

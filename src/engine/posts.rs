@@ -4,16 +4,16 @@
 //! One event brings a rule and key one entry at most, so that nothing is to be combined, and all
 //! its entries share the event and the few keys that it has.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::engine::inputs::Told;
 use crate::engine::keyed::{At, Contribution};
 use crate::engine::outbox::{append, number, text};
-use crate::engine::partial::{Batch, EntryMark, Mark as Mover};
+use crate::engine::partial::{EntryMark, Mark as Mover};
 use crate::engine::plan::{KeyForm, Plan};
-use crate::engine::shared::{Arrival, Brings};
+use crate::engine::shared::{Brings, Head};
 use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
 use crate::engine::tally::{Added, NOTHING, Values};
@@ -32,9 +32,11 @@ pub struct Posts {
     entries: Vec<Posted>,
     marks: Vec<Mark>,
     seals: Vec<Seal>,
-    /// By key form: the number of the key that the event at hand has, if it is not below the
-    /// number of keys at the last seal.
+    /// By key form: one more than the number of the key that the event at hand has, if that is not
+    /// below the number of keys at the last seal.
     latest: Vec<u32>,
+    /// Numbers of entries and of keys at the last seal.
+    sealed: (u32, u32),
 }
 
 /// The end of what one event brought.
@@ -72,7 +74,7 @@ struct Posted {
 
 /// What one event adds to a measure.
 #[derive(Debug, Clone, Copy)]
-enum Brought {
+pub(crate) enum Brought {
     Nothing,
     /// To a count, a sum or a maximum.
     Number(i64),
@@ -137,36 +139,49 @@ impl Posts {
     ) {
         let view = View::of(&plan.rule(rule).check);
         let to = view.to.map_or(Brought::Nothing, |measure| Brought::of(measure, what.to));
+        let brought = [Brought::of(view.of, what.of), to];
         let space = plan.info[rule].space;
-        let of = Brought::of(view.of, what.of);
-        self.mark_of(at.id, at.ts, at.offset);
-        let key = self.key(space, key);
-        self.entries.push(Posted { rule, key, ts: what.ts, of, to, reversal: what.reversal });
+        self.push((rule, space, key), (what.ts, what.reversal), brought, at);
     }
 
-    /// The number of a key of the event at hand.
+    /// The same, where it is known what comes to either side.
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        (rule, space, key): (usize, usize, &Key<'_>),
+        (ts, reversal): (i64, bool),
+        [of, to]: [Brought; 2],
+        at: &At<'_>,
+    ) {
+        if self.marks.last().is_none_or(|mark| mark.offset != at.offset) {
+            self.mark(at.id, at.ts, at.offset);
+        }
+        let known = self.latest.get(space).filter(|known| **known > self.sealed.1);
+        let key = match known {
+            Some(known) => *known - 1,
+            None => self.key(space, key),
+        };
+        self.entries.push(Posted { rule, key, ts, of, to, reversal });
+    }
+
+    /// The number of a key that the event at hand has.
+    #[inline(never)]
     fn key(&mut self, space: usize, key: &Key<'_>) -> u32 {
-        let begin = self.seals.last().map_or(0, |seal| seal.keys);
         if self.latest.len() <= space {
             self.latest.resize(space + 1, 0);
         }
-        let (at, next) = (self.latest[space], number(self.keys.len()));
-        if (begin..next).contains(&at) && self.keys[at as usize].space as usize == space {
-            return at;
-        }
+        let next = number(self.keys.len());
+        self.latest[space] = next + 1;
         let text = append(&mut self.texts, key.text);
         self.keys.push(PostedKey { hash: key.hash, text, space: number(space) });
-        self.latest[space] = next;
         next
     }
 
-    /// The number of an event, which is most likely the one asked for last.
-    fn mark_of(&mut self, id: &str, ts: i64, offset: i64) -> u32 {
-        if self.marks.last().is_none_or(|mark| mark.offset != offset) {
-            let id = append(&mut self.texts, id);
-            self.marks.push(Mark { id, ts, offset });
-        }
-        number(self.marks.len() - 1)
+    /// Notes an event.
+    #[inline(never)]
+    fn mark(&mut self, id: &str, ts: i64, offset: i64) {
+        let id = append(&mut self.texts, id);
+        self.marks.push(Mark { id, ts, offset });
     }
 
     /// Ends what one event brought, if it brought entries, or `moved` asks for it anyway.
@@ -177,13 +192,21 @@ impl Posts {
         moved: bool,
         tag: u32,
     ) {
-        let sealed = self.seals.last().map_or(0, |seal| seal.end);
         let (end, keys) = (number(self.entries.len()), number(self.keys.len()));
-        if moved || end > sealed {
-            let mark = number(self.marks.len().saturating_sub(1));
-            let mover = mover.map(|mover| self.mark_of(&mover.id, mover.ts, mover.offset));
-            self.seals.push(Seal { end, keys, mark, watermark, mover, tag });
+        if !moved && end <= self.sealed.0 {
+            return;
         }
+        let last = |posts: &Posts| number(posts.marks.len().saturating_sub(1));
+        let mark = last(self);
+        let mover = mover.map(|mover| {
+            // Most likely the event at hand.
+            if self.marks.last().is_none_or(|mark| mark.offset != mover.offset) {
+                self.mark(&mover.id, mover.ts, mover.offset);
+            }
+            last(self)
+        });
+        self.seals.push(Seal { end, keys, mark, watermark, mover, tag });
+        self.sealed = (end, keys);
     }
 
     /// What has been sealed, leaving nothing behind.
@@ -199,6 +222,7 @@ impl Posts {
             marks: Vec::with_capacity(some(self.marks.len())),
             seals: Vec::with_capacity(some(self.seals.len())),
             latest: Vec::new(),
+            sealed: (0, 0),
         };
         let taken = std::mem::replace(self, fresh);
         Posts { topic: from.topic.clone(), partition: from.partition, ..taken }
@@ -208,29 +232,13 @@ impl Posts {
         let mark = &self.marks[mark as usize];
         EntryMark { id: text(&self.texts, mark.id), ts: mark.ts, offset: mark.offset }
     }
-
-    /// What a record would say beside its entries.
-    fn head(&self, seal: &Seal) -> Batch<'_> {
-        Batch {
-            topic: &self.topic,
-            partition: self.partition,
-            partitions: 1,
-            watermark: seal.watermark,
-            idle: false,
-            tells: false,
-            mover: seal.mover.map(|mark| self.event(mark)),
-            rules: Cow::Borrowed(&[]),
-            entries: Vec::new(),
-        }
-    }
 }
 
 /// What one event brings.
 #[derive(Debug)]
 struct Post<'a> {
-    posts: &'a Posts,
     entries: &'a [Posted],
-    mark: u32,
+    mark: EntryMark<'a>,
     /// Number of the first of these keys.
     first: u32,
     keys: SmallVec<[Key<'a>; 6]>,
@@ -240,10 +248,10 @@ impl<'a> Post<'a> {
     /// From the end of the event before to this one's.
     fn between(posts: &'a Posts, (entries, first): (u32, u32), seal: &Seal) -> Post<'a> {
         let keys = posts.keys.get(first as usize..seal.keys as usize).unwrap_or_default();
+        let nobody = EntryMark { id: "", ts: 0, offset: -1 };
         Post {
-            posts,
             entries: posts.entries.get(entries as usize..seal.end as usize).unwrap_or_default(),
-            mark: seal.mark,
+            mark: if posts.marks.is_empty() { nobody } else { posts.event(seal.mark) },
             first,
             keys: keys
                 .iter()
@@ -271,7 +279,7 @@ impl<'a> Brings<'a> for Post<'a> {
     }
 
     fn mark(&self, _: usize) -> EntryMark<'a> {
-        self.posts.event(self.mark)
+        self.mark
     }
 
     fn take<R>(
@@ -303,17 +311,25 @@ impl State {
         then: &mut dyn FnMut(u32, &mut Output),
     ) {
         self.prepare(plan);
+        let from = self.origin_of(&posts.topic, posts.partition);
         let (mut entries, mut keys) = (0, 0);
         for (at, seal) in posts.seals.iter().enumerate() {
             if at.is_multiple_of(LOOK_AHEAD) {
                 self.look_at_posts(plan, posts, entries as usize, at);
             }
+            let told = Told { watermark: seal.watermark, idle: false };
+            let idle_after_ms = plan.settings.idle_after_ms;
+            let watermark = self.inputs.tell(posts.partition, told, 1, None, idle_after_ms);
+            let mover = seal.mover.map(|mark| posts.event(mark));
+            let head = Head { from: &from, watermark, mover, is_near: true };
             let mut post = Post::between(posts, (entries, keys), seal);
-            let arrival = Arrival { offset, record_ts: None, is_near: true };
-            self.merge_batch(plan, (&posts.head(seal), &mut post), arrival, out);
+            self.merge_batch(plan, (&head, &mut post), offset, out);
             then(seal.tag, out);
             (entries, keys) = (seal.end, seal.keys);
             offset += 1;
+        }
+        if let Some(mover) = posts.seals.iter().rev().find_map(|seal| seal.mover) {
+            self.note_mover(&from, &posts.event(mover));
         }
     }
 

@@ -3,44 +3,87 @@
 //! [`observe`](crate::engine::keyed::Keyed) would count it; anything else is left to it untouched.
 
 use crate::engine::Counts;
-use crate::engine::cell::{Body, Cell, Roll, RollingCell, Sum};
+use crate::engine::calendar::Span;
+use crate::engine::cell::{
+    Body, CalendarCell, Cell, PeriodCell, Roll, RollingCell, Sum, ZCell, ratio,
+};
 use crate::engine::distinct::Exact;
+use crate::engine::firing::Measured;
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
-use crate::engine::plan::{Calm, Form, Quiet, Short};
+use crate::engine::plan::{Calm, Form, Plan, Quiet, Short};
 use crate::engine::rolling::{Entry, Join};
+use crate::engine::score::zscore_of;
 use crate::engine::small::Little;
 use crate::engine::space::{Key, NONE};
-use crate::engine::table::First;
+use crate::engine::table::{Cells, First};
 use crate::engine::tally::Added;
 use crate::engine::view::span;
-use crate::rule::{Check, Measure, Window};
+use crate::rule::{Check, Levels, Measure, Method, Number, Window, ZScore};
 
 impl Short {
     /// `None` for rules of which each contribution has to be looked at.
     pub(crate) fn of(check: &Check, form: Form, calm: Option<Calm>, flows: bool) -> Option<Short> {
-        if let Check::ZScore(check) = check {
-            return match check.input.measure {
-                Measure::Count => Some(Short::Habit { counts: true }),
-                Measure::SumPoints => Some(Short::Habit { counts: false }),
-                Measure::MaxPoints | Measure::Distinct(_) => None,
-            };
+        match check {
+            Check::Match { .. } => None,
+            Check::ZScore(check) => Some(Short::Score { counts: counts(&check.input.measure)? }),
+            Check::Ratio { of, to, .. } if form == Form::Calendar => {
+                Some(Short::Sides { count: [counts(&of.measure)?, counts(&to.measure)?] })
+            }
+            Check::Ratio { .. } => None,
+            Check::Threshold { input, .. } if form == Form::CalendarBelow => {
+                Some(Short::Silence { counts: counts(&input.measure)? })
+            }
+            Check::Threshold { input, levels, .. } if flows => {
+                Short::of_flow(levels, counts(&input.measure)?)
+            }
+            Check::Threshold { input, window, .. } => {
+                Short::of_bound(&input.measure, (form, *window), calm)
+            }
         }
-        let Check::Threshold { input, window, .. } = check else { return None };
-        let Some(Calm::UpTo(most)) = calm.filter(|_| !flows) else { return None };
+    }
+
+    fn of_bound(
+        measure: &Measure,
+        (form, window): (Form, Window),
+        calm: Option<Calm>,
+    ) -> Option<Short> {
+        let Some(Calm::UpTo(most)) = calm else { return None };
         let window_ms = match (form, window) {
             (Form::Calendar, Window::Calendar(_)) => 0,
-            (Form::Rolling, Window::Duration(window_ms)) => *window_ms,
+            (Form::Rolling, Window::Duration(window_ms)) => window_ms,
             _ => return None,
         };
-        match (&input.measure, form) {
+        match (measure, form) {
             (Measure::MaxPoints, _) | (Measure::Distinct(_), Form::Calendar) => None,
-            (measure, _) => Some(Short::Bound(Quiet {
+            _ => Some(Short::Bound(Quiet {
                 most,
                 window_ms,
                 counts: *measure == Measure::Count,
                 values: matches!(measure, Measure::Distinct(_)),
             })),
         }
+    }
+
+    fn of_flow(levels: &Levels, counts: bool) -> Option<Short> {
+        let (mut most, mut ahead) = (i64::MAX, None);
+        for level in &levels.levels {
+            let Number::Integer(bound) = level.bound else { return None };
+            most = most.min(bound);
+            if let Some(within_ms) = level.forecast_ms {
+                let (least, longest) = ahead.unwrap_or((bound, within_ms));
+                ahead = Some((least.min(bound), longest.max(within_ms)));
+            }
+        }
+        Some(Short::Flow { most, ahead, counts })
+    }
+}
+
+/// Whether a measure is the number of events; `None` for one that is neither that nor of points.
+fn counts(measure: &Measure) -> Option<bool> {
+    match measure {
+        Measure::Count => Some(true),
+        Measure::SumPoints => Some(false),
+        Measure::MaxPoints | Measure::Distinct(_) => None,
     }
 }
 
@@ -60,23 +103,30 @@ impl Keyed {
         if what.reversal || self.cells.capture.is_some() || self.peaks.is_some() {
             return false;
         }
-        let (Short::Bound(Quiet { counts, .. }) | Short::Habit { counts }) = short;
-        let value = if counts { what.of.count } else { what.of.sum };
-        let one = Entry { ts: what.ts, value };
         let space = &self.cells.spaces[info.space];
-        let id = space.find(key);
-        let place = id.map_or(NONE, |id| space.place(id, info.column));
-        let id = id.filter(|_| self.cells.tables[rule].has(place));
-        let is_done = match (short, id) {
-            (Short::Bound(quiet), None) => {
-                return self.begin_quietly(rule, key, (quiet, one, what.of), ctx);
-            }
-            (Short::Bound(quiet), Some(id)) => {
-                self.add_bound((rule, id, place), (quiet, one), what, ctx)
-            }
-            (Short::Habit { .. }, _) => self.add_habit((rule, place), one, ctx),
+        let id = space.find(key).unwrap_or(NONE);
+        let place = if id == NONE { NONE } else { space.place(id, info.column) };
+        if place == NONE {
+            return match short {
+                Short::Bound(quiet) => self.begin_quietly(rule, key, quiet, what, ctx),
+                _ => false,
+            };
+        }
+        let one = |counts: bool| {
+            let value = if counts { what.of.count } else { what.of.sum };
+            Entry { ts: what.ts, value }
         };
-        if let Some(id) = id.filter(|_| is_done) {
+        let cell = (rule, id, place);
+        let is_done = match short {
+            Short::Bound(quiet) => self.add_bound(cell, (quiet, one(quiet.counts)), what, ctx),
+            Short::Flow { most, ahead, counts } => {
+                self.add_flow(cell, (most, ahead), one(counts), ctx.plan)
+            }
+            Short::Silence { counts } => self.add_silence(cell, one(counts), ctx.plan),
+            Short::Sides { count } => self.add_sides(cell, count, what, ctx.plan),
+            Short::Score { counts } => self.add_score((rule, place), one(counts), ctx),
+        };
+        if is_done {
             // A key that comes again grows old.
             let cells = &mut self.cells;
             cells.young.grows_old(&mut cells.spaces[info.space], id);
@@ -107,13 +157,84 @@ impl Keyed {
         }
     }
 
-    /// Adds to the counter of a z-score, if it is a small one.
+    /// Adds to the counter of a cap whose flow is kept.
+    fn add_flow(
+        &mut self,
+        (rule, id, place): (usize, u32, u32),
+        (most, ahead): (i64, Option<(i64, i64)>),
+        one: Entry,
+        plan: &Plan,
+    ) -> bool {
+        let body = self.cells.calendar_at(rule, (id, place), plan);
+        let Some((period, t)) = body.and_then(|body| body.only(one.ts)) else { return false };
+        let Sum::Number(number) = &mut period.of else { return false };
+        let sum = number.checked_add(one.value).filter(|sum| *sum <= most);
+        let (Some(sum), Some(flow)) = (sum, self.flows.get_mut(rule, id)) else { return false };
+        let now = (*t).max(one.ts);
+        if !flow.add_far_from((one.ts, one.value), now, ahead.map(|far| (sum, far))) {
+            return false;
+        }
+        (*number, *t) = (sum, now);
+        true
+    }
+
+    /// Adds to the counter of a period that is judged when it is over.
+    fn add_silence(
+        &mut self,
+        (rule, id, place): (usize, u32, u32),
+        one: Entry,
+        plan: &Plan,
+    ) -> bool {
+        let body = self.cells.calendar_at(rule, (id, place), plan);
+        let Some(CalendarCell { periods, t }) = body else { return false };
+        let period = periods.iter_mut().find(|period| period.holds(one.ts));
+        let Some(Sum::Number(number)) = period.map(|period| &mut period.of) else { return false };
+        let Some(sum) = number.checked_add(one.value) else { return false };
+        (*number, *t) = (sum, (*t).max(one.ts));
+        true
+    }
+
+    /// Adds to both sides of a ratio.
+    fn add_sides(
+        &mut self,
+        (rule, id, place): (usize, u32, u32),
+        count: [bool; 2],
+        what: &Contribution<'_>,
+        plan: &Plan,
+    ) -> bool {
+        let Check::Ratio { min_to, levels, .. } = &plan.rule(rule).check else { return false };
+        let body = self.cells.calendar_at(rule, (id, place), plan);
+        let Some((period, t)) = body.and_then(|body| body.only(what.ts)) else { return false };
+        let Sum::Sides(sides) = &mut period.of else { return false };
+        let (Sum::Number(of), Sum::Number(to)) = &mut **sides else { return false };
+        let add = |to: i64, added: &Added<'_>, counts: bool| {
+            to.checked_add(if counts { added.count } else { added.sum })
+        };
+        let sums = add(*of, what.of, count[0]).zip(add(*to, what.to, count[1]));
+        let Some(sums) = sums else { return false };
+        let breaches = |value: Measured| {
+            levels.levels.iter().any(|level| value.breaches(levels.side, level.bound))
+        };
+        if ratio(sums.0, sums.1, *min_to).is_some_and(breaches) {
+            return false;
+        }
+        (*of, *to, *t) = (sums.0, sums.1, (*t).max(what.ts));
+        true
+    }
+
+    /// Adds to the open window of a z-score.
     #[inline]
-    fn add_habit(&mut self, (rule, place): (usize, u32), one: Entry, ctx: &Ctx<'_>) -> bool {
+    fn add_score(&mut self, (rule, place): (usize, u32), one: Entry, ctx: &Ctx<'_>) -> bool {
         let Check::ZScore(check) = &ctx.plan.rule(rule).check else { return false };
         let over = ctx.watermark.saturating_sub(ctx.plan.info[rule].close_after_ms);
-        let habit = self.cells.tables[rule].habit_mut(place);
-        habit.is_some_and(|(habit, periods)| habit.add(periods, check, one, over))
+        let table = &mut self.cells.tables[rule];
+        if let Some((habit, periods)) = table.habit_mut(place) {
+            return habit.add(periods, check, one, over);
+        }
+        match table.get_mut(place).map(|cell| &mut cell.body) {
+            Some(Body::ZScore(body)) => body.add_quietly(check, one, over),
+            _ => false,
+        }
     }
 
     /// The first that a key brings to a rule.
@@ -121,10 +242,13 @@ impl Keyed {
         &mut self,
         rule: usize,
         key: &mut Key<'_>,
-        (quiet, one, of): (Quiet, Entry, &Added<'_>),
+        quiet: Quiet,
+        what: &Contribution<'_>,
         ctx: &Ctx<'_>,
     ) -> bool {
-        let plan = ctx.plan;
+        let (plan, of) = (ctx.plan, what.of);
+        let value = if quiet.counts { of.count } else { of.sum };
+        let one = Entry { ts: what.ts, value };
         let info = &plan.info[rule];
         let most = plan.settings.max_keys.unwrap_or(usize::MAX);
         let is_known = self.cells.spaces[info.space].find(key).is_some();
@@ -232,15 +356,11 @@ impl Cell {
         let ts = what.ts;
         match &mut self.body {
             Body::Calendar(body) => {
-                let [period] = body.periods.as_mut_slice() else { return false };
-                let fits = period.fired == 0 && period.holds(ts);
+                let Some((period, t)) = body.only(ts) else { return false };
                 let Sum::Number(number) = &mut period.of else { return false };
                 let sum = number.checked_add(value).filter(|sum| *sum <= quiet.most);
-                let (true, Some(sum)) = (fits, sum) else {
-                    return false;
-                };
-                *number = sum;
-                body.t = body.t.max(ts);
+                let Some(sum) = sum else { return false };
+                (*number, *t) = (sum, (*t).max(ts));
                 true
             }
             Body::Rolling(body) => {
@@ -275,6 +395,63 @@ impl Cell {
             }
             Body::Match | Body::ZScore(_) => false,
         }
+    }
+}
+
+impl Cells {
+    /// A counter of a calendar window, made whole.
+    fn calendar_at(
+        &mut self,
+        rule: usize,
+        at: (u32, u32),
+        plan: &Plan,
+    ) -> Option<&mut CalendarCell> {
+        match &mut self.whole_at(rule, at, plan)?.body {
+            Body::Calendar(body) => Some(body),
+            _ => None,
+        }
+    }
+}
+
+impl CalendarCell {
+    /// The period of an instant, where it is the only one and no level has fired in it, and the time of
+    /// the latest event.
+    fn only(&mut self, ts: i64) -> Option<(&mut PeriodCell, &mut i64)> {
+        match self.periods.as_mut_slice() {
+            [period] if period.fired == 0 && period.holds(ts) => Some((period, &mut self.t)),
+            _ => None,
+        }
+    }
+}
+
+impl ZCell {
+    /// Adds to the open window what brings it to no verdict; false, and nothing is done, where there
+    /// may be more to it. `over`: what ended by then is closed.
+    fn add_quietly(&mut self, check: &ZScore, one: Entry, over: i64) -> bool {
+        let ZCell { series, next, open, armed_above, usual, .. } = self;
+        let holds = |span: &Span| span.start <= one.ts && one.ts < span.end && span.end > over;
+        let open = open.iter_mut().find(|open| holds(&open.span));
+        let Some(open) = open.filter(|open| open.span.start >= next.start) else { return false };
+        let Sum::Number(number) = &mut open.sum else { return false };
+        let Some(value) = number.checked_add(one.value) else { return false };
+        let is_judged =
+            !open.fired && (matches!(check.window, Window::Calendar(_)) || *armed_above);
+        if let Some(above) = check.above.filter(|_| is_judged) {
+            let baseline = check.baseline;
+            let stats = match (baseline.method, usual) {
+                (Method::Seasonal(_), Some(known)) if known.is(&open.span, &baseline) => {
+                    known.stats
+                }
+                (Method::Seasonal(_), _) => return false,
+                _ => series.stats(&baseline),
+            };
+            let z = stats.map(|(mean, sd)| zscore_of(value, mean, sd));
+            if z.is_some_and(|z| z > above || z.is_nan()) {
+                return false;
+            }
+        }
+        *number = value;
+        true
     }
 }
 

@@ -7,7 +7,9 @@ use hashbrown::HashTable;
 
 use crate::engine::space::hash_of;
 use crate::event::{Event, Kind};
-use crate::rule::{Check, Condition, Field, Filter, Kinds, Mode, Rule, RuleSet, Test, Value};
+use crate::rule::{
+    Check, Condition, Field, Filter, Kinds, Measure, Mode, Rule, RuleSet, Test, Value,
+};
 
 /// The routes of a rule set.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +38,37 @@ pub(crate) struct Route {
     pub(crate) of: Sees,
     /// By the other side of a ratio.
     pub(crate) to: Sees,
+    /// What an event adds on either side, where that is the same for most rules.
+    pub(crate) adds: Option<[Adds; 2]>,
+}
+
+/// What an event adds to a measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Adds {
+    One,
+    Points,
+    User,
+}
+
+impl Adds {
+    fn of(measure: &Measure) -> Option<Adds> {
+        match measure {
+            Measure::Count => Some(Adds::One),
+            Measure::SumPoints => Some(Adds::Points),
+            Measure::Distinct(Field::User) => Some(Adds::User),
+            Measure::MaxPoints | Measure::Distinct(_) => None,
+        }
+    }
+
+    /// By both sides of a check, of one with a single side twice the same.
+    fn by(check: &Check) -> Option<[Adds; 2]> {
+        match check {
+            Check::Match { .. } => None,
+            Check::Threshold { input, .. } => Adds::of(&input.measure).map(|adds| [adds; 2]),
+            Check::ZScore(zscore) => Adds::of(&zscore.input.measure).map(|adds| [adds; 2]),
+            Check::Ratio { of, to, .. } => Some([Adds::of(&of.measure)?, Adds::of(&to.measure)?]),
+        }
+    }
 }
 
 /// Whether an event of some kind and source passes a filter.
@@ -132,8 +165,12 @@ fn route(rule: usize, of: &Rule, kind: Kind, source: Source<'_>) -> Option<Route
             *known = passes(filter, kind, source);
         }
     }
-    let [of, to] = sees;
-    (sees != [Sees::No; 2]).then_some(Route { rule, of, to })
+    (sees != [Sees::No; 2]).then(|| Route {
+        rule,
+        of: sees[0],
+        to: sees[1],
+        adds: Adds::by(&of.check),
+    })
 }
 
 fn passes(filter: &Filter, kind: Kind, source: Source<'_>) -> Sees {

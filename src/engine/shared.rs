@@ -16,14 +16,33 @@ use crate::engine::state::{Output, State};
 use crate::engine::view::span;
 use crate::engine::{LOOK_AHEAD, Origin};
 
-/// How a batch came.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival {
-    /// Where it stands in the log of partial aggregates.
-    pub(crate) offset: i64,
-    pub(crate) record_ts: Option<i64>,
+/// What one input says beside its entries.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    /// Partition of events that it is of.
+    pub(crate) from: &'a Origin,
+    /// Over all partitions, once this one has spoken.
+    pub(crate) watermark: Option<i64>,
+    /// The event that moved the partition's watermark last.
+    pub(crate) mover: Option<EntryMark<'a>>,
     /// The cells of its entries have been brought near.
     pub(crate) is_near: bool,
+}
+
+impl Head<'_> {
+    /// The event behind what its watermark brings about.
+    fn mover_at<'a>(&'a self, seed: Seed<'a>, watermark: Option<i64>) -> At<'a> {
+        let (id, ts) = self.mover.map_or(("", watermark.unwrap_or(0)), |mark| (mark.id, mark.ts));
+        At {
+            ts,
+            seed,
+            id,
+            topic: &self.from.topic,
+            partition: self.from.partition,
+            offset: self.mover.map_or(-1, |mark| mark.offset),
+            source: None,
+        }
+    }
 }
 
 /// The entries of one input, by place.
@@ -40,6 +59,11 @@ pub(crate) trait Brings<'a> {
     -> R;
     /// Keys may stand elsewhere than when they were last handed out.
     fn look_up_again(&mut self);
+
+    /// True when the owner has closed the window in which a rule counts an entry.
+    fn is_over(&self, plan: &Plan, (rule, at): (usize, usize), watermark: i64) -> bool {
+        !plan.info[rule].gathers() && closes(plan, rule, self.ts(at), watermark)
+    }
 }
 
 impl<'a> Brings<'a> for &Batch<'a> {
@@ -93,74 +117,74 @@ impl State {
             out.counts.partials_unreadable += 1;
             return;
         };
-        let arrival = Arrival { offset, record_ts, is_near: false };
-        self.merge_batch(plan, (&batch, &mut &batch), arrival, out);
+        let told = Told { watermark: batch.watermark, idle: batch.idle };
+        let all = self.inputs.tell(
+            batch.partition,
+            told,
+            batch.partitions,
+            record_ts,
+            plan.settings.idle_after_ms,
+        );
+        let from = self.origin_of(batch.topic, batch.partition);
+        let head = Head { from: &from, watermark: all, mover: batch.mover, is_near: false };
+        self.merge_batch(plan, (&head, &mut &batch), offset, out);
+        if let Some(mover) = batch.mover {
+            self.note_mover(&from, &mover);
+        }
         if batch.tells {
             self.heard.note(&batch.rules, batch.partition);
         }
     }
 
-    /// Merges what `batch` says, with these entries.
+    /// Merges what stands at an offset of the log of partial aggregates.
     pub(crate) fn merge_batch<'a>(
         &mut self,
         plan: &Plan,
-        (batch, entries): (&Batch<'_>, &mut impl Brings<'a>),
-        Arrival { offset, record_ts, is_near }: Arrival,
+        (head, entries): (&Head<'_>, &mut impl Brings<'a>),
+        offset: i64,
         out: &mut Output,
     ) {
         let before = self.watermark;
-        let told = Told { watermark: batch.watermark, idle: batch.idle };
-        let idle_after_ms = plan.settings.idle_after_ms;
-        let all =
-            self.inputs.tell(batch.partition, told, batch.partitions, record_ts, idle_after_ms);
         // It never falls.
-        let watermark = self.watermark.max(all);
-        let from = self.origin_of(batch);
-        let place = self.origin.partition;
-        let mut rest: SmallVec<[(usize, usize); 16]> = SmallVec::with_capacity(entries.len());
+        let watermark = before.max(head.watermark);
+        let (now, place) = (watermark.unwrap_or(i64::MIN), self.origin.partition);
         for at in 0..entries.len() {
-            let Some(rule) = entries.rule(plan, at) else { continue };
-            if watermark.is_some_and(|watermark| is_over(plan, rule, entries.ts(at), watermark)) {
-                let mark = mark_of((place, offset, at), entries.mark(at), &from);
+            if let Some(rule) =
+                entries.rule(plan, at).filter(|rule| entries.is_over(plan, (*rule, at), now))
+            {
+                // Of a window that closes now, or one that closed before.
                 let before = before.unwrap_or(i64::MIN);
-                self.merge(plan, rule, (entries, at), &mark, before, out);
-            } else {
-                rest.push((rule, at));
+                if entries.is_over(plan, (rule, at), before) {
+                    out.counts.partials_late += u64::from(!entries.is_reversal(at));
+                } else {
+                    let mark = mark_of((place, offset, at), entries.mark(at), head.from);
+                    self.merge(plan, rule, (entries, at), (&mark, before), out);
+                }
             }
         }
-        let mover = batch.mover;
-        let seed = Seed::Place(place, offset, usize::MAX);
-        let (id, ts) = mover.map_or(("", watermark.unwrap_or(0)), |mark| (mark.id, mark.ts));
-        let mark = At {
-            ts,
-            seed,
-            id,
-            topic: &from.topic,
-            partition: from.partition,
-            offset: mover.map_or(-1, |mark| mark.offset),
-            source: None,
-        };
-        if let Some(mover) = mover {
-            self.note_mover(&from, &mover);
-        }
         let moved = watermark != before;
+        let mover = || head.mover_at(Seed::Place(place, offset, usize::MAX), watermark);
         if let Some(watermark) = watermark.filter(|_| moved) {
             self.close_day(plan, watermark, out);
             self.watermark = Some(watermark);
             let mut ctx =
                 Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-            self.keyed.close(&mark, false, &mut ctx);
-            self.tell_over(plan, watermark, out);
-            entries.look_up_again();
-        }
-        let now = watermark.unwrap_or(i64::MIN);
-        for some in rest.chunks(LOOK_AHEAD) {
-            if !is_near {
-                self.look_at_entries(plan, entries, some);
+            if self.keyed.close(&mover(), false, &mut ctx) {
+                entries.look_up_again();
             }
-            for (rule, at) in some {
-                let mark = mark_of((place, offset, *at), entries.mark(*at), &from);
-                self.merge(plan, *rule, (entries, *at), &mark, now, out);
+            self.tell_over(plan, watermark, out);
+        }
+        let mut last = None;
+        for at in 0..entries.len() {
+            if !head.is_near && at.is_multiple_of(LOOK_AHEAD) {
+                self.look_at_entries(plan, entries, at, now);
+            }
+            if let Some(rule) =
+                entries.rule(plan, at).filter(|rule| !entries.is_over(plan, (*rule, at), now))
+            {
+                let mark = mark_of((place, offset, at), entries.mark(at), head.from);
+                self.merge(plan, rule, (entries, at), (&mark, now), out);
+                last = Some(at);
             }
         }
         // The rest may lie far behind the watermark, where windows go on.
@@ -169,26 +193,33 @@ impl State {
         }
         if watermark.is_some() && (moved || entries.len() > 0) && !plan.silence.is_empty() {
             let seen = self.seen_by_silence(plan, entries);
-            let last = rest.last().map(|(_, at)| *at);
-            let last = last.map(|at| mark_of((place, offset, at), entries.mark(at), &from));
-            let mark = last.filter(|_| !moved).unwrap_or(mark);
+            let last = last.map(|at| mark_of((place, offset, at), entries.mark(at), head.from));
+            let mark = last.filter(|_| !moved).unwrap_or_else(mover);
             let mut ctx =
                 Ctx { plan, watermark: now, effects: &mut out.effects, counts: &mut out.counts };
             self.keyed.silence(&mark, moved, &seen, &mut ctx);
         }
     }
 
-    /// Brings near the cells of entries, each by its rule and place.
+    /// Brings near the cells of the next entries that count, from one on.
     fn look_at_entries<'a>(
         &self,
         plan: &Plan,
         entries: &mut impl Brings<'a>,
-        some: &[(usize, usize)],
+        begin: usize,
+        watermark: i64,
     ) {
-        let keys = some.iter().map(|(rule, at)| {
-            let hash = entries.take(*at, |key, _| key.hash);
-            (hash, plan.info[*rule].space, std::slice::from_ref(rule))
-        });
+        let mut rules: SmallVec<[(u64, usize); LOOK_AHEAD]> = SmallVec::new();
+        for at in begin..entries.len().min(begin + LOOK_AHEAD) {
+            if let Some(rule) =
+                entries.rule(plan, at).filter(|rule| !entries.is_over(plan, (*rule, at), watermark))
+            {
+                rules.push((entries.take(at, |key, _| key.hash), rule));
+            }
+        }
+        let keys = rules
+            .iter()
+            .map(|(hash, rule)| (*hash, plan.info[*rule].space, std::slice::from_ref(rule)));
         self.keyed.cells.look_at(plan, keys);
     }
 
@@ -197,30 +228,24 @@ impl State {
         plan: &Plan,
         rule: usize,
         (entries, at): (&mut impl Brings<'a>, usize),
-        mark: &At<'_>,
-        watermark: i64,
+        (mark, watermark): (&At<'_>, i64),
         out: &mut Output,
     ) {
-        if is_over(plan, rule, entries.ts(at), watermark) {
-            out.counts.partials_late += u64::from(!entries.is_reversal(at));
-            return;
-        }
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         entries.take(at, |key, what| self.keyed.observe(rule, key, what, mark, &mut ctx));
     }
 
-    /// The topic and partition of a batch, as triggers name them.
-    fn origin_of(&self, batch: &Batch<'_>) -> Origin {
-        let partition = batch.partition;
+    /// A topic and partition of events, as triggers name them.
+    pub(crate) fn origin_of(&self, topic: &str, partition: i32) -> Origin {
         match &self.mover {
-            Some((known, _)) if *known.topic == *batch.topic => {
+            Some((known, _)) if *known.topic == *topic => {
                 Origin { topic: known.topic.clone(), partition }
             }
-            _ => Origin { topic: Arc::from(batch.topic), partition },
+            _ => Origin { topic: Arc::from(topic), partition },
         }
     }
 
-    fn note_mover(&mut self, from: &Origin, mover: &EntryMark<'_>) {
+    pub(crate) fn note_mover(&mut self, from: &Origin, mover: &EntryMark<'_>) {
         if let Some((origin, mark)) = &mut self.mover {
             origin.clone_from(from);
             mover.id.clone_into(&mut mark.id);
@@ -272,15 +297,12 @@ fn mark_of<'a>(
     }
 }
 
-/// True when an owner has closed the window in which a rule counts what happens at `ts`.
-fn is_over(plan: &Plan, rule: usize, ts: i64, watermark: i64) -> bool {
-    !plan.info[rule].gathers() && closes(plan, rule, ts, watermark)
-}
-
 /// True when the window in which a rule counts what happens at `ts` has closed at the watermark.
 pub(crate) fn closes(plan: &Plan, rule: usize, ts: i64, watermark: i64) -> bool {
     let info = &plan.info[rule];
+    // A window ends later than what happens in it.
     matches!(info.form, Form::ZScore | Form::CalendarBelow)
+        && ts.saturating_add(info.close_after_ms) < watermark
         && span(plan, info.window, ts).end.saturating_add(info.close_after_ms) <= watermark
 }
 

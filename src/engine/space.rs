@@ -84,16 +84,21 @@ impl Space {
     }
 
     /// The id of a key, if it is known.
+    #[inline]
     pub(crate) fn find(&self, key: &mut Key<'_>) -> Option<u32> {
-        if key.id == Found::NotLooked {
-            let same = |id: u32| self.rows.text(id) == key.text.as_bytes();
-            let found = self.index.find(half(key.hash), same);
-            key.id = found.map_or(Found::Nowhere, Found::At);
-        }
         match key.id {
             Found::At(id) => Some(id),
-            Found::NotLooked | Found::Nowhere => None,
+            Found::Nowhere => None,
+            Found::NotLooked => self.look_up(key),
         }
+    }
+
+    #[inline(never)]
+    fn look_up(&self, key: &mut Key<'_>) -> Option<u32> {
+        let same = |id: u32| self.rows.text(id) == key.text.as_bytes();
+        let found = self.index.find(half(key.hash), same);
+        key.id = found.map_or(Found::Nowhere, Found::At);
+        found
     }
 
     /// Brings the line near where a key of this hash would be noted.
@@ -141,13 +146,16 @@ impl Space {
     }
 
     /// Where a key's cell of the space's n-th rule stands; beyond every table when it has none.
+    #[inline]
     pub(crate) fn place(&self, id: u32, n: usize) -> u32 {
-        let near = || self.rows.place(id, n);
+        if n < NEAR { self.rows.place(id, n).unwrap_or(NONE) } else { self.far_place(id, n) }
+    }
+
+    #[inline(never)]
+    fn far_place(&self, id: u32, n: usize) -> u32 {
         let far = || self.far.get(id as usize * beyond(self.rules) + (n - NEAR)).copied();
-        if n >= DENSE {
-            return self.sparse.get(id, number(n)).unwrap_or(NONE);
-        }
-        (if n < NEAR { near() } else { far() }).unwrap_or(NONE)
+        let place = if n < DENSE { far() } else { self.sparse.get(id, number(n)) };
+        place.unwrap_or(NONE)
     }
 
     /// The place of one of the first [`DENSE`] rules.

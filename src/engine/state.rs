@@ -211,10 +211,15 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
 
 impl State {
     /// Makes room for the rules of a plan.
+    #[inline]
     pub(crate) fn prepare(&mut self, plan: &Plan) {
-        if self.shape == Some(plan.shape) {
-            return;
+        if self.shape != Some(plan.shape) {
+            self.take_shape(plan);
         }
+    }
+
+    #[cold]
+    fn take_shape(&mut self, plan: &Plan) {
         self.abandon_snapshot();
         self.shape = Some(plan.shape);
         self.keyed.cells.prepare(plan);
@@ -263,8 +268,10 @@ impl State {
                 many.resize(spaces, Known::NotAsked);
                 &mut many
             });
+            let is_plain = !late && ts == watermark && out.partials.posts();
             let mut turn = Turn {
                 plan,
+                is_plain,
                 event,
                 at: &at,
                 keys: Keys {

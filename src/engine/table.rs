@@ -279,6 +279,13 @@ impl Table {
         }
     }
 
+    /// What a small cell of a threshold says.
+    #[inline]
+    pub(crate) fn little(&self, place: u32) -> Option<Little> {
+        let At::Small(at) = At::of(place) else { return None };
+        self.sizes.unpack(self.small.get(at)?)
+    }
+
     /// A small cell, and what it takes to read it.
     #[inline]
     pub(crate) fn small_mut(&mut self, place: u32) -> Option<(&mut Small, &mut Sizes)> {

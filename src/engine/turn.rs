@@ -10,7 +10,8 @@ use crate::engine::forecast::MINUTE_MS;
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
-use crate::engine::routes::{Route, Sees};
+use crate::engine::posts::Brought;
+use crate::engine::routes::{Adds, Route, Sees};
 use crate::engine::seen::{Seen, user_of};
 use crate::engine::shared::closes;
 use crate::engine::space::{Key, field_of, hash_of, write_key};
@@ -100,6 +101,9 @@ pub(crate) struct Turn<'a, 'e, 'o> {
     pub(crate) event: &'a Event<'e>,
     pub(crate) at: &'a At<'a>,
     pub(crate) keys: Keys<'a, 'e, 'o>,
+    /// It is neither late nor behind the watermark, so that no window has closed to it, and what it
+    /// brings to keys that cross partitions is posted.
+    pub(crate) is_plain: bool,
     /// For the text of a field that is no text.
     pub(crate) text: &'a mut String,
     pub(crate) keyed: &'a mut Keyed,
@@ -110,7 +114,11 @@ pub(crate) struct Turn<'a, 'e, 'o> {
 }
 
 impl Turn<'_, '_, '_> {
-    pub(crate) fn rule(&mut self, Route { rule, of: sees, to: sees_to }: Route, late: bool) {
+    pub(crate) fn rule(&mut self, route: Route, late: bool) {
+        if self.is_plain && self.posts(&route) {
+            return;
+        }
+        let Route { rule, of: sees, to: sees_to, .. } = route;
         let ts = self.event.ts.0;
         let plan = self.plan;
         match &plan.rule(rule).check {
@@ -135,6 +143,35 @@ impl Turn<'_, '_, '_> {
                 self.contribute(rule, &what);
             }
         }
+    }
+
+    /// Posts what a plain event brings to a key that crosses partitions; false, and nothing is done,
+    /// where there may be more to it.
+    #[inline]
+    fn posts(&mut self, route: &Route) -> bool {
+        let plan = self.plan;
+        let info = &plan.info[route.rule];
+        let (Some([of, to]), Some(posts)) = (route.adds, &mut self.partials.apart) else {
+            return false;
+        };
+        if !info.shared || info.gathers() {
+            return false;
+        }
+        let (points, user) = (self.event.points, self.keys.hashes.user);
+        let brought = |sees: Sees, adds: Adds| match (sees, adds, user) {
+            (Sees::No, ..) => Some(Brought::Nothing),
+            (Sees::Yes, Adds::One, _) => Some(Brought::Number(1)),
+            (Sees::Yes, Adds::Points, _) => Some(Brought::Number(points)),
+            (Sees::Yes, Adds::User, Some(hash)) => Some(Brought::Value(hash)),
+            (Sees::Ask, ..) | (Sees::Yes, Adds::User, None) => None,
+        };
+        let (Some(of), Some(to)) = (brought(route.of, of), brought(route.to, to)) else {
+            return false;
+        };
+        if let Some(key) = self.keys.get(info.space) {
+            posts.push((route.rule, info.space, key), (self.event.ts.0, false), [of, to], self.at);
+        }
+        true
     }
 
     /// The event's part in a rule of one measure.

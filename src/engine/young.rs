@@ -14,7 +14,8 @@ use hashbrown::HashMap;
 
 use crate::engine::cell::Body;
 use crate::engine::expiry::Slot;
-use crate::engine::keyed::{Ctx, Keyed, keep_until};
+use crate::engine::forget::keep_until;
+use crate::engine::keyed::{Ctx, Keyed};
 use crate::engine::plan::{Form, Plan};
 use crate::engine::queue::Queue;
 use crate::engine::space::{Key, Space};

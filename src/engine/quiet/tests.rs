@@ -30,13 +30,26 @@ rules:
   - { name: most, on: [issue, redeem], measure: sum(points), window: 1h, zscore: { above: 2 },
       baseline: { method: mean, history: 4, min_windows: 2, min_sd: 1 } }
   - { name: source, on: issue, per: source, measure: sum(points), window: day, above: 300 }
+  - { name: all, on: issue, per: global, measure: sum(points), window: day, levels: [{ above: 200 }, { above: 400 }] }
+  - { name: soon, on: issue, per: source, measure: sum(points), window: day,
+      levels: [{ above: 250, forecast: 20m }, { above: 350 }, { above: 500, forecast: 2h }] }
+  - { name: run, per: global, window: day, above: 1.5, clear: 1,
+      ratio: { of: { on: redeem, measure: sum(points) }, to: { on: issue, measure: count }, min_to: 3 } }
+  - { name: return, window: 1h, above: 0.5,
+      ratio: { of: { on: redeem, measure: count }, to: { on: issue, measure: sum(points) } } }
+  - { name: still, on: issue, per: source, measure: count, window: day, below: 5, clear: 8, then: [alert] }
+  - { name: least, on: [issue, adjust], per: global, measure: sum(points), window: day, below: 40 }
+  - { name: minute, on: issue, per: global, measure: sum(points), window: 10m, zscore: { above: 3 },
+      baseline: { method: mean, history: 6, min_windows: 3, min_sd: 5 }, cooldown: 30m }
+  - { name: season, on: [issue, redeem], per: global, measure: count, window: 1h, zscore: { above: 2, below: -2 },
+      baseline: { method: seasonal, history: 3, season: 2d, min_windows: 2, min_sd: 1 } }
 ";
 
 fn plan(max_keys: Option<usize>, quiet: bool) -> Plan {
     let set = load(&[Source { path: "a.yaml".to_owned(), text: RULES.to_owned() }]).unwrap();
     let settings = Settings { max_keys, max_ahead_ms: None, ..Settings::default() };
     let mut plan = Plan::new(Arc::new(set), Lists::default(), settings);
-    assert!(plan.info.iter().filter(|info| info.quiet.is_some()).count() >= 7);
+    assert!(plan.info.iter().filter(|info| info.quiet.is_some()).count() >= 17);
     if !quiet {
         plan.info.iter_mut().for_each(|info| info.quiet = None);
     }
@@ -160,6 +173,22 @@ proptest! {
         ),
     ) {
         let rows: Vec<Row> = gaps.iter().map(|gap| ((0, 0, *gap), (15, 0, None))).collect();
+        let [short, whole] = both(&rows, None);
+        prop_assert_eq!(short, whole);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// A source that goes on, fast or slowly, comes near its bounds, and is told ahead of them.
+    #[test]
+    fn what_rises_steadily_comes_to_the_same(
+        points in proptest::collection::vec(0..6_u8, 100..200),
+        gap in 10_000..60_000_i64,
+    ) {
+        let rows: Vec<Row> =
+            points.iter().map(|points| ((0, 0, gap), (*points, 0, None))).collect();
         let [short, whole] = both(&rows, None);
         prop_assert_eq!(short, whole);
     }

@@ -1,0 +1,90 @@
+//! Cells that no event not late can touch any more are forgotten.
+
+use crate::engine::LOOK_AHEAD;
+use crate::engine::cell::{Body, Cell, PeriodCell};
+use crate::engine::forecast::FLOW_MS;
+use crate::engine::keyed::Keyed;
+use crate::engine::plan::{Plan, RuleInfo};
+use crate::engine::rolling::Entry;
+use crate::engine::small::Little;
+use crate::rule::Window;
+
+impl Keyed {
+    /// Forgets cells that no event not late can touch any more.
+    pub(crate) fn expire(&mut self, plan: &Plan, watermark: i64) {
+        while let Some(due) = self.cells.due(watermark) {
+            let all = due.iter().flat_map(|(rule, keys)| keys.iter().map(|key| (*rule, *key)));
+            let mut ahead = all.clone();
+            for (at, (rule, key)) in all.enumerate() {
+                if at.is_multiple_of(LOOK_AHEAD) {
+                    let next = ahead.clone().take(LOOK_AHEAD);
+                    self.cells.look_at_due(plan, next);
+                    ahead.nth(LOOK_AHEAD - 1);
+                }
+                let place = rule as usize;
+                let Some(until) = self.until(place, key, plan) else { continue };
+                let slot = self.cells.slot(until, (place, key), plan);
+                if slot.over() <= watermark {
+                    self.forget(place, key, plan);
+                } else {
+                    self.cells.wait(slot, rule, key);
+                    self.cells.shrink(place, key, plan);
+                }
+            }
+        }
+    }
+
+    /// The watermark at which the cell of a rule and key no longer matters.
+    fn until(&self, rule: usize, id: u32, plan: &Plan) -> Option<i64> {
+        let info = &plan.info[rule];
+        let table = &self.cells.tables[rule];
+        let place = self.cells.spaces[info.space].place(id, info.column);
+        let last = self.cooldowns.latest(rule, id);
+        let of_whole = || Some(keep_until(&*table.get(place)?, last, plan, rule));
+        let Some(little) = table.little(place) else { return of_whole() };
+        let body = match little {
+            Little::Calendar { span, t, .. } => kept_for_periods(info, span.end, t),
+            Little::Rolling(Entry { ts, .. }) | Little::Value { ts, .. } => {
+                kept_for_window(info, ts)
+            }
+        };
+        let until = kept(body, last, plan, rule);
+        debug_assert_eq!(Some(until), of_whole());
+        Some(until)
+    }
+}
+
+/// The watermark at which a cell no longer matters.
+pub(crate) fn keep_until(cell: &Cell, last: Option<i64>, plan: &Plan, rule: usize) -> i64 {
+    let info = &plan.info[rule];
+    let body = match &cell.body {
+        Body::Match => i64::MIN,
+        Body::Calendar(body) => {
+            let end = body.periods.iter().map(PeriodCell::end).max().unwrap_or(i64::MIN);
+            kept_for_periods(info, end, body.t)
+        }
+        Body::Rolling(body) => kept_for_window(info, body.t),
+        Body::ZScore(_) => i64::MAX,
+    };
+    kept(body, last, plan, rule)
+}
+
+/// When the last of a key's periods is over, the latest event being at `t`.
+fn kept_for_periods(info: &RuleInfo, end: i64, t: i64) -> i64 {
+    end.max(if info.has_flow { t + FLOW_MS } else { i64::MIN })
+}
+
+/// When a rolling window is empty, the latest event being at `t`.
+fn kept_for_window(info: &RuleInfo, t: i64) -> i64 {
+    match info.window {
+        Window::Duration(ms) => t.saturating_add(ms),
+        Window::Calendar(_) => i64::MIN,
+    }
+}
+
+/// What counts until `body` may be late, and what fired last cools down.
+fn kept(body: i64, last: Option<i64>, plan: &Plan, rule: usize) -> i64 {
+    let last = last.unwrap_or(i64::MIN);
+    let cool = last.saturating_add(plan.rule(rule).cooldown_ms.unwrap_or(0));
+    body.max(cool).saturating_add(plan.settings.allowed_lateness_ms)
+}
