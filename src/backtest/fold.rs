@@ -31,7 +31,7 @@ pub struct Backtest {
 impl Backtest {
     /// A fold that has seen nothing. `name` stands as topic in triggers.
     pub fn new(plan: Plan, decoder: Decoder, max_bytes: usize, name: &str) -> Backtest {
-        let plan = Arc::new(plan);
+        let plan = Arc::new(plan.posting());
         Backtest {
             decoding: Decoding { decoder, layouts: Layouts::default(), max_bytes },
             own: Own::new(plan.clone(), name),

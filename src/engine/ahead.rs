@@ -130,7 +130,7 @@ impl State {
         if ahead.fresh.len() == MOST {
             ahead.forget_looks();
         }
-        for route in plan.routes.of(event, hashes.source) {
+        for route in &plan.routes.of(event, hashes.source).routes {
             let info = &plan.info[route.rule];
             match info.looks {
                 Looks::Nothing => continue,

@@ -26,11 +26,10 @@ pub(crate) const SILENT_MS: i64 = 7 * 86_400_000;
 
 impl Keyed {
     /// Closes every window that is due at the watermark, oldest first, then by rule and key.
-    /// At the end of input (`lateness` off) windows with end ≤ watermark are due. False where none
-    /// was.
-    pub(crate) fn close(&mut self, at: &At<'_>, at_end: bool, ctx: &mut Ctx<'_>) -> bool {
+    /// At the end of input (`lateness` off) windows with end ≤ watermark are due.
+    pub(crate) fn close(&mut self, at: &At<'_>, at_end: bool, ctx: &mut Ctx<'_>) {
         if !at_end && self.next_due.is_none_or(|due| due > ctx.watermark) {
-            return false;
+            return;
         }
         while let Some((end, rule)) = self.first_due(at_end, ctx) {
             let mut keys = self.timers.remove(&(end, rule)).unwrap_or_default();
@@ -53,7 +52,6 @@ impl Keyed {
         // the state that comes after this one.
         let judged = self.timers.keys().filter(|(_, rule)| ctx.plan.judges(*rule));
         self.next_due = judged.map(due).min();
-        true
     }
 
     /// Has the next close look at all windows.

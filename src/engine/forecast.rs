@@ -255,7 +255,7 @@ impl State {
 /// few keys have one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flows {
-    of: BTreeMap<(usize, u32), Box<Flow>>,
+    of: Vec<BTreeMap<u32, Box<Flow>>>,
 }
 
 impl Flows {
@@ -267,7 +267,7 @@ impl Flows {
         (ts, amount): (i64, i64),
         reversal: bool,
     ) -> Option<&Flow> {
-        let flow = match self.of.entry((rule, key)) {
+        let flow = match self.by(rule).entry(key) {
             Entry::Occupied(flow) => flow.into_mut(),
             Entry::Vacant(_) if reversal => return None,
             Entry::Vacant(place) => place.insert(Box::new(Flow::new(ts.div_euclid(MINUTE_MS)))),
@@ -276,31 +276,41 @@ impl Flows {
         Some(flow)
     }
 
+    fn by(&mut self, rule: usize) -> &mut BTreeMap<u32, Box<Flow>> {
+        if self.of.len() <= rule {
+            self.of.resize_with(rule + 1, BTreeMap::new);
+        }
+        &mut self.of[rule]
+    }
+
     pub(crate) fn of(&self, rule: usize, key: u32) -> Option<&Flow> {
-        self.of.get(&(rule, key)).map(|flow| &**flow)
+        self.of.get(rule)?.get(&key).map(|flow| &**flow)
     }
 
     pub(crate) fn get_mut(&mut self, rule: usize, key: u32) -> Option<&mut Flow> {
-        self.of.get_mut(&(rule, key)).map(|flow| &mut **flow)
+        self.of.get_mut(rule)?.get_mut(&key).map(|flow| &mut **flow)
     }
 
     /// Keys of a rule that have one.
     fn keys(&self, rule: usize) -> impl Iterator<Item = u32> {
-        self.of.range((rule, 0)..=(rule, u32::MAX)).map(|((_, key), _)| *key)
+        self.of.get(rule).into_iter().flat_map(BTreeMap::keys).copied()
     }
 
     pub(super) fn put(&mut self, rule: usize, key: u32, flow: Option<Flow>) {
         if let Some(flow) = flow {
-            self.of.insert((rule, key), Box::new(flow));
+            self.by(rule).insert(key, Box::new(flow));
         }
     }
 
     pub(crate) fn forget(&mut self, rule: usize, key: u32) {
-        self.of.remove(&(rule, key));
+        if let Some(flows) = self.of.get_mut(rule) {
+            flows.remove(&key);
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.of.len() * (size_of::<((usize, u32), Box<Flow>)>() + size_of::<Flow>())
+        let flows: usize = self.of.iter().map(BTreeMap::len).sum();
+        flows * (size_of::<(u32, Box<Flow>)>() + size_of::<Flow>())
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) mod partial;
 mod peaks;
 pub(crate) mod places;
 mod plan;
+pub(crate) mod posting;
 pub(crate) mod posts;
 pub(crate) mod published;
 pub(crate) mod queue;

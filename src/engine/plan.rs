@@ -10,6 +10,7 @@ use crate::engine::calendar::Calendar;
 use crate::engine::expiry::Pace;
 use crate::engine::filter::Lists;
 use crate::engine::opens::resolves;
+use crate::engine::posting::Posting;
 use crate::engine::routes::Routes;
 use crate::engine::view::{View, step_ms};
 use crate::event::Kind;
@@ -42,6 +43,8 @@ pub struct Plan {
     /// Fingerprint and place of each rule, in order of fingerprints.
     by_fingerprint: Vec<(u64, usize)>,
     pub(crate) routes: Routes,
+    /// By number of their ways, what events post; none where they post nothing.
+    pub(crate) postings: Vec<Posting>,
     /// The key form of one user, if some rule counts by it.
     pub(crate) user_space: Option<usize>,
     /// Rules that net out a reversal of the kind (R10).
@@ -245,6 +248,7 @@ impl Plan {
             by_fingerprint: Vec::new(),
             info: Vec::new(),
             routes: Routes::new(&rules),
+            postings: Vec::new(),
             user_space: None,
             by_reversed: Default::default(),
             new_fields: Vec::new(),
@@ -268,6 +272,12 @@ impl Plan {
         let shape = format!("{:?} {} {}", self.widths, self.info.len(), self.new_fields.len());
         self.shape = xxh3_64(shape.as_bytes());
         self
+    }
+
+    /// Takes a rule out: it sees no event.
+    fn close(&mut self, rule: usize) {
+        self.routes.close(rule);
+        self.postings.clear();
     }
 
     /// The rule set this plan runs.

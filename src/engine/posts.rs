@@ -6,19 +6,14 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use crate::engine::inputs::Told;
+use crate::engine::Origin;
 use crate::engine::keyed::{At, Contribution};
 use crate::engine::outbox::{append, number, text};
 use crate::engine::partial::{EntryMark, Mark as Mover};
 use crate::engine::plan::{KeyForm, Plan};
-use crate::engine::shared::{Brings, Head};
 use crate::engine::space::Key;
-use crate::engine::state::{Output, State};
 use crate::engine::tally::{Added, NOTHING, Values};
 use crate::engine::view::View;
-use crate::engine::{LOOK_AHEAD, Origin};
 use crate::rule::Measure;
 
 /// Partial aggregates of one event after the other.
@@ -29,14 +24,33 @@ pub struct Posts {
     /// Of the keys and of the ids of events.
     texts: String,
     keys: Vec<PostedKey>,
+    /// Keys of forms that have few, each once.
+    few: Vec<PostedKey>,
     entries: Vec<Posted>,
+    plain: Vec<Plain>,
+    /// Numbers of the keys of plain events, one after the other.
+    names: Vec<u32>,
     marks: Vec<Mark>,
     seals: Vec<Seal>,
-    /// By key form: one more than the number of the key that the event at hand has, if that is not
-    /// below the number of keys at the last seal.
-    latest: Vec<u32>,
-    /// Numbers of entries and of keys at the last seal.
+    /// By key form: the number of the key that an event had, and how many seals there were then.
+    latest: Vec<(u32, u32)>,
+    /// Numbers of entries and of plain events at the last seal.
     sealed: (u32, u32),
+    /// Number of the first of the names of the event at hand.
+    named: u32,
+}
+
+/// What a plain event brings: see [`Posting`].
+#[derive(Debug, Clone, Copy)]
+struct Plain {
+    /// Of its posting.
+    ways: usize,
+    /// Number of the first of its keys' numbers.
+    names: u32,
+    ts: i64,
+    points: i64,
+    /// Hash of the user.
+    user: u64,
 }
 
 /// The end of what one event brought.
@@ -45,6 +59,8 @@ struct Seal {
     /// Numbers of entries and of keys up to here.
     end: u32,
     keys: u32,
+    /// What it brings plainly, if it does.
+    plain: Option<u32>,
     /// The event, if it brought entries.
     mark: u32,
     watermark: Option<i64>,
@@ -64,6 +80,7 @@ struct PostedKey {
 #[derive(Debug, Clone, Copy)]
 struct Posted {
     rule: usize,
+    /// Its number, with [`FEW`] that among the few.
     key: u32,
     /// Event time at which it counts.
     ts: i64,
@@ -72,9 +89,16 @@ struct Posted {
     reversal: bool,
 }
 
+/// Marks the number of one of the few keys.
+const FEW: u32 = 1 << 31;
+/// The event lacks a field of the key.
+const LACKING: u32 = u32::MAX;
+/// As many as are looked through.
+const FEW_MAX: usize = 64;
+
 /// What one event adds to a measure.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Brought {
+enum Brought {
     Nothing,
     /// To a count, a sum or a maximum.
     Number(i64),
@@ -88,6 +112,16 @@ struct Mark {
     id: (u32, u32),
     ts: i64,
     offset: i64,
+}
+
+impl PostedKey {
+    fn new(space: usize, key: &Key<'_>, texts: &mut String) -> PostedKey {
+        PostedKey { hash: key.hash, text: append(texts, key.text), space: number(space) }
+    }
+
+    fn key<'a>(&self, posts: &'a Posts) -> Key<'a> {
+        Key::hashed(text(&posts.texts, self.text), self.hash)
+    }
 }
 
 impl Brought {
@@ -139,42 +173,74 @@ impl Posts {
     ) {
         let view = View::of(&plan.rule(rule).check);
         let to = view.to.map_or(Brought::Nothing, |measure| Brought::of(measure, what.to));
-        let brought = [Brought::of(view.of, what.of), to];
-        let space = plan.info[rule].space;
-        self.push((rule, space, key), (what.ts, what.reversal), brought, at);
+        let of = Brought::of(view.of, what.of);
+        self.mark_of(at);
+        let key = self.number_of(plan, plan.info[rule].space, key);
+        let (ts, reversal) = (what.ts, what.reversal);
+        self.entries.push(Posted { rule, key, ts, of, to, reversal });
     }
 
-    /// The same, where it is known what comes to either side.
+    /// Notes the next key of a plain event, before [`Posts::post`] ends it.
+    pub(crate) fn name(&mut self, plan: &Plan, space: usize, key: Option<&Key<'_>>) {
+        let name = key.map_or(LACKING, |key| self.number_of(plan, space, key));
+        self.names.push(name);
+    }
+
+    /// Adds what a plain event brings to the keys that were named, by the number of its posting.
+    pub(crate) fn post(&mut self, ways: usize, (points, user): (i64, u64), at: &At<'_>) {
+        let names = std::mem::replace(&mut self.named, number(self.names.len()));
+        if self.names.iter().skip(names as usize).all(|name| *name == LACKING) {
+            return;
+        }
+        self.mark_of(at);
+        self.plain.push(Plain { ways, names, ts: at.ts, points, user });
+    }
+
+    /// Notes the event at hand.
     #[inline]
-    pub(crate) fn push(
-        &mut self,
-        (rule, space, key): (usize, usize, &Key<'_>),
-        (ts, reversal): (i64, bool),
-        [of, to]: [Brought; 2],
-        at: &At<'_>,
-    ) {
+    fn mark_of(&mut self, at: &At<'_>) {
         if self.marks.last().is_none_or(|mark| mark.offset != at.offset) {
             self.mark(at.id, at.ts, at.offset);
         }
-        let known = self.latest.get(space).filter(|known| **known > self.sealed.1);
-        let key = match known {
-            Some(known) => *known - 1,
-            None => self.key(space, key),
-        };
-        self.entries.push(Posted { rule, key, ts, of, to, reversal });
+    }
+
+    /// The number of a key of the event at hand, noted once.
+    #[inline]
+    fn number_of(&mut self, plan: &Plan, space: usize, key: &Key<'_>) -> u32 {
+        match self.latest.get(space) {
+            Some((known, then)) if *then == number(self.seals.len()) => *known,
+            _ => self.key(plan.key_forms[space], space, key),
+        }
     }
 
     /// The number of a key that the event at hand has.
     #[inline(never)]
-    fn key(&mut self, space: usize, key: &Key<'_>) -> u32 {
+    fn key(&mut self, form: KeyForm, space: usize, key: &Key<'_>) -> u32 {
+        let at =
+            form.has_few().then(|| self.one_of_few(space, key)).flatten().unwrap_or_else(|| {
+                self.keys.push(PostedKey::new(space, key, &mut self.texts));
+                number(self.keys.len() - 1)
+            });
         if self.latest.len() <= space {
-            self.latest.resize(space + 1, 0);
+            self.latest.resize(space + 1, (0, u32::MAX));
         }
-        let next = number(self.keys.len());
-        self.latest[space] = next + 1;
-        let text = append(&mut self.texts, key.text);
-        self.keys.push(PostedKey { hash: key.hash, text, space: number(space) });
-        next
+        self.latest[space] = (at, number(self.seals.len()));
+        at
+    }
+
+    fn one_of_few(&mut self, space: usize, key: &Key<'_>) -> Option<u32> {
+        let known = self.few.iter().position(|known| {
+            (known.hash, known.space as usize) == (key.hash, space)
+                && text(&self.texts, known.text) == key.text
+        });
+        let at = known.unwrap_or(self.few.len());
+        if at == FEW_MAX {
+            return None;
+        }
+        if known.is_none() {
+            self.few.push(PostedKey::new(space, key, &mut self.texts));
+        }
+        Some(number(at) | FEW)
     }
 
     /// Notes an event.
@@ -193,9 +259,11 @@ impl Posts {
         tag: u32,
     ) {
         let (end, keys) = (number(self.entries.len()), number(self.keys.len()));
-        if !moved && end <= self.sealed.0 {
+        let plains = number(self.plain.len());
+        if !moved && (end, plains) == self.sealed {
             return;
         }
+        let plain = (plains > self.sealed.1).then(|| plains - 1);
         let last = |posts: &Posts| number(posts.marks.len().saturating_sub(1));
         let mark = last(self);
         let mover = mover.map(|mover| {
@@ -205,8 +273,8 @@ impl Posts {
             }
             last(self)
         });
-        self.seals.push(Seal { end, keys, mark, watermark, mover, tag });
-        self.sealed = (end, keys);
+        self.seals.push(Seal { end, keys, plain, mark, watermark, mover, tag });
+        self.sealed = (end, plains);
     }
 
     /// What has been sealed, leaving nothing behind.
@@ -218,11 +286,15 @@ impl Posts {
             // The next piece of an input brings about as much as this one.
             texts: String::with_capacity(some(self.texts.len())),
             keys: Vec::with_capacity(some(self.keys.len())),
+            few: Vec::with_capacity(self.few.len()),
             entries: Vec::with_capacity(some(self.entries.len())),
             marks: Vec::with_capacity(some(self.marks.len())),
             seals: Vec::with_capacity(some(self.seals.len())),
             latest: Vec::new(),
+            plain: Vec::with_capacity(some(self.plain.len())),
+            names: Vec::with_capacity(some(self.names.len())),
             sealed: (0, 0),
+            named: 0,
         };
         let taken = std::mem::replace(self, fresh);
         Posts { topic: from.topic.clone(), partition: from.partition, ..taken }
@@ -234,119 +306,6 @@ impl Posts {
     }
 }
 
-/// What one event brings.
-#[derive(Debug)]
-struct Post<'a> {
-    entries: &'a [Posted],
-    mark: EntryMark<'a>,
-    /// Number of the first of these keys.
-    first: u32,
-    keys: SmallVec<[Key<'a>; 6]>,
-}
-
-impl<'a> Post<'a> {
-    /// From the end of the event before to this one's.
-    fn between(posts: &'a Posts, (entries, first): (u32, u32), seal: &Seal) -> Post<'a> {
-        let keys = posts.keys.get(first as usize..seal.keys as usize).unwrap_or_default();
-        let nobody = EntryMark { id: "", ts: 0, offset: -1 };
-        Post {
-            entries: posts.entries.get(entries as usize..seal.end as usize).unwrap_or_default(),
-            mark: if posts.marks.is_empty() { nobody } else { posts.event(seal.mark) },
-            first,
-            keys: keys
-                .iter()
-                .map(|key| Key::hashed(text(&posts.texts, key.text), key.hash))
-                .collect(),
-        }
-    }
-}
-
-impl<'a> Brings<'a> for Post<'a> {
-    fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    fn rule(&self, _: &Plan, at: usize) -> Option<usize> {
-        Some(self.entries[at].rule)
-    }
-
-    fn ts(&self, at: usize) -> i64 {
-        self.entries[at].ts
-    }
-
-    fn is_reversal(&self, at: usize) -> bool {
-        self.entries[at].reversal
-    }
-
-    fn mark(&self, _: usize) -> EntryMark<'a> {
-        self.mark
-    }
-
-    fn take<R>(
-        &mut self,
-        at: usize,
-        taker: impl FnOnce(&mut Key<'a>, &Contribution<'_>) -> R,
-    ) -> R {
-        let Posted { key, ts, of, to, reversal, .. } = self.entries[at];
-        let (mut value, mut other) = ((0, 0), (0, 0));
-        let (of, to) = (&of.added(ts, &mut value), &to.added(ts, &mut other));
-        let key = &mut self.keys[(key - self.first) as usize];
-        taker(key, &Contribution { ts, of, to, reversal })
-    }
-
-    fn look_up_again(&mut self) {
-        self.keys.iter_mut().for_each(|key| *key = Key::hashed(key.text, key.hash));
-    }
-}
-
-impl State {
-    /// Merges posts in the place of the owner of all keys: as records of a partials topic, the
-    /// first at `offset`. After each, `then` is told the tag of its input.
-    pub fn merge_posts(
-        &mut self,
-        plan: &Plan,
-        posts: &Posts,
-        mut offset: i64,
-        out: &mut Output,
-        then: &mut dyn FnMut(u32, &mut Output),
-    ) {
-        self.prepare(plan);
-        let from = self.origin_of(&posts.topic, posts.partition);
-        let (mut entries, mut keys) = (0, 0);
-        for (at, seal) in posts.seals.iter().enumerate() {
-            if at.is_multiple_of(LOOK_AHEAD) {
-                self.look_at_posts(plan, posts, entries as usize, at);
-            }
-            let told = Told { watermark: seal.watermark, idle: false };
-            let idle_after_ms = plan.settings.idle_after_ms;
-            let watermark = self.inputs.tell(posts.partition, told, 1, None, idle_after_ms);
-            let mover = seal.mover.map(|mark| posts.event(mark));
-            let head = Head { from: &from, watermark, mover, is_near: true };
-            let mut post = Post::between(posts, (entries, keys), seal);
-            self.merge_batch(plan, (&head, &mut post), offset, out);
-            then(seal.tag, out);
-            (entries, keys) = (seal.end, seal.keys);
-            offset += 1;
-        }
-        if let Some(mover) = posts.seals.iter().rev().find_map(|seal| seal.mover) {
-            self.note_mover(&from, &posts.event(mover));
-        }
-    }
-
-    /// Brings near the cells that the next events count in, from entry and seal so and so on. Of
-    /// keys that are few they are near anyway.
-    fn look_at_posts(&mut self, plan: &Plan, posts: &Posts, begin: usize, seal: usize) {
-        let last =
-            posts.seals.get(seal..).and_then(|seals| seals.iter().take(LOOK_AHEAD).next_back());
-        let end = last.map_or(begin, |seal| seal.end as usize);
-        let entries = posts.entries.get(begin..end).unwrap_or_default();
-        let keys = entries.iter().filter_map(|entry| {
-            let key = posts.keys.get(entry.key as usize)?;
-            let form = plan.key_forms.get(key.space as usize)?;
-            let few = matches!(form, KeyForm::Global | KeyForm::Source);
-            let rules = std::slice::from_ref(&entry.rule);
-            (!few).then_some((key.hash, key.space as usize, rules))
-        });
-        self.keyed.cells.look_at(plan, keys);
-    }
-}
+mod merge;
+#[cfg(test)]
+mod tests;

@@ -28,8 +28,17 @@ struct Named {
     routes: ByKind,
 }
 
-/// By `Kind as usize`, in rule order.
-type ByKind = [Vec<Route>; 5];
+/// By `Kind as usize`.
+type ByKind = [Ways; 5];
+
+/// The rules that may see events of one kind and source.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ways {
+    /// In rule order.
+    pub(crate) routes: Vec<Route>,
+    /// Tells one from another.
+    pub(crate) number: usize,
+}
 
 /// A rule that may see an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +106,11 @@ impl Routes {
                 filter.all.iter().for_each(|condition| note_names(condition, &mut names));
             }
         }
-        let by_kind = |source| {
-            Kind::ALL.map(|kind| {
-                active().filter_map(|(at, rule)| route(at, rule, kind, source)).collect()
+        let mut numbers = 0..;
+        let mut by_kind = |source| {
+            Kind::ALL.map(|kind| Ways {
+                routes: active().filter_map(|(at, rule)| route(at, rule, kind, source)).collect(),
+                number: numbers.next().unwrap_or_default(),
             })
         };
         let mut named = HashTable::with_capacity(names.len());
@@ -110,17 +121,25 @@ impl Routes {
         Routes { named, other: by_kind(Source::Other), without: by_kind(Source::Without) }
     }
 
+    /// In order of their numbers.
+    pub(crate) fn all(&self) -> Vec<&Ways> {
+        let named = self.named.iter().map(|named| &named.routes);
+        let mut all: Vec<&Ways> = named.chain([&self.other, &self.without]).flatten().collect();
+        all.sort_by_key(|ways| ways.number);
+        all
+    }
+
     /// Takes a rule out: it sees nothing.
     pub(crate) fn close(&mut self, rule: usize) {
         let named = self.named.iter_mut().map(|named| &mut named.routes);
         let ways = named.chain([&mut self.other, &mut self.without]);
-        for routes in ways.flatten() {
-            routes.retain(|route| route.rule != rule);
+        for ways in ways.flatten() {
+            ways.routes.retain(|route| route.rule != rule);
         }
     }
 
-    /// Rules that may see the event, in rule order. `hash` is that of its source, if it has one.
-    pub(crate) fn of(&self, event: &Event<'_>, hash: Option<u64>) -> &[Route] {
+    /// Rules that may see the event. `hash` is that of its source, if it has one.
+    pub(crate) fn of(&self, event: &Event<'_>, hash: Option<u64>) -> &Ways {
         let by_kind = match (event.source.as_deref(), hash) {
             (Some(source), Some(hash)) => {
                 let found = self.named.find(hash, |one| one.name == source);

@@ -57,12 +57,11 @@ pub(crate) trait Brings<'a> {
     /// Hands out its key and what it brings.
     fn take<R>(&mut self, at: usize, taker: impl FnOnce(&mut Key<'a>, &Contribution<'_>) -> R)
     -> R;
-    /// Keys may stand elsewhere than when they were last handed out.
-    fn look_up_again(&mut self);
-
     /// True when the owner has closed the window in which a rule counts an entry.
+    #[inline]
     fn is_over(&self, plan: &Plan, (rule, at): (usize, usize), watermark: i64) -> bool {
-        !plan.info[rule].gathers() && closes(plan, rule, self.ts(at), watermark)
+        let ts = self.ts(at);
+        ts < watermark && !plan.info[rule].gathers() && closes(plan, rule, ts, watermark)
     }
 }
 
@@ -97,9 +96,6 @@ impl<'a> Brings<'a> for &Batch<'a> {
         let what = Contribution { ts: *ts, of, to, reversal: *reversal };
         taker(&mut Key::hashed(key, *key_hash), &what)
     }
-
-    /// Each is handed out with a key of its own.
-    fn look_up_again(&mut self) {}
 }
 
 impl State {
@@ -169,9 +165,7 @@ impl State {
             self.watermark = Some(watermark);
             let mut ctx =
                 Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-            if self.keyed.close(&mover(), false, &mut ctx) {
-                entries.look_up_again();
-            }
+            self.keyed.close(&mover(), false, &mut ctx);
             self.tell_over(plan, watermark, out);
         }
         let mut last = None;

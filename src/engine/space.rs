@@ -32,14 +32,18 @@ pub(crate) struct Space {
     sparse: Places,
     /// By id, as far as needed: the number of a key that is young, or 0.
     born: Vec<u32>,
+    /// How many keys have been forgotten. Where that has not changed, ids are whose they were.
+    forgotten: u64,
 }
 
-/// A key to look for: hashed once, looked up once.
+/// A key to look for: hashed once, and looked up once as long as no key of its form is forgotten.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key<'a> {
     pub(crate) text: &'a str,
     pub(crate) hash: u64,
     id: Found,
+    /// How many keys of its form had been forgotten when it was looked up.
+    as_of: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +60,7 @@ impl<'a> Key<'a> {
 
     /// A key whose hash is known already.
     pub(crate) fn hashed(text: &'a str, hash: u64) -> Key<'a> {
-        Key { text, hash, id: Found::NotLooked }
+        Key { text, hash, id: Found::NotLooked, as_of: 0 }
     }
 }
 
@@ -87,9 +91,9 @@ impl Space {
     #[inline]
     pub(crate) fn find(&self, key: &mut Key<'_>) -> Option<u32> {
         match key.id {
-            Found::At(id) => Some(id),
-            Found::Nowhere => None,
-            Found::NotLooked => self.look_up(key),
+            Found::At(id) if key.as_of == self.forgotten => Some(id),
+            Found::Nowhere if key.as_of == self.forgotten => None,
+            _ => self.look_up(key),
         }
     }
 
@@ -97,7 +101,7 @@ impl Space {
     fn look_up(&self, key: &mut Key<'_>) -> Option<u32> {
         let same = |id: u32| self.rows.text(id) == key.text.as_bytes();
         let found = self.index.find(half(key.hash), same);
-        key.id = found.map_or(Found::Nowhere, Found::At);
+        (key.id, key.as_of) = (found.map_or(Found::Nowhere, Found::At), self.forgotten);
         found
     }
 
@@ -137,7 +141,7 @@ impl Space {
         let id = self.rows.put(&mut self.free, key.text.as_bytes());
         self.far.resize(self.rows.len() * beyond(self.rules), NONE);
         self.index.insert(half(key.hash), id);
-        key.id = Found::At(id);
+        (key.id, key.as_of) = (Found::At(id), self.forgotten);
         id
     }
 
@@ -207,6 +211,7 @@ impl Space {
         if self.is_young(id) { self.born.get(id as usize).copied().unwrap_or(0) } else { 0 }
     }
 
+    #[inline]
     pub(crate) fn is_young(&self, id: u32) -> bool {
         self.rows.notes(id).is_some_and(|notes| notes.is_young)
     }
@@ -232,6 +237,7 @@ impl Space {
             self.index.remove(half(xxh3_64(self.rows.text(id))), id);
             self.rows.clear(id);
             self.free.push(id);
+            self.forgotten += 1;
         }
         place
     }

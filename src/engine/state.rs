@@ -268,10 +268,11 @@ impl State {
                 many.resize(spaces, Known::NotAsked);
                 &mut many
             });
+            let ways = plan.routes.of(event, hashes.source);
             let is_plain = !late && ts == watermark && out.partials.posts();
+            let posting = plan.postings.get(ways.number).filter(|_| is_plain);
             let mut turn = Turn {
                 plan,
-                is_plain,
                 event,
                 at: &at,
                 keys: Keys {
@@ -289,8 +290,11 @@ impl State {
                 ctx: Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts },
                 partials: &mut out.partials,
             };
-            for route in plan.routes.of(event, hashes.source) {
+            for route in posting.map_or(&ways.routes, |posting| &posting.rest) {
                 turn.rule(*route, late);
+            }
+            if let Some(posting) = posting {
+                turn.post(posting, ways.number);
             }
             if !late && event.kind == Kind::Reverse && event.reverses.is_some() {
                 turn.reverse();

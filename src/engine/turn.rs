@@ -10,8 +10,8 @@ use crate::engine::forecast::MINUTE_MS;
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
-use crate::engine::posts::Brought;
-use crate::engine::routes::{Adds, Route, Sees};
+use crate::engine::posting::Posting;
+use crate::engine::routes::{Route, Sees};
 use crate::engine::seen::{Seen, user_of};
 use crate::engine::shared::closes;
 use crate::engine::space::{Key, field_of, hash_of, write_key};
@@ -63,34 +63,33 @@ pub(crate) enum Known<'a> {
 
 impl<'a> Keys<'a, '_, '_> {
     /// `None` when the event lacks a field of the key.
+    #[inline]
     fn get(&mut self, space: usize) -> Option<&mut Key<'a>> {
-        let (plan, event, composed) = (self.plan, self.event, self.composed);
-        let known = &mut self.known[space];
-        if let Known::NotAsked = known {
-            let text = match plan.key_forms[space] {
-                KeyForm::Global => Some(""),
-                KeyForm::User => Some(&*event.user),
-                KeyForm::Device => event.device.as_deref(),
-                KeyForm::Ip => event.ip.as_deref(),
-                KeyForm::Source => event.source.as_deref(),
-                KeyForm::Composite => {
-                    composed.get(space).filter(|key| key.whole).map(|key| key.text.as_str())
-                }
-            };
-            let hash = match plan.key_forms[space] {
-                KeyForm::User => self.hashes.user,
-                KeyForm::Source => self.hashes.source,
-                KeyForm::Device => self.hashes.device,
-                KeyForm::Ip => self.hashes.ip,
-                KeyForm::Global | KeyForm::Composite => None,
-            };
-            let key = |text| hash.map_or_else(|| Key::new(text), |hash| Key::hashed(text, hash));
-            *known = text.map_or(Known::Lacking, |text| Known::Is(key(text)));
+        if let Known::NotAsked = self.known[space] {
+            self.known[space] = self.read(space);
         }
-        match known {
+        match &mut self.known[space] {
             Known::Is(key) => Some(key),
             Known::Lacking | Known::NotAsked => None,
         }
+    }
+
+    #[inline(never)]
+    fn read(&self, space: usize) -> Known<'a> {
+        let (form, event, hashes) = (self.plan.key_forms[space], self.event, &self.hashes);
+        let (text, hash) = match form {
+            KeyForm::Global => (Some(""), None),
+            KeyForm::User => (Some(&*event.user), hashes.user),
+            KeyForm::Device => (event.device.as_deref(), hashes.device),
+            KeyForm::Ip => (event.ip.as_deref(), hashes.ip),
+            KeyForm::Source => (event.source.as_deref(), hashes.source),
+            KeyForm::Composite => {
+                let whole = self.composed.get(space).filter(|key| key.whole);
+                (whole.map(|key| key.text.as_str()), None)
+            }
+        };
+        let key = |text| hash.map_or_else(|| Key::new(text), |hash| Key::hashed(text, hash));
+        text.map_or(Known::Lacking, |text| Known::Is(key(text)))
     }
 }
 
@@ -101,9 +100,6 @@ pub(crate) struct Turn<'a, 'e, 'o> {
     pub(crate) event: &'a Event<'e>,
     pub(crate) at: &'a At<'a>,
     pub(crate) keys: Keys<'a, 'e, 'o>,
-    /// It is neither late nor behind the watermark, so that no window has closed to it, and what it
-    /// brings to keys that cross partitions is posted.
-    pub(crate) is_plain: bool,
     /// For the text of a field that is no text.
     pub(crate) text: &'a mut String,
     pub(crate) keyed: &'a mut Keyed,
@@ -115,9 +111,6 @@ pub(crate) struct Turn<'a, 'e, 'o> {
 
 impl Turn<'_, '_, '_> {
     pub(crate) fn rule(&mut self, route: Route, late: bool) {
-        if self.is_plain && self.posts(&route) {
-            return;
-        }
         let Route { rule, of: sees, to: sees_to, .. } = route;
         let ts = self.event.ts.0;
         let plan = self.plan;
@@ -145,33 +138,17 @@ impl Turn<'_, '_, '_> {
         }
     }
 
-    /// Posts what a plain event brings to a key that crosses partitions; false, and nothing is done,
-    /// where there may be more to it.
-    #[inline]
-    fn posts(&mut self, route: &Route) -> bool {
-        let plan = self.plan;
-        let info = &plan.info[route.rule];
-        let (Some([of, to]), Some(posts)) = (route.adds, &mut self.partials.apart) else {
-            return false;
+    /// Posts what the event brings to rules whose keys cross partitions.
+    pub(crate) fn post(&mut self, posting: &Posting, number: usize) {
+        let Some(posts) = &mut self.partials.apart else { return };
+        let user = match self.keys.hashes.user {
+            Some(hash) => hash,
+            None => hash_of(&self.event.user),
         };
-        if !info.shared || info.gathers() {
-            return false;
+        for space in &posting.spaces {
+            posts.name(self.plan, *space, self.keys.get(*space).map(|key| &*key));
         }
-        let (points, user) = (self.event.points, self.keys.hashes.user);
-        let brought = |sees: Sees, adds: Adds| match (sees, adds, user) {
-            (Sees::No, ..) => Some(Brought::Nothing),
-            (Sees::Yes, Adds::One, _) => Some(Brought::Number(1)),
-            (Sees::Yes, Adds::Points, _) => Some(Brought::Number(points)),
-            (Sees::Yes, Adds::User, Some(hash)) => Some(Brought::Value(hash)),
-            (Sees::Ask, ..) | (Sees::Yes, Adds::User, None) => None,
-        };
-        let (Some(of), Some(to)) = (brought(route.of, of), brought(route.to, to)) else {
-            return false;
-        };
-        if let Some(key) = self.keys.get(info.space) {
-            posts.push((route.rule, info.space, key), (self.event.ts.0, false), [of, to], self.at);
-        }
-        true
+        posts.post(number, (self.event.points, user), self.at);
     }
 
     /// The event's part in a rule of one measure.

@@ -82,6 +82,7 @@ impl Plan {
     /// Has the owner of its keys count what comes for the rule without judging it.
     pub(super) fn gather(&mut self, rule: usize) {
         self.info[rule].stage = Stage::Gathers;
+        self.postings.clear();
         self.silence.retain(|silent| *silent != rule);
     }
 

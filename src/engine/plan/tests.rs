@@ -154,7 +154,7 @@ fn sees(plan: &Plan, kind: &str) -> Vec<usize> {
     );
     let decoder = Decoder::default();
     let event = decoder.decode(text.as_bytes(), 1_000).unwrap();
-    plan.routes.of(&event, None).iter().map(|route| route.rule).collect()
+    plan.routes.of(&event, None).routes.iter().map(|route| route.rule).collect()
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Plan {
             if gathers {
                 // Only what others tell is counted: events bring nothing.
                 self.gather(at);
-                self.routes.close(at);
+                self.close(at);
                 self.by_reversed.iter_mut().for_each(|rules| rules.retain(|rule| *rule != at));
             }
         }
@@ -157,7 +157,7 @@ impl Plan {
                 continue;
             }
             match &mut rule.check {
-                Check::Match { .. } => plan.routes.close(at),
+                Check::Match { .. } => plan.close(at),
                 Check::Threshold { levels, .. } | Check::Ratio { levels, .. }
                     if levels.side == Side::Above =>
                 {
@@ -176,7 +176,7 @@ impl Plan {
         let mut plan = self.clone();
         for at in 0..self.info.len() {
             if !rules.contains(&self.rule(at).name) {
-                plan.routes.close(at);
+                plan.close(at);
                 plan.by_reversed.iter_mut().for_each(|rules| rules.retain(|rule| *rule != at));
             }
         }

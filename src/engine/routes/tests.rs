@@ -27,7 +27,7 @@ fn seen(kind: Kind, source: Option<&str>) -> Vec<(String, Sees, Sees)> {
     let event = crate::event::Decoder::default().decode(text.as_bytes(), 1000).unwrap();
     let routes = Routes::new(&set);
     let named = |route: &Route| (set.rules[route.rule].name.clone(), route.of, route.to);
-    routes.of(&event, source.map(hash_of)).iter().map(named).collect()
+    routes.of(&event, source.map(hash_of)).routes.iter().map(named).collect()
 }
 
 fn expect(kind: Kind, source: Option<&str>, expected: &[(&str, Sees, Sees)]) {

@@ -1,0 +1,76 @@
+//! What a plain event says once for all rules whose keys cross partitions, where it posts it.
+//!
+//! Neither late nor behind the watermark, it brings each of them the same: itself, its points and its
+//! user. Which rules these are, and by which keys they count, follows from its kind and source.
+
+use crate::engine::plan::{KeyForm, Plan};
+use crate::engine::routes::{Adds, Route, Sees, Ways};
+
+/// What events of one kind and source post.
+#[derive(Debug, Clone)]
+pub(crate) struct Posting {
+    /// Rules whose part in such an event is to be looked at one by one, in rule order.
+    pub(crate) rest: Vec<Route>,
+    /// The others.
+    pub(crate) told: Vec<Told>,
+    /// Key forms that these count by.
+    pub(crate) spaces: Vec<usize>,
+    /// Of each of these that has many keys, its place among them and the rules.
+    pub(crate) many: Vec<(usize, Vec<usize>)>,
+}
+
+/// The part of one rule.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    pub(crate) rule: usize,
+    /// Place of its key form among those of the posting.
+    pub(crate) space: usize,
+    /// What the event adds on either side.
+    pub(crate) of: Option<Adds>,
+    pub(crate) to: Option<Adds>,
+}
+
+impl Plan {
+    /// The same, for events that are posted.
+    pub(crate) fn posting(mut self) -> Plan {
+        self.postings = self.routes.all().iter().map(|ways| Posting::of(&self, ways)).collect();
+        self
+    }
+}
+
+impl Posting {
+    fn of(plan: &Plan, ways: &Ways) -> Posting {
+        let (mut rest, mut told, mut spaces) = (Vec::new(), Vec::new(), Vec::new());
+        for route in &ways.routes {
+            let info = &plan.info[route.rule];
+            let (Some([of, to]), true) = (route.adds, info.shared && !info.gathers()) else {
+                rest.push(*route);
+                continue;
+            };
+            if route.of == Sees::Ask || route.to == Sees::Ask {
+                rest.push(*route);
+                continue;
+            }
+            let space = spaces.iter().position(|space| *space == info.space);
+            let space = space.unwrap_or_else(|| {
+                spaces.push(info.space);
+                spaces.len() - 1
+            });
+            let sees = |sees: Sees, adds: Adds| (sees == Sees::Yes).then_some(adds);
+            let (of, to) = (sees(route.of, of), sees(route.to, to));
+            told.push(Told { rule: route.rule, space, of, to });
+        }
+        let many = spaces.iter().enumerate().filter_map(|(at, space)| {
+            let rules = told.iter().filter(|told: &&Told| told.space == at).map(|told| told.rule);
+            (!plan.key_forms[*space].has_few()).then(|| (at, rules.collect()))
+        });
+        Posting { many: many.collect(), rest, told, spaces }
+    }
+}
+
+impl KeyForm {
+    /// Whether there are few keys, which many events share.
+    pub(crate) fn has_few(self) -> bool {
+        matches!(self, KeyForm::Global | KeyForm::Source)
+    }
+}

@@ -1,0 +1,186 @@
+//! Posts merged by the owner of the keys.
+
+use smallvec::SmallVec;
+
+use crate::engine::LOOK_AHEAD;
+use crate::engine::inputs;
+use crate::engine::keyed::Contribution;
+use crate::engine::partial::EntryMark;
+use crate::engine::plan::Plan;
+use crate::engine::posting::Told;
+use crate::engine::posts::{Brought, FEW, LACKING, Plain, Posted, Posts, Seal};
+use crate::engine::routes::Adds;
+use crate::engine::shared::{Brings, Head};
+use crate::engine::space::Key;
+use crate::engine::state::{Output, State};
+
+/// What one event brings.
+#[derive(Debug)]
+struct Post<'a, 'f> {
+    entries: &'f [Posted],
+    mark: EntryMark<'a>,
+    /// Number of the first of these keys.
+    first: u32,
+    keys: SmallVec<[Key<'a>; 6]>,
+    few: &'f mut [Key<'a>],
+}
+
+/// How far posts have been read, and room for what is read.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Numbers of the first entry and key of the next event.
+    entry: u32,
+    key: u32,
+    entries: Vec<Posted>,
+}
+
+impl Reading {
+    /// Reads what an event brings, in rule order but for what reversals bring, which comes last.
+    fn next<'a, 'f>(
+        &'f mut self,
+        plan: &Plan,
+        (posts, seal): (&'a Posts, &Seal),
+        few: &'f mut [Key<'a>],
+    ) -> Post<'a, 'f> {
+        let range = |from: u32, to: u32| from as usize..to as usize;
+        let keys = posts.keys.get(range(self.key, seal.keys)).unwrap_or_default();
+        let mut looked_at = posts.entries.get(range(self.entry, seal.end)).unwrap_or_default();
+        self.entries.clear();
+        if let Some(plain) = seal.plain.and_then(|plain| posts.plain.get(plain as usize)) {
+            for told in plan.postings.get(plain.ways).map_or(&[][..], |posting| &posting.told) {
+                let before = |entry: &&Posted| entry.rule < told.rule && !entry.reversal;
+                while let Some((entry, rest)) = looked_at.split_first().filter(|all| before(&all.0))
+                {
+                    self.entries.push(*entry);
+                    looked_at = rest;
+                }
+                self.entries.extend(plain.entry(told, posts));
+            }
+        }
+        self.entries.extend_from_slice(looked_at);
+        let nobody = EntryMark { id: "", ts: 0, offset: -1 };
+        let first = std::mem::replace(&mut self.key, seal.keys);
+        self.entry = seal.end;
+        Post {
+            entries: &self.entries,
+            mark: if posts.marks.is_empty() { nobody } else { posts.event(seal.mark) },
+            first,
+            keys: keys.iter().map(|key| key.key(posts)).collect(),
+            few,
+        }
+    }
+}
+
+impl Plain {
+    /// What it brings to a rule; `None` where it lacks a field of the key.
+    #[inline]
+    fn entry(&self, told: &Told, posts: &Posts) -> Option<Posted> {
+        let key = *posts.names.get(self.names as usize + told.space)?;
+        let brought = |adds: Option<Adds>| match adds {
+            None => Brought::Nothing,
+            Some(Adds::One) => Brought::Number(1),
+            Some(Adds::Points) => Brought::Number(self.points),
+            Some(Adds::User) => Brought::Value(self.user),
+        };
+        let (of, to) = (brought(told.of), brought(told.to));
+        let entry = Posted { rule: told.rule, key, ts: self.ts, of, to, reversal: false };
+        (key != LACKING).then_some(entry)
+    }
+}
+
+impl<'a> Brings<'a> for Post<'a, '_> {
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn rule(&self, _: &Plan, at: usize) -> Option<usize> {
+        Some(self.entries[at].rule)
+    }
+
+    fn ts(&self, at: usize) -> i64 {
+        self.entries[at].ts
+    }
+
+    fn is_reversal(&self, at: usize) -> bool {
+        self.entries[at].reversal
+    }
+
+    fn mark(&self, _: usize) -> EntryMark<'a> {
+        self.mark
+    }
+
+    fn take<R>(
+        &mut self,
+        at: usize,
+        taker: impl FnOnce(&mut Key<'a>, &Contribution<'_>) -> R,
+    ) -> R {
+        let Posted { key, ts, of, to, reversal, .. } = self.entries[at];
+        let (mut value, mut other) = ((0, 0), (0, 0));
+        let (of, to) = (&of.added(ts, &mut value), &to.added(ts, &mut other));
+        let key = match key & FEW {
+            0 => &mut self.keys[(key - self.first) as usize],
+            _ => &mut self.few[(key & !FEW) as usize],
+        };
+        taker(key, &Contribution { ts, of, to, reversal })
+    }
+}
+
+impl State {
+    /// Merges posts in the place of the owner of all keys: as records of a partials topic, the
+    /// first at `offset`. After each, `then` is told the tag of its input.
+    pub fn merge_posts(
+        &mut self,
+        plan: &Plan,
+        posts: &Posts,
+        mut offset: i64,
+        out: &mut Output,
+        then: &mut dyn FnMut(u32, &mut Output),
+    ) {
+        self.prepare(plan);
+        let from = self.origin_of(&posts.topic, posts.partition);
+        let mut few: Vec<Key<'_>> = posts.few.iter().map(|key| key.key(posts)).collect();
+        let mut reading = Reading::default();
+        for (at, seal) in posts.seals.iter().enumerate() {
+            if at.is_multiple_of(LOOK_AHEAD) {
+                self.look_at_posts(plan, posts, (reading.entry, at));
+            }
+            self.keyed.begin_step();
+            let told = inputs::Told { watermark: seal.watermark, idle: false };
+            let idle_after_ms = plan.settings.idle_after_ms;
+            let watermark = self.inputs.tell(posts.partition, told, 1, None, idle_after_ms);
+            let mover = seal.mover.map(|mark| posts.event(mark));
+            let head = Head { from: &from, watermark, mover, is_near: true };
+            let mut post = reading.next(plan, (posts, seal), &mut few);
+            self.merge_batch(plan, (&head, &mut post), offset, out);
+            then(seal.tag, out);
+            offset += 1;
+        }
+        if let Some(mover) = posts.seals.iter().rev().find_map(|seal| seal.mover) {
+            self.note_mover(&from, &posts.event(mover));
+        }
+    }
+
+    /// Brings near the cells that the next events count in, from entry and seal so and so on. Of
+    /// keys that are few they are near anyway.
+    fn look_at_posts(&mut self, plan: &Plan, posts: &Posts, (entry, seal): (u32, usize)) {
+        let seals = posts.seals.get(seal..).unwrap_or_default();
+        let seals = seals.get(..LOOK_AHEAD).unwrap_or(seals);
+        let end = seals.last().map_or(entry, |seal| seal.end);
+        let entries = posts.entries.get(entry as usize..end as usize).unwrap_or_default();
+        let key = |name: u32, rules| {
+            // None of the few.
+            let key = posts.keys.get(name as usize)?;
+            Some((key.hash, key.space as usize, rules))
+        };
+        let looked_at =
+            entries.iter().filter_map(|entry| key(entry.key, std::slice::from_ref(&entry.rule)));
+        let plain = seals.iter().filter_map(|seal| posts.plain.get(seal.plain? as usize));
+        let plain = plain.flat_map(|plain| {
+            let many = plan.postings.get(plain.ways).map_or(&[][..], |posting| &posting.many);
+            many.iter().filter_map(|(at, rules)| {
+                key(*posts.names.get(plain.names as usize + at)?, rules.as_slice())
+            })
+        });
+        self.keyed.cells.look_at(plan, plain.chain(looked_at));
+    }
+}

@@ -1,0 +1,158 @@
+//! What is posted against the records of a flush after each event: the same decisions and states.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::engine::{Input, Lists, Origin, Output, PartialsOutbox, Plan, Settings, State, step};
+use crate::event::Decoder;
+use crate::rule::{Source, load};
+
+const RULES: &str = "
+version: 1
+timezone: Asia/Shanghai
+rules:
+  - { name: own, on: issue, measure: sum(points), window: day, above: 60 }
+  - { name: all, on: issue, per: global, measure: sum(points), window: day, levels: [{ above: 200 }, { above: 400 }] }
+  - { name: games, on: issue, where: { source: [s0, s1] }, per: source, measure: sum(points), window: day, above: 90 }
+  - { name: large, on: issue, where: { points: { gte: 9 } }, per: source, measure: count, window: 1h, above: 3 }
+  - { name: most, on: redeem, per: global, measure: max(points), window: day, above: 28 }
+  - { name: seen, per: device, where: { points: 7 }, cooldown: 10m }
+  - { name: users, on: [issue, redeem], per: device, measure: distinct(user), window: 1h, above: 2 }
+  - { name: devices, on: issue, per: source, measure: distinct(device), window: 1h, above: 3 }
+  - { name: pairs, on: issue, per: [source, device], measure: count, window: 10m, above: 2 }
+  - { name: run, per: global, window: day, above: 1.5,
+      ratio: { of: { on: redeem, measure: sum(points) }, to: { on: issue, measure: count }, min_to: 3 } }
+  - { name: still, on: issue, per: source, measure: count, window: day, below: 5 }
+  - { name: quiet, on: issue, per: global, measure: count, window: 30m, below: 2 }
+  - { name: minute, on: issue, per: global, measure: sum(points), window: 10m, zscore: { above: 3 },
+      baseline: { method: mean, history: 6, min_windows: 3, min_sd: 5 } }
+";
+
+fn plan(max_keys: Option<usize>) -> Plan {
+    let set = load(&[Source { path: "a.yaml".to_owned(), text: RULES.to_owned() }]).unwrap();
+    let settings = Settings { max_keys, max_ahead_ms: None, ..Settings::default() };
+    Plan::new(Arc::new(set), Lists::default(), settings)
+}
+
+/// A partition of events and the owner of all shared keys.
+struct Pair {
+    plan: Plan,
+    states: [State; 2],
+    outs: [Output; 2],
+    records: i64,
+}
+
+impl Pair {
+    fn new(plan: Plan, posts: bool) -> Pair {
+        let states = ["points.events", "tidegate.partials"]
+            .map(|topic| State::new(Origin { topic: topic.into(), partition: 0 }));
+        let mut outs = [Output::default(), Output::default()];
+        let mut plan = plan;
+        if posts {
+            outs[0].partials = PartialsOutbox::apart();
+            plan = plan.posting();
+            assert!(plan.postings.iter().any(|posting| posting.told.len() > 5));
+        }
+        Pair { plan, states, outs, records: 0 }
+    }
+
+    fn feed(&mut self, text: &str, offset: i64) {
+        let event = Decoder::default().decode(text.as_bytes(), 65_536).unwrap();
+        let Pair { plan, states: [own, _], outs: [out, _], .. } = self;
+        own.foresee(plan, (offset, &event), &out.partials);
+        own.look_ahead(plan, &out.partials);
+        step(own, plan, Input::Event { event: &event, offset, record_ts: None }, out);
+        if out.partials.posts() {
+            out.partials.seal(own.watermark(), false, 0);
+        } else {
+            self.merge();
+        }
+    }
+
+    fn merge(&mut self) {
+        let Pair { plan, states: [own, shared], outs: [out, to], records } = self;
+        let from = own.origin().clone();
+        if out.partials.posts() {
+            let posts = out.partials.take_posts(&from);
+            shared.merge_posts(plan, &posts, *records, to, &mut |_, _| {});
+            *records += i64::try_from(posts.len()).unwrap();
+            return;
+        }
+        for (_, payload) in out.partials.drain(&from, own.watermark(), 1, false, false) {
+            let input = Input::Partials { payload: &payload, offset: *records, record_ts: None };
+            step(shared, plan, input, to);
+            *records += 1;
+        }
+    }
+
+    /// All that can be told of the owner.
+    fn said(&self) -> String {
+        let (state, out) = (&self.states[1], &self.outs[1]);
+        format!("{:?}", (&out.effects, &out.counts, state.canonical(&self.plan, out)))
+    }
+}
+
+type Row = ((u8, u8, i64), (u8, u8, u8));
+
+fn row() -> impl Strategy<Value = Row> {
+    let gap = prop_oneof![
+        10 => 0..20_000_i64,
+        3 => Just(0_i64),
+        2 => -400_000..400_000_i64,
+        1 => 0..9_000_000_i64,
+        1 => 0..100_000_000_i64,
+    ];
+    ((0..5_u8, 0..9_u8, gap), (0..30_u8, 0..4_u8, 0..4_u8))
+}
+
+fn text(at: usize, ((user, kind, _), (points, source, device)): Row, ts: i64) -> String {
+    let (kind, mut more) = match kind {
+        0 => (
+            "reverse",
+            format!(
+                r#","reverses":{{"id":"e{points}","kind":"issue","ts":{}}}"#,
+                ts - 60_000 * i64::from(source)
+            ),
+        ),
+        1..4 => ("redeem", String::new()),
+        _ => ("issue", String::new()),
+    };
+    for (name, value) in [("source", source), ("device", device)] {
+        if value > 0 {
+            more += &format!(r#","{name}":"{}{value}""#, &name[..1]);
+        }
+    }
+    // Some come twice.
+    let id = if points == 3 { at / 2 } else { at };
+    format!(
+        r#"{{"id":"e{id}","ts":{ts},"user":"u{user}","kind":"{kind}","points":{points}{more}}}"#
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn posts_come_to_what_records_come_to(
+        rows in proptest::collection::vec(row(), 1..160),
+        piece in 1..90_usize,
+        max_keys in proptest::option::of(4..12_usize),
+    ) {
+        let mut pairs = [true, false].map(|posts| Pair::new(plan(max_keys), posts));
+        let mut ts = 1_763_740_800_000;
+        for (at, row) in rows.iter().enumerate() {
+            ts += row.0.2;
+            let text = text(at, *row, ts);
+            for pair in &mut pairs {
+                pair.feed(&text, i64::try_from(at).unwrap());
+            }
+            if at % piece == 0 {
+                pairs[0].merge();
+            }
+        }
+        pairs[0].merge();
+        let [posts, records] = pairs.map(|pair| pair.said());
+        prop_assert_eq!(posts, records);
+    }
+}
