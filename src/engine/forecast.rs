@@ -89,7 +89,7 @@ impl Flow {
         now: i64,
         far: Option<(i64, (i64, i64))>,
     ) -> bool {
-        if ts.div_euclid(MINUTE_MS) != self.last || now.div_euclid(MINUTE_MS) != self.last {
+        if !self.is_of(ts) || !self.is_of(now) {
             return false;
         }
         if let (Some((value, (bound, within_ms))), Some((rises, minutes))) = (far, self.rate) {
@@ -102,6 +102,11 @@ impl Flow {
         let sum = &mut self.sums[place(self.last)];
         *sum = sum.saturating_add(amount);
         true
+    }
+
+    /// Whether an instant lies in the minute of the last event.
+    pub(crate) fn is_of(&self, ts: i64) -> bool {
+        ts.div_euclid(MINUTE_MS) == self.last
     }
 
     /// How fast it rises at an instant in a window that ends at `end`; `None` where it does not.

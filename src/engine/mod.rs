@@ -66,6 +66,7 @@ pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod tally;
 pub(crate) mod tight;
+pub(crate) mod together;
 pub(crate) mod turn;
 pub(crate) mod view;
 pub(crate) mod wire;

@@ -45,6 +45,8 @@ pub struct Plan {
     pub(crate) routes: Routes,
     /// By number of their ways, what events post; none where they post nothing.
     pub(crate) postings: Vec<Posting>,
+    /// Of the rules that are posted those that take what several events bring together.
+    pub(crate) together: Vec<usize>,
     /// The key form of one user, if some rule counts by it.
     pub(crate) user_space: Option<usize>,
     /// Rules that net out a reversal of the kind (R10).
@@ -249,6 +251,7 @@ impl Plan {
             info: Vec::new(),
             routes: Routes::new(&rules),
             postings: Vec::new(),
+            together: Vec::new(),
             user_space: None,
             by_reversed: Default::default(),
             new_fields: Vec::new(),

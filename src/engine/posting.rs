@@ -3,7 +3,7 @@
 //! Neither late nor behind the watermark, it brings each of them the same: itself, its points and its
 //! user. Which rules these are, and by which keys they count, follows from its kind and source.
 
-use crate::engine::plan::{KeyForm, Plan};
+use crate::engine::plan::{KeyForm, Plan, RuleInfo};
 use crate::engine::routes::{Adds, Route, Sees, Ways};
 
 /// What events of one kind and source post.
@@ -28,12 +28,20 @@ pub(crate) struct Told {
     /// What the event adds on either side.
     pub(crate) of: Option<Adds>,
     pub(crate) to: Option<Adds>,
+    /// Its number among the rules that take what several events bring together.
+    pub(crate) together: Option<usize>,
 }
 
 impl Plan {
     /// The same, for events that are posted.
     pub(crate) fn posting(mut self) -> Plan {
-        self.postings = self.routes.all().iter().map(|ways| Posting::of(&self, ways)).collect();
+        let takes_together = |info: &&RuleInfo| {
+            info.shared && self.key_forms[info.space].has_few() && info.takes_together()
+        };
+        let rules = self.info.iter().enumerate().filter(|(_, info)| takes_together(info));
+        self.together = rules.map(|(rule, _)| rule).collect();
+        let all = self.routes.all();
+        self.postings = all.iter().map(|ways| Posting::of(&self, ways)).collect();
         self
     }
 }
@@ -58,7 +66,8 @@ impl Posting {
             });
             let sees = |sees: Sees, adds: Adds| (sees == Sees::Yes).then_some(adds);
             let (of, to) = (sees(route.of, of), sees(route.to, to));
-            told.push(Told { rule: route.rule, space, of, to });
+            let together = plan.together.iter().position(|rule| *rule == route.rule);
+            told.push(Told { rule: route.rule, space, of, to, together });
         }
         let many = spaces.iter().enumerate().filter_map(|(at, space)| {
             let rules = told.iter().filter(|told: &&Told| told.space == at).map(|told| told.rule);

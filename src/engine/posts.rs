@@ -87,6 +87,8 @@ struct Posted {
     of: Brought,
     to: Brought,
     reversal: bool,
+    /// Its place among all that the event brings.
+    place: u32,
 }
 
 /// Marks the number of one of the few keys.
@@ -177,7 +179,7 @@ impl Posts {
         self.mark_of(at);
         let key = self.number_of(plan, plan.info[rule].space, key);
         let (ts, reversal) = (what.ts, what.reversal);
-        self.entries.push(Posted { rule, key, ts, of, to, reversal });
+        self.entries.push(Posted { rule, key, ts, of, to, reversal, place: 0 });
     }
 
     /// Notes the next key of a plain event, before [`Posts::post`] ends it.

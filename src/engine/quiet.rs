@@ -416,7 +416,7 @@ impl Cells {
 impl CalendarCell {
     /// The period of an instant, where it is the only one and no level has fired in it, and the time of
     /// the latest event.
-    fn only(&mut self, ts: i64) -> Option<(&mut PeriodCell, &mut i64)> {
+    pub(crate) fn only(&mut self, ts: i64) -> Option<(&mut PeriodCell, &mut i64)> {
         match self.periods.as_mut_slice() {
             [period] if period.fired == 0 && period.holds(ts) => Some((period, &mut self.t)),
             _ => None,
@@ -427,7 +427,7 @@ impl CalendarCell {
 impl ZCell {
     /// Adds to the open window what brings it to no verdict; false, and nothing is done, where there
     /// may be more to it. `over`: what ended by then is closed.
-    fn add_quietly(&mut self, check: &ZScore, one: Entry, over: i64) -> bool {
+    pub(crate) fn add_quietly(&mut self, check: &ZScore, one: Entry, over: i64) -> bool {
         let ZCell { series, next, open, armed_above, usual, .. } = self;
         let holds = |span: &Span| span.start <= one.ts && one.ts < span.end && span.end > over;
         let open = open.iter_mut().find(|open| holds(&open.span));

@@ -54,6 +54,10 @@ pub(crate) trait Brings<'a> {
     fn ts(&self, at: usize) -> i64;
     fn is_reversal(&self, at: usize) -> bool;
     fn mark(&self, at: usize) -> EntryMark<'a>;
+    /// Its place among all that the input brought.
+    fn place(&self, at: usize) -> usize {
+        at
+    }
     /// Hands out its key and what it brings.
     fn take<R>(&mut self, at: usize, taker: impl FnOnce(&mut Key<'a>, &Contribution<'_>) -> R)
     -> R;
@@ -153,7 +157,8 @@ impl State {
                 if entries.is_over(plan, (rule, at), before) {
                     out.counts.partials_late += u64::from(!entries.is_reversal(at));
                 } else {
-                    let mark = mark_of((place, offset, at), entries.mark(at), head.from);
+                    let mark =
+                        mark_of((place, offset, entries.place(at)), entries.mark(at), head.from);
                     self.merge(plan, rule, (entries, at), (&mark, before), out);
                 }
             }
@@ -176,7 +181,7 @@ impl State {
             if let Some(rule) =
                 entries.rule(plan, at).filter(|rule| !entries.is_over(plan, (*rule, at), now))
             {
-                let mark = mark_of((place, offset, at), entries.mark(at), head.from);
+                let mark = mark_of((place, offset, entries.place(at)), entries.mark(at), head.from);
                 self.merge(plan, rule, (entries, at), (&mark, now), out);
                 last = Some(at);
             }
@@ -187,7 +192,8 @@ impl State {
         }
         if watermark.is_some() && (moved || entries.len() > 0) && !plan.silence.is_empty() {
             let seen = self.seen_by_silence(plan, entries);
-            let last = last.map(|at| mark_of((place, offset, at), entries.mark(at), head.from));
+            let last = last
+                .map(|at| mark_of((place, offset, entries.place(at)), entries.mark(at), head.from));
             let mark = last.filter(|_| !moved).unwrap_or_else(mover);
             let mut ctx =
                 Ctx { plan, watermark: now, effects: &mut out.effects, counts: &mut out.counts };

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::engine::LOOK_AHEAD;
 use crate::engine::inputs;
-use crate::engine::keyed::Contribution;
+use crate::engine::keyed::{Contribution, Ctx};
 use crate::engine::partial::EntryMark;
 use crate::engine::plan::Plan;
 use crate::engine::posting::Told;
@@ -13,6 +13,7 @@ use crate::engine::routes::Adds;
 use crate::engine::shared::{Brings, Head};
 use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
+use crate::engine::together::Together;
 
 /// What one event brings.
 #[derive(Debug)]
@@ -32,6 +33,29 @@ struct Reading {
     entry: u32,
     key: u32,
     entries: Vec<Posted>,
+    together: Sums,
+}
+
+/// What the next events bring together, by number of the key among the few and of the rule.
+#[derive(Debug, Default)]
+struct Sums {
+    all: Vec<Together>,
+    rules: usize,
+}
+
+impl Sums {
+    /// Where a rule and key stand; `None` where what comes to them is looked at one by one.
+    #[inline]
+    fn at(&self, told: &Told, name: u32) -> Option<usize> {
+        let rule = told.together?;
+        let is_few = name != LACKING && name & FEW != 0;
+        is_few.then_some((name & !FEW) as usize * self.rules + rule)
+    }
+
+    fn is_done(&self, told: &Told, name: u32) -> bool {
+        let all = self.at(told, name).and_then(|at| self.all.get(at));
+        all.is_some_and(|all| all.is_done)
+    }
 }
 
 impl Reading {
@@ -46,18 +70,30 @@ impl Reading {
         let keys = posts.keys.get(range(self.key, seal.keys)).unwrap_or_default();
         let mut looked_at = posts.entries.get(range(self.entry, seal.end)).unwrap_or_default();
         self.entries.clear();
+        let mut place = 0;
+        let mut next = |entry: &Posted| {
+            place += 1;
+            Posted { place: place - 1, ..*entry }
+        };
         if let Some(plain) = seal.plain.and_then(|plain| posts.plain.get(plain as usize)) {
             for told in plan.postings.get(plain.ways).map_or(&[][..], |posting| &posting.told) {
                 let before = |entry: &&Posted| entry.rule < told.rule && !entry.reversal;
                 while let Some((entry, rest)) = looked_at.split_first().filter(|all| before(&all.0))
                 {
-                    self.entries.push(*entry);
+                    self.entries.push(next(entry));
                     looked_at = rest;
                 }
-                self.entries.extend(plain.entry(told, posts));
+                let name = plain.name(told, posts);
+                if name == LACKING {
+                    continue;
+                }
+                let entry = next(&plain.entry(told, name));
+                if !self.together.is_done(told, name) {
+                    self.entries.push(entry);
+                }
             }
         }
-        self.entries.extend_from_slice(looked_at);
+        self.entries.extend(looked_at.iter().map(next));
         let nobody = EntryMark { id: "", ts: 0, offset: -1 };
         let first = std::mem::replace(&mut self.key, seal.keys);
         self.entry = seal.end;
@@ -72,19 +108,31 @@ impl Reading {
 }
 
 impl Plain {
-    /// What it brings to a rule; `None` where it lacks a field of the key.
+    /// The number of the key that a rule counts it by.
     #[inline]
-    fn entry(&self, told: &Told, posts: &Posts) -> Option<Posted> {
-        let key = *posts.names.get(self.names as usize + told.space)?;
+    fn name(&self, told: &Told, posts: &Posts) -> u32 {
+        posts.names.get(self.names as usize + told.space).copied().unwrap_or(LACKING)
+    }
+
+    /// The number that it adds to a side.
+    fn number(&self, adds: Option<Adds>) -> i64 {
+        match adds {
+            Some(Adds::One) => 1,
+            Some(Adds::Points) => self.points,
+            Some(Adds::User) | None => 0,
+        }
+    }
+
+    /// What it brings to a rule.
+    #[inline]
+    fn entry(&self, told: &Told, key: u32) -> Posted {
         let brought = |adds: Option<Adds>| match adds {
             None => Brought::Nothing,
-            Some(Adds::One) => Brought::Number(1),
-            Some(Adds::Points) => Brought::Number(self.points),
+            Some(Adds::One | Adds::Points) => Brought::Number(self.number(adds)),
             Some(Adds::User) => Brought::Value(self.user),
         };
         let (of, to) = (brought(told.of), brought(told.to));
-        let entry = Posted { rule: told.rule, key, ts: self.ts, of, to, reversal: false };
-        (key != LACKING).then_some(entry)
+        Posted { rule: told.rule, key, ts: self.ts, of, to, reversal: false, place: 0 }
     }
 }
 
@@ -107,6 +155,10 @@ impl<'a> Brings<'a> for Post<'a, '_> {
 
     fn mark(&self, _: usize) -> EntryMark<'a> {
         self.mark
+    }
+
+    fn place(&self, at: usize) -> usize {
+        self.entries[at].place as usize
     }
 
     fn take<R>(
@@ -142,7 +194,10 @@ impl State {
         let mut reading = Reading::default();
         for (at, seal) in posts.seals.iter().enumerate() {
             if at.is_multiple_of(LOOK_AHEAD) {
-                self.look_at_posts(plan, posts, (reading.entry, at));
+                let seals = posts.seals.get(at..).unwrap_or_default();
+                let seals = seals.get(..LOOK_AHEAD).unwrap_or(seals);
+                self.look_at_posts(plan, posts, (reading.entry, seals));
+                self.take_together(plan, (posts, seals), (&mut few, &mut reading), out);
             }
             self.keyed.begin_step();
             let told = inputs::Told { watermark: seal.watermark, idle: false };
@@ -160,11 +215,54 @@ impl State {
         }
     }
 
-    /// Brings near the cells that the next events count in, from entry and seal so and so on. Of
-    /// keys that are few they are near anyway.
-    fn look_at_posts(&mut self, plan: &Plan, posts: &Posts, (entry, seal): (u32, usize)) {
-        let seals = posts.seals.get(seal..).unwrap_or_default();
-        let seals = seals.get(..LOOK_AHEAD).unwrap_or(seals);
+    /// Adds what the next events bring to few keys, as far as it comes to nothing.
+    fn take_together<'a>(
+        &mut self,
+        plan: &Plan,
+        (posts, seals): (&'a Posts, &[Seal]),
+        (few, reading): (&mut [Key<'a>], &mut Reading),
+        out: &mut Output,
+    ) {
+        let sums = &mut reading.together;
+        sums.all.clear();
+        let Some(last) = seals.last() else { return };
+        let Some(watermark) = last.watermark else { return };
+        let entries = posts.entries.get(reading.entry as usize..last.end as usize);
+        // What comes by itself has to come in its turn.
+        let is_one = |entry: &Posted| plan.together.contains(&entry.rule);
+        if entries.unwrap_or_default().iter().any(is_one) || !self.goes_on(plan, watermark) {
+            return;
+        }
+        sums.rules = plan.together.len();
+        sums.all.resize(few.len() * sums.rules, Together::default());
+        for plain in seals.iter().filter_map(|seal| posts.plain.get(seal.plain? as usize)) {
+            for told in plan.postings.get(plain.ways).map_or(&[][..], |posting| &posting.told) {
+                let at = sums.at(told, plain.name(told, posts));
+                if let Some(all) = at.and_then(|at| sums.all.get_mut(at)) {
+                    all.add(plain.ts, (plain.number(told.of), plain.number(told.to)));
+                }
+            }
+        }
+        let ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
+        for (all, key) in sums.all.chunks_mut(sums.rules.max(1)).zip(few) {
+            for (all, rule) in all.iter_mut().zip(&plan.together) {
+                all.is_done = all.events > 0 && self.keyed.add_together(*rule, key, all, &ctx);
+            }
+        }
+    }
+
+    /// Whether no window closes and no day ends before the watermark comes there, and nothing else looks
+    /// at each event.
+    fn goes_on(&self, plan: &Plan, watermark: i64) -> bool {
+        let over = watermark.saturating_sub(plan.settings.allowed_lateness_ms);
+        self.keyed.is_plain()
+            && self.keyed.next_due.is_none_or(|due| due > watermark)
+            && over < self.day.end
+    }
+
+    /// Brings near the cells that the next events count in, from an entry on. Of keys that are few they
+    /// are near anyway.
+    fn look_at_posts(&mut self, plan: &Plan, posts: &Posts, (entry, seals): (u32, &[Seal])) {
         let end = seals.last().map_or(entry, |seal| seal.end);
         let entries = posts.entries.get(entry as usize..end as usize).unwrap_or_default();
         let key = |name: u32, rules| {

@@ -13,8 +13,9 @@ version: 1
 timezone: Asia/Shanghai
 rules:
   - { name: own, on: issue, measure: sum(points), window: day, above: 60 }
-  - { name: all, on: issue, per: global, measure: sum(points), window: day, levels: [{ above: 200 }, { above: 400 }] }
-  - { name: games, on: issue, where: { source: [s0, s1] }, per: source, measure: sum(points), window: day, above: 90 }
+  - { name: all, on: issue, per: global, measure: sum(points), window: day, levels: [{ above: 200 }, { above: 2000 }] }
+  - { name: games, on: issue, where: { source: [s0, s1] }, per: source, measure: sum(points), window: day,
+      levels: [{ above: 200, forecast: 2h }, { above: 300 }] }
   - { name: large, on: issue, where: { points: { gte: 9 } }, per: source, measure: count, window: 1h, above: 3 }
   - { name: most, on: redeem, per: global, measure: max(points), window: day, above: 28 }
   - { name: seen, per: device, where: { points: 7 }, cooldown: 10m }
@@ -29,8 +30,30 @@ rules:
       baseline: { method: mean, history: 6, min_windows: 3, min_sd: 5 } }
 ";
 
+/// Rules of which one or the other comes to its bound at almost any event.
+fn close_bounds() -> String {
+    use std::fmt::Write as _;
+    let mut rules = RULES.to_owned();
+    for n in 1..8 {
+        let sum = 40 * n * n;
+        write!(
+            rules,
+            "  - {{ name: hour-{n}, on: issue, per: global, measure: sum(points), window: day, above: {sum} }}
+  - {{ name: soon-{n}, on: issue, per: source, measure: sum(points), window: day,
+      levels: [{{ above: {sum}, forecast: {n}m }}, {{ above: 9000 }}] }}
+  - {{ name: ratio-{n}, per: global, window: day, above: 8.{n},
+      ratio: {{ of: {{ on: redeem, measure: sum(points) }}, to: {{ on: issue, measure: count }} }} }}
+  - {{ name: score-{n}, on: issue, per: global, measure: sum(points), window: 3m, zscore: {{ above: 1.{n} }},
+      baseline: {{ method: mean, history: 4, min_windows: 2, min_sd: 1 }} }}
+"
+        )
+        .unwrap();
+    }
+    rules
+}
+
 fn plan(max_keys: Option<usize>) -> Plan {
-    let set = load(&[Source { path: "a.yaml".to_owned(), text: RULES.to_owned() }]).unwrap();
+    let set = load(&[Source { path: "a.yaml".to_owned(), text: close_bounds() }]).unwrap();
     let settings = Settings { max_keys, max_ahead_ms: None, ..Settings::default() };
     Plan::new(Arc::new(set), Lists::default(), settings)
 }
@@ -130,6 +153,23 @@ fn text(at: usize, ((user, kind, _), (points, source, device)): Row, ts: i64) ->
     )
 }
 
+fn both(rows: &[Row], piece: usize, max_keys: Option<usize>) -> [String; 2] {
+    let mut pairs = [true, false].map(|posts| Pair::new(plan(max_keys), posts));
+    let mut ts = 1_763_740_800_000;
+    for (at, row) in rows.iter().enumerate() {
+        ts += row.0.2;
+        let text = text(at, *row, ts);
+        for pair in &mut pairs {
+            pair.feed(&text, i64::try_from(at).unwrap());
+        }
+        if at % piece == 0 {
+            pairs[0].merge();
+        }
+    }
+    pairs[0].merge();
+    pairs.map(|pair| pair.said())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -139,20 +179,41 @@ proptest! {
         piece in 1..90_usize,
         max_keys in proptest::option::of(4..12_usize),
     ) {
-        let mut pairs = [true, false].map(|posts| Pair::new(plan(max_keys), posts));
-        let mut ts = 1_763_740_800_000;
-        for (at, row) in rows.iter().enumerate() {
-            ts += row.0.2;
-            let text = text(at, *row, ts);
-            for pair in &mut pairs {
-                pair.feed(&text, i64::try_from(at).unwrap());
-            }
-            if at % piece == 0 {
-                pairs[0].merge();
-            }
-        }
-        pairs[0].merge();
-        let [posts, records] = pairs.map(|pair| pair.said());
+        let [posts, records] = both(&rows, piece, max_keys);
         prop_assert_eq!(posts, records);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Events of few minutes, which come to bounds now and then.
+    #[test]
+    fn what_comes_together_comes_to_what_each_comes_to(
+        mut rows in proptest::collection::vec(row(), 100..400),
+        gap in 0..12_000_i64,
+        late in 0..300_usize,
+    ) {
+        for (at, ((_, kind, between), _)) in rows.iter_mut().enumerate() {
+            *between = if at % 150 == late { -gap } else { gap };
+            // Few reversals.
+            *kind = if at % 150 == late / 2 { 0 } else { (*kind).max(1) };
+        }
+        let [posts, records] = both(&rows, 70, None);
+        prop_assert_eq!(posts, records);
+    }
+}
+
+/// Redemptions that come before issues in one piece are judged before these count.
+#[test]
+fn a_ratio_is_judged_on_the_way() {
+    let issue = ((0, 5, 1000), (1, 1, 1));
+    let redeem = ((0, 1, 1000), (20, 1, 1));
+    let mut rows = vec![issue; 11];
+    rows.extend([redeem; 4]);
+    rows.push(redeem);
+    rows.extend([issue; 13]);
+    let [posts, records] = both(&rows, 14, None);
+    assert!(posts.contains("ratio-7"));
+    assert_eq!(posts, records);
 }
