@@ -24,12 +24,11 @@ impl Short {
     /// `None` for rules of which each contribution has to be looked at.
     pub(crate) fn of(check: &Check, form: Form, calm: Option<Calm>, flows: bool) -> Option<Short> {
         match check {
-            Check::Match { .. } => None,
             Check::ZScore(check) => Some(Short::Score { counts: counts(&check.input.measure)? }),
             Check::Ratio { of, to, .. } if form == Form::Calendar => {
                 Some(Short::Sides { count: [counts(&of.measure)?, counts(&to.measure)?] })
             }
-            Check::Ratio { .. } => None,
+            Check::Match { .. } | Check::Ratio { .. } => None,
             Check::Threshold { input, .. } if form == Form::CalendarBelow => {
                 Some(Short::Silence { counts: counts(&input.measure)? })
             }

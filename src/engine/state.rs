@@ -1,6 +1,6 @@
 //! The state of one log, and the step that folds an input into it.
 
-use crate::engine::ahead::{Ahead, Hashes};
+use crate::engine::ahead::{Ahead, Foreseen, Hashes};
 use crate::engine::calendar::Span;
 use crate::engine::daily::{Book, DailyOutbox, Intake, is_sheet};
 use crate::engine::dedup::{Dedup, identity};
@@ -237,22 +237,17 @@ impl State {
         out: &mut Output,
     ) -> Outcome {
         let ts = event.ts.0;
-        let settings = &plan.settings;
-        if let (Some(record_ts), Some(max_ahead)) = (record_ts, settings.max_ahead_ms)
+        if let (Some(record_ts), Some(max_ahead)) = (record_ts, plan.settings.max_ahead_ms)
             && ts.saturating_sub(record_ts.0) > max_ahead
         {
             return Outcome::Quarantined(Reason::TooFarAhead);
         }
         let watermark = self.watermark.map_or(ts, |watermark| watermark.max(ts));
         let foreseen = self.ahead.at(offset);
-        if let Some(dedup_ms) = settings.dedup_ms {
-            let id = foreseen
-                .map_or_else(|| identity(user_of(&event.user), &event.id), |known| known.identity);
-            if !self.dedup.insert(id, watermark.saturating_add(dedup_ms)) {
-                return Outcome::Duplicate;
-            }
+        if self.has_come(plan, event, foreseen, watermark) {
+            return Outcome::Duplicate;
         }
-        let late = ts < watermark.saturating_sub(settings.allowed_lateness_ms);
+        let late = ts < watermark.saturating_sub(plan.settings.allowed_lateness_ms);
         if !late && self.watermark != Some(watermark) {
             self.advance(plan, watermark, (event, offset), out);
         }
@@ -311,6 +306,20 @@ impl State {
         self.intake.enter(event);
         out.counts.saturated += u64::from(out.daily.book(plan, event, hashes.source));
         Outcome::Accepted
+    }
+
+    /// Whether the event has come before; if not, it has now.
+    fn has_come(
+        &mut self,
+        plan: &Plan,
+        event: &Event<'_>,
+        foreseen: Option<Foreseen>,
+        watermark: i64,
+    ) -> bool {
+        let Some(dedup_ms) = plan.settings.dedup_ms else { return false };
+        let id = foreseen
+            .map_or_else(|| identity(user_of(&event.user), &event.id), |known| known.identity);
+        !self.dedup.insert(id, watermark.saturating_add(dedup_ms))
     }
 
     /// Moves the watermark: what is over closes and expires before the event counts.

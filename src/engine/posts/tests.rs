@@ -1,5 +1,6 @@
 //! What is posted against the records of a flush after each event: the same decisions and states.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -32,7 +33,6 @@ rules:
 
 /// Rules of which one or the other comes to its bound at almost any event.
 fn close_bounds() -> String {
-    use std::fmt::Write as _;
     let mut rules = RULES.to_owned();
     for n in 1..8 {
         let sum = 40 * n * n;
@@ -141,9 +141,9 @@ fn text(at: usize, ((user, kind, _), (points, source, device)): Row, ts: i64) ->
         1..4 => ("redeem", String::new()),
         _ => ("issue", String::new()),
     };
-    for (name, value) in [("source", source), ("device", device)] {
+    for (name, letter, value) in [("source", 's', source), ("device", 'd', device)] {
         if value > 0 {
-            more += &format!(r#","{name}":"{}{value}""#, &name[..1]);
+            write!(more, r#","{name}":"{letter}{value}""#).unwrap();
         }
     }
     // Some come twice.
