@@ -41,7 +41,12 @@ struct Reading {
 struct Sums {
     all: Vec<Together>,
     rules: usize,
+    /// Those that something comes to.
+    used: Vec<usize>,
 }
+
+/// More keys times rules are not worth their room.
+const SUMS_MAX: usize = 4096;
 
 impl Sums {
     /// Where a rule and key stand; `None` where what comes to them is looked at one by one.
@@ -50,6 +55,31 @@ impl Sums {
         let rule = told.together?;
         let is_few = name != LACKING && name & FEW != 0;
         is_few.then_some((name & !FEW) as usize * self.rules + rule)
+    }
+
+    /// Forgets all, and makes room for so many keys and rules; false where they are too many.
+    fn begin(&mut self, keys: usize, rules: usize) -> bool {
+        for at in self.used.drain(..) {
+            self.all[at] = Together::default();
+        }
+        let fits = keys * rules <= SUMS_MAX;
+        if fits {
+            self.all.resize(keys * rules, Together::default());
+            self.rules = rules;
+        }
+        fits
+    }
+
+    /// What one event more brings to a rule, by the number of the key.
+    #[inline]
+    fn add(&mut self, plain: &Plain, told: &Told, name: u32) {
+        let at = self.at(told, name);
+        if let Some((at, all)) = at.and_then(|at| Some((at, self.all.get_mut(at)?))) {
+            if all.events == 0 {
+                self.used.push(at);
+            }
+            all.add(plain.ts, (plain.number(told.of), plain.number(told.to)));
+        }
     }
 
     fn is_done(&self, told: &Told, name: u32) -> bool {
@@ -224,30 +254,26 @@ impl State {
         out: &mut Output,
     ) {
         let sums = &mut reading.together;
-        sums.all.clear();
+        let fits = sums.begin(few.len(), plan.together.len());
         let Some(last) = seals.last() else { return };
         let Some(watermark) = last.watermark else { return };
         let entries = posts.entries.get(reading.entry as usize..last.end as usize);
         // What comes by itself has to come in its turn.
         let is_one = |entry: &Posted| plan.together.contains(&entry.rule);
-        if entries.unwrap_or_default().iter().any(is_one) || !self.goes_on(plan, watermark) {
+        let comes_by_itself = entries.unwrap_or_default().iter().any(is_one);
+        if !fits || comes_by_itself || !self.goes_on(plan, watermark) {
             return;
         }
-        sums.rules = plan.together.len();
-        sums.all.resize(few.len() * sums.rules, Together::default());
         for plain in seals.iter().filter_map(|seal| posts.plain.get(seal.plain? as usize)) {
             for told in plan.postings.get(plain.ways).map_or(&[][..], |posting| &posting.told) {
-                let at = sums.at(told, plain.name(told, posts));
-                if let Some(all) = at.and_then(|at| sums.all.get_mut(at)) {
-                    all.add(plain.ts, (plain.number(told.of), plain.number(told.to)));
-                }
+                sums.add(plain, told, plain.name(told, posts));
             }
         }
         let ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        for (all, key) in sums.all.chunks_mut(sums.rules.max(1)).zip(few) {
-            for (all, rule) in all.iter_mut().zip(&plan.together) {
-                all.is_done = all.events > 0 && self.keyed.add_together(*rule, key, all, &ctx);
-            }
+        for at in &sums.used {
+            let (all, key) = (&mut sums.all[*at], &mut few[at / sums.rules]);
+            let rule = plan.together[at % sums.rules];
+            all.is_done = self.keyed.add_together(rule, key, all, &ctx);
         }
     }
 
