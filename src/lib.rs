@@ -88,6 +88,10 @@
 //! by the shortest way ([`engine`]'s `quiet`). The quiet path allocates nothing: texts are borrowed
 //! from the record, and the state keeps hashes and interned keys.
 //!
+//! A backtest needs no records in between: an event tells the owner of shared keys once what all
+//! rules count of it (`posting`, `posts`), and what events in a row bring to the whole system or to a
+//! source is added in one go where none of them comes near a bound (`together`).
+//!
 //! # Errors and limits
 //!
 //! All faults of a rule set are told at once, each with its place, the text in question and a
