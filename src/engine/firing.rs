@@ -1,7 +1,8 @@
 //! When a rule fires: edges, levels, re-arming and cooldown (R9).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use crate::engine::by_rule::ByRule;
 use crate::engine::forecast::Rise;
 use crate::rule::{Level, Levels, Number, Side};
 
@@ -15,53 +16,37 @@ pub(super) type LastFired = smallvec::SmallVec<[i64; 1]>;
 /// ever fire.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cooldowns {
-    /// By rule.
-    last: Vec<BTreeMap<u32, LastFired>>,
+    last: ByRule<LastFired>,
 }
 
 impl Cooldowns {
     /// Event time of the latest firing of a rule and key.
     pub(crate) fn latest(&self, rule: usize, key: u32) -> Option<i64> {
-        self.get(rule, key)?.iter().copied().max()
-    }
-
-    #[inline]
-    fn get(&self, rule: usize, key: u32) -> Option<&LastFired> {
-        self.last.get(rule).filter(|last| !last.is_empty())?.get(&key)
-    }
-
-    fn by(&mut self, rule: usize) -> &mut BTreeMap<u32, LastFired> {
-        if self.last.len() <= rule {
-            self.last.resize_with(rule + 1, BTreeMap::new);
-        }
-        &mut self.last[rule]
+        self.last.get(rule, key)?.iter().copied().max()
     }
 
     /// Event time of the last firing of each level; none where no level has fired.
     pub(super) fn of(&self, rule: usize, key: u32) -> &[i64] {
-        self.get(rule, key).map_or(&[], |last| last.as_slice())
+        self.last.get(rule, key).map_or(&[], |last| last.as_slice())
     }
 
     pub(super) fn put(&mut self, rule: usize, key: u32, last: LastFired) {
         if !last.is_empty() {
-            self.by(rule).insert(key, last);
+            self.last.insert(rule, key, last);
         }
     }
 
     /// Rules with a firing to remember.
     pub(super) fn rules(&self) -> BTreeSet<usize> {
-        let rules = self.last.iter().enumerate().filter(|(_, last)| !last.is_empty());
-        rules.map(|(rule, _)| rule).collect()
+        self.last.rules().collect()
     }
 
     pub(crate) fn forget(&mut self, rule: usize, key: u32) {
-        if let Some(last) = self.last.get_mut(rule) {
-            last.remove(&key);
-        }
+        self.last.remove(rule, key);
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.last.iter().map(BTreeMap::len).sum::<usize>() * size_of::<(u32, LastFired)>()
+        self.last.bytes()
     }
 }
 
@@ -202,7 +187,7 @@ pub(crate) struct Cooldown<'a> {
 impl Cooldown<'_> {
     pub(crate) fn holds_back(&self, level: usize) -> bool {
         let Some(cooldown) = self.length_ms else { return false };
-        let last = self.all.get(self.rule, self.key);
+        let last = self.all.last.get(self.rule, self.key);
         match last.and_then(|last| last.get(level)) {
             Some(last) if *last != i64::MIN => self.now < last.saturating_add(cooldown),
             _ => false,
@@ -213,7 +198,7 @@ impl Cooldown<'_> {
         if self.length_ms.is_none() {
             return;
         }
-        let last = self.all.by(self.rule).entry(self.key).or_default();
+        let last = self.all.last.entry(self.rule, self.key).or_default();
         let needed = (Fired::BITS - levels.leading_zeros()) as usize;
         if last.len() < needed {
             last.resize(needed, i64::MIN);

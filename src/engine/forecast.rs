@@ -5,10 +5,10 @@
 //! first after 30 minutes without any, and there is none before five whole minutes have passed.
 //! All of it is whole numbers: a pure function of the log.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::engine::Plan;
+use crate::engine::by_rule::ByRule;
 use crate::engine::calendar::Calendar;
 use crate::engine::cell::Body;
 use crate::engine::firing::Measured;
@@ -89,7 +89,7 @@ impl Flow {
         now: i64,
         far: Option<(i64, (i64, i64))>,
     ) -> bool {
-        if !self.is_of(ts) || !self.is_of(now) {
+        if [ts, now].iter().any(|ts| ts.div_euclid(MINUTE_MS) != self.last) {
             return false;
         }
         if let (Some((value, (bound, within_ms))), Some((rises, minutes))) = (far, self.rate) {
@@ -102,11 +102,6 @@ impl Flow {
         let sum = &mut self.sums[place(self.last)];
         *sum = sum.saturating_add(amount);
         true
-    }
-
-    /// Whether an instant lies in the minute of the last event.
-    pub(crate) fn is_of(&self, ts: i64) -> bool {
-        ts.div_euclid(MINUTE_MS) == self.last
     }
 
     /// How fast it rises at an instant in a window that ends at `end`; `None` where it does not.
@@ -260,7 +255,7 @@ impl State {
 /// few keys have one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flows {
-    of: Vec<BTreeMap<u32, Box<Flow>>>,
+    of: ByRule<Box<Flow>>,
 }
 
 impl Flows {
@@ -272,7 +267,7 @@ impl Flows {
         (ts, amount): (i64, i64),
         reversal: bool,
     ) -> Option<&Flow> {
-        let flow = match self.by(rule).entry(key) {
+        let flow = match self.of.entry(rule, key) {
             Entry::Occupied(flow) => flow.into_mut(),
             Entry::Vacant(_) if reversal => return None,
             Entry::Vacant(place) => place.insert(Box::new(Flow::new(ts.div_euclid(MINUTE_MS)))),
@@ -281,41 +276,31 @@ impl Flows {
         Some(flow)
     }
 
-    fn by(&mut self, rule: usize) -> &mut BTreeMap<u32, Box<Flow>> {
-        if self.of.len() <= rule {
-            self.of.resize_with(rule + 1, BTreeMap::new);
-        }
-        &mut self.of[rule]
-    }
-
     pub(crate) fn of(&self, rule: usize, key: u32) -> Option<&Flow> {
-        self.of.get(rule)?.get(&key).map(|flow| &**flow)
+        self.of.get(rule, key).map(|flow| &**flow)
     }
 
     pub(crate) fn get_mut(&mut self, rule: usize, key: u32) -> Option<&mut Flow> {
-        self.of.get_mut(rule)?.get_mut(&key).map(|flow| &mut **flow)
+        self.of.get_mut(rule, key).map(|flow| &mut **flow)
     }
 
     /// Keys of a rule that have one.
     fn keys(&self, rule: usize) -> impl Iterator<Item = u32> {
-        self.of.get(rule).into_iter().flat_map(BTreeMap::keys).copied()
+        self.of.keys(rule)
     }
 
     pub(super) fn put(&mut self, rule: usize, key: u32, flow: Option<Flow>) {
         if let Some(flow) = flow {
-            self.by(rule).insert(key, Box::new(flow));
+            self.of.insert(rule, key, Box::new(flow));
         }
     }
 
     pub(crate) fn forget(&mut self, rule: usize, key: u32) {
-        if let Some(flows) = self.of.get_mut(rule) {
-            flows.remove(&key);
-        }
+        self.of.remove(rule, key);
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let flows: usize = self.of.iter().map(BTreeMap::len).sum();
-        flows * (size_of::<(u32, Box<Flow>)>() + size_of::<Flow>())
+        self.of.bytes() + self.of.len() * size_of::<Flow>()
     }
 }
 

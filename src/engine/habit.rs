@@ -10,9 +10,9 @@ use crate::engine::baseline::Series;
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, Cell, OpenWindow, Sum, ZCell};
 use crate::engine::rolling::Entry;
-use crate::engine::score::zscore_of;
+use crate::engine::score::{exceeds, running_bound};
 use crate::engine::small::Periods;
-use crate::rule::{Method, Window, ZScore};
+use crate::rule::{Method, ZScore};
 
 /// A free place's key.
 const NOBODY: u32 = u32::MAX;
@@ -134,16 +134,13 @@ impl Habit {
         let value = i64::from(self.value).checked_add(one.value);
         let value = value.and_then(|value| i32::try_from(value).ok());
         let (Some(value), true) = (value, open.as_ref().is_some_and(holds)) else { return false };
-        let is_judged = self.marks & FIRED == 0
-            && (matches!(check.window, Window::Calendar(_)) || self.marks & ARMED_ABOVE != 0);
-        if let Some(above) = check.above.filter(|_| is_judged)
+        let (fired, armed) = (self.marks & FIRED != 0, self.marks & ARMED_ABOVE != 0);
+        if let Some(above) = running_bound(check, fired, armed)
             && !matches!(check.baseline.method, Method::Seasonal(_))
-            && let Some((mean, sd)) = self.series().stats(&check.baseline)
+            && let Some(stats) = self.series().stats(&check.baseline)
+            && exceeds(value.into(), stats, above)
         {
-            let z = zscore_of(value.into(), mean, sd);
-            if z > above || z.is_nan() {
-                return false;
-            }
+            return false;
         }
         self.value = value;
         true

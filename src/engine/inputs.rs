@@ -53,15 +53,6 @@ impl Inputs {
         record_ts: Option<i64>,
         idle_after_ms: i64,
     ) -> Option<i64> {
-        if let (Some(watermark), None, None) = (told.watermark, record_ts, self.clock)
-            && self.is_alone(from, partitions)
-            && !told.idle
-        {
-            // As it is in a backtest: what comes of the rest.
-            self.told.insert(from, told);
-            self.idle_since = None;
-            return Some(watermark);
-        }
         self.told.insert(from, told);
         self.partitions = self.partitions.max(partitions as usize);
         self.clock = self.clock.max(record_ts);
@@ -79,13 +70,6 @@ impl Inputs {
             self.idle_since = None;
         }
         least.max(held)
-    }
-
-    /// Whether a partition is all that there is.
-    fn is_alone(&self, from: i32, partitions: u32) -> bool {
-        self.partitions.max(partitions as usize) == 1
-            && self.told.len() == 1
-            && self.told.contains_key(&from)
     }
 
     /// The greatest watermark as it was `idle_after` ago: nothing holds back for longer.

@@ -9,6 +9,7 @@
 pub(crate) mod act;
 mod ahead;
 pub(crate) mod baseline;
+mod by_rule;
 mod bytes;
 pub(crate) mod calendar;
 pub(crate) mod cell;

@@ -176,7 +176,7 @@ impl Posts {
         let view = View::of(&plan.rule(rule).check);
         let to = view.to.map_or(Brought::Nothing, |measure| Brought::of(measure, what.to));
         let of = Brought::of(view.of, what.of);
-        self.mark_of(at);
+        self.mark_of(at.id, at.ts, at.offset);
         let key = self.number_of(plan, plan.info[rule].space, key);
         let (ts, reversal) = (what.ts, what.reversal);
         self.entries.push(Posted { rule, key, ts, of, to, reversal, place: 0 });
@@ -194,16 +194,17 @@ impl Posts {
         if self.names.iter().skip(names as usize).all(|name| *name == LACKING) {
             return;
         }
-        self.mark_of(at);
+        self.mark_of(at.id, at.ts, at.offset);
         self.plain.push(Plain { ways, names, ts: at.ts, points, user });
     }
 
-    /// Notes the event at hand.
-    #[inline]
-    fn mark_of(&mut self, at: &At<'_>) {
-        if self.marks.last().is_none_or(|mark| mark.offset != at.offset) {
-            self.mark(at.id, at.ts, at.offset);
+    /// The number of an event, which is most likely the one asked for last.
+    fn mark_of(&mut self, id: &str, ts: i64, offset: i64) -> u32 {
+        if self.marks.last().is_none_or(|mark| mark.offset != offset) {
+            let id = append(&mut self.texts, id);
+            self.marks.push(Mark { id, ts, offset });
         }
+        number(self.marks.len() - 1)
     }
 
     /// The number of a key of the event at hand, noted once.
@@ -245,13 +246,6 @@ impl Posts {
         Some(number(at) | FEW)
     }
 
-    /// Notes an event.
-    #[inline(never)]
-    fn mark(&mut self, id: &str, ts: i64, offset: i64) {
-        let id = append(&mut self.texts, id);
-        self.marks.push(Mark { id, ts, offset });
-    }
-
     /// Ends what one event brought, if it brought entries, or `moved` asks for it anyway.
     pub(crate) fn seal(
         &mut self,
@@ -266,15 +260,8 @@ impl Posts {
             return;
         }
         let plain = (plains > self.sealed.1).then(|| plains - 1);
-        let last = |posts: &Posts| number(posts.marks.len().saturating_sub(1));
-        let mark = last(self);
-        let mover = mover.map(|mover| {
-            // Most likely the event at hand.
-            if self.marks.last().is_none_or(|mark| mark.offset != mover.offset) {
-                self.mark(&mover.id, mover.ts, mover.offset);
-            }
-            last(self)
-        });
+        let mark = number(self.marks.len().saturating_sub(1));
+        let mover = mover.map(|mover| self.mark_of(&mover.id, mover.ts, mover.offset));
         self.seals.push(Seal { end, keys, plain, mark, watermark, mover, tag });
         self.sealed = (end, plains);
     }
@@ -300,6 +287,11 @@ impl Posts {
         };
         let taken = std::mem::replace(self, fresh);
         Posts { topic: from.topic.clone(), partition: from.partition, ..taken }
+    }
+
+    /// What the event of a seal brings plainly.
+    fn plain_of(&self, seal: &Seal) -> Option<&Plain> {
+        self.plain.get(seal.plain? as usize)
     }
 
     fn event(&self, mark: u32) -> EntryMark<'_> {

@@ -12,13 +12,13 @@ use crate::engine::firing::Measured;
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
 use crate::engine::plan::{Calm, Form, Plan, Quiet, Short};
 use crate::engine::rolling::{Entry, Join};
-use crate::engine::score::zscore_of;
+use crate::engine::score::{exceeds, running_bound};
 use crate::engine::small::Little;
 use crate::engine::space::{Key, NONE};
 use crate::engine::table::{Cells, First};
 use crate::engine::tally::Added;
 use crate::engine::view::span;
-use crate::rule::{Check, Levels, Measure, Method, Number, Window, ZScore};
+use crate::rule::{Check, Levels, Measure, Method, Number, Side, Window, ZScore};
 
 impl Short {
     /// `None` for rules of which each contribution has to be looked at.
@@ -99,7 +99,7 @@ impl Keyed {
     ) -> bool {
         let info = &ctx.plan.info[rule];
         let Some(short) = info.quiet else { return false };
-        if what.reversal || self.cells.capture.is_some() || self.peaks.is_some() {
+        if what.reversal || !self.is_plain() {
             return false;
         }
         let space = &self.cells.spaces[info.space];
@@ -111,19 +111,15 @@ impl Keyed {
                 _ => false,
             };
         }
-        let one = |counts: bool| {
-            let value = if counts { what.of.count } else { what.of.sum };
-            Entry { ts: what.ts, value }
-        };
         let cell = (rule, id, place);
         let is_done = match short {
-            Short::Bound(quiet) => self.add_bound(cell, (quiet, one(quiet.counts)), what, ctx),
+            Short::Bound(quiet) => self.add_bound(cell, (quiet, what.one(quiet.counts)), what, ctx),
             Short::Flow { most, ahead, counts } => {
-                self.add_flow(cell, (most, ahead), one(counts), ctx.plan)
+                self.add_flow(cell, (most, ahead), what.one(counts), ctx.plan)
             }
-            Short::Silence { counts } => self.add_silence(cell, one(counts), ctx.plan),
-            Short::Sides { count } => self.add_sides(cell, count, what, ctx.plan),
-            Short::Score { counts } => self.add_score((rule, place), one(counts), ctx),
+            Short::Silence { counts } => self.add_silence(cell, what.one(counts), ctx.plan),
+            Short::Sides { count } => self.add_sides(cell, count, (what, false), ctx.plan),
+            Short::Score { counts } => self.add_score((rule, place), what.one(counts), ctx),
         };
         if is_done {
             // A key that comes again grows old.
@@ -157,7 +153,7 @@ impl Keyed {
     }
 
     /// Adds to the counter of a cap whose flow is kept.
-    fn add_flow(
+    pub(crate) fn add_flow(
         &mut self,
         (rule, id, place): (usize, u32, u32),
         (most, ahead): (i64, Option<(i64, i64)>),
@@ -178,7 +174,7 @@ impl Keyed {
     }
 
     /// Adds to the counter of a period that is judged when it is over.
-    fn add_silence(
+    pub(crate) fn add_silence(
         &mut self,
         (rule, id, place): (usize, u32, u32),
         one: Entry,
@@ -193,12 +189,17 @@ impl Keyed {
         true
     }
 
-    /// Adds to both sides of a ratio.
-    fn add_sides(
+    /// Whether nothing looks at each contribution, or has to be told what was there before it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.cells.capture.is_none() && self.peaks.is_none()
+    }
+
+    /// Adds to both sides of a ratio what one event brings, or what several do `together`.
+    pub(crate) fn add_sides(
         &mut self,
         (rule, id, place): (usize, u32, u32),
         count: [bool; 2],
-        what: &Contribution<'_>,
+        (what, together): (&Contribution<'_>, bool),
         plan: &Plan,
     ) -> bool {
         let Check::Ratio { min_to, levels, .. } = &plan.rule(rule).check else { return false };
@@ -211,10 +212,17 @@ impl Keyed {
         };
         let sums = add(*of, what.of, count[0]).zip(add(*to, what.to, count[1]));
         let Some(sums) = sums else { return false };
-        let breaches = |value: Measured| {
-            levels.levels.iter().any(|level| value.breaches(levels.side, level.bound))
+        let is_calm = |value: Measured| {
+            !levels.levels.iter().any(|level| value.breaches(levels.side, level.bound))
         };
-        if ratio(sums.0, sums.1, *min_to).is_some_and(breaches) {
+        let stays = if together {
+            // Whatever their order, none on the way has more above and less below.
+            let worst = ratio(sums.0, *to, *min_to);
+            levels.side == Side::Above && sums.0 >= 0 && worst.is_some_and(is_calm)
+        } else {
+            ratio(sums.0, sums.1, *min_to).is_none_or(is_calm)
+        };
+        if !stays {
             return false;
         }
         (*of, *to, *t) = (sums.0, sums.1, (*t).max(what.ts));
@@ -223,7 +231,12 @@ impl Keyed {
 
     /// Adds to the open window of a z-score.
     #[inline]
-    fn add_score(&mut self, (rule, place): (usize, u32), one: Entry, ctx: &Ctx<'_>) -> bool {
+    pub(crate) fn add_score(
+        &mut self,
+        (rule, place): (usize, u32),
+        one: Entry,
+        ctx: &Ctx<'_>,
+    ) -> bool {
         let Check::ZScore(check) = &ctx.plan.rule(rule).check else { return false };
         let over = ctx.watermark.saturating_sub(ctx.plan.info[rule].close_after_ms);
         let table = &mut self.cells.tables[rule];
@@ -246,8 +259,7 @@ impl Keyed {
         ctx: &Ctx<'_>,
     ) -> bool {
         let (plan, of) = (ctx.plan, what.of);
-        let value = if quiet.counts { of.count } else { of.sum };
-        let one = Entry { ts: what.ts, value };
+        let one = what.one(quiet.counts);
         let info = &plan.info[rule];
         let most = plan.settings.max_keys.unwrap_or(usize::MAX);
         let is_known = self.cells.spaces[info.space].find(key).is_some();
@@ -345,7 +357,7 @@ enum Took {
 impl Cell {
     /// Adds to a whole counter; false, and nothing is done, where there may be more to it.
     #[inline]
-    fn add_quietly(
+    pub(crate) fn add_quietly(
         &mut self,
         (quiet, step_ms): (Quiet, i64),
         (what, value): (&Contribution<'_>, i64),
@@ -397,6 +409,14 @@ impl Cell {
     }
 }
 
+impl Contribution<'_> {
+    /// What it brings to the side of a single measure: the number of events, or points.
+    #[inline]
+    pub(crate) fn one(&self, counts: bool) -> Entry {
+        Entry { ts: self.ts, value: if counts { self.of.count } else { self.of.sum } }
+    }
+}
+
 impl Cells {
     /// A counter of a calendar window, made whole.
     fn calendar_at(
@@ -415,7 +435,7 @@ impl Cells {
 impl CalendarCell {
     /// The period of an instant, where it is the only one and no level has fired in it, and the time of
     /// the latest event.
-    pub(crate) fn only(&mut self, ts: i64) -> Option<(&mut PeriodCell, &mut i64)> {
+    fn only(&mut self, ts: i64) -> Option<(&mut PeriodCell, &mut i64)> {
         match self.periods.as_mut_slice() {
             [period] if period.fired == 0 && period.holds(ts) => Some((period, &mut self.t)),
             _ => None,
@@ -426,16 +446,14 @@ impl CalendarCell {
 impl ZCell {
     /// Adds to the open window what brings it to no verdict; false, and nothing is done, where there
     /// may be more to it. `over`: what ended by then is closed.
-    pub(crate) fn add_quietly(&mut self, check: &ZScore, one: Entry, over: i64) -> bool {
+    fn add_quietly(&mut self, check: &ZScore, one: Entry, over: i64) -> bool {
         let ZCell { series, next, open, armed_above, usual, .. } = self;
         let holds = |span: &Span| span.start <= one.ts && one.ts < span.end && span.end > over;
         let open = open.iter_mut().find(|open| holds(&open.span));
         let Some(open) = open.filter(|open| open.span.start >= next.start) else { return false };
         let Sum::Number(number) = &mut open.sum else { return false };
         let Some(value) = number.checked_add(one.value) else { return false };
-        let is_judged =
-            !open.fired && (matches!(check.window, Window::Calendar(_)) || *armed_above);
-        if let Some(above) = check.above.filter(|_| is_judged) {
+        if let Some(above) = running_bound(check, open.fired, *armed_above) {
             let baseline = check.baseline;
             let stats = match (baseline.method, usual) {
                 (Method::Seasonal(_), Some(known)) if known.is(&open.span, &baseline) => {
@@ -444,8 +462,7 @@ impl ZCell {
                 (Method::Seasonal(_), _) => return false,
                 _ => series.stats(&baseline),
             };
-            let z = stats.map(|(mean, sd)| zscore_of(value, mean, sd));
-            if z.is_some_and(|z| z > above || z.is_nan()) {
+            if stats.is_some_and(|stats| exceeds(value, stats, above)) {
                 return false;
             }
         }

@@ -77,16 +77,15 @@ impl Keyed {
         let open = &mut body.open[place];
         ctx.counts.saturated += u64::from(open.sum.add(&check.input.measure, what.of));
         let (value, ran) = (open.sum.value(), open.fired);
-        let calendar = matches!(check.window, Window::Calendar(_));
-        if gathers || what.reversal || ran || !(calendar || body.armed_above) {
+        if gathers || what.reversal {
             return;
         }
-        let Some(above) = check.above else { return };
+        let Some(above) = running_bound(check, ran, body.armed_above) else { return };
         let Some((mean, sd)) = body.usual(&plan.calendar, check, span) else { return };
-        let z = zscore_of(value, mean, sd);
-        if z <= above {
+        if !exceeds(value, (mean, sd), above) {
             return;
         }
+        let z = zscore_of(value, mean, sd);
         body.open[place].fired = true;
         body.armed_above = false;
         let length_ms = plan.rule(rule).cooldown_ms;
@@ -134,6 +133,18 @@ impl Keyed {
         };
         self.desk(ctx).fire(&firing);
     }
+}
+
+/// The bound that the running value of a window is held against, if it is judged.
+pub(crate) fn running_bound(check: &ZScore, fired: bool, armed_above: bool) -> Option<f64> {
+    let is_judged = !fired && (matches!(check.window, Window::Calendar(_)) || armed_above);
+    check.above.filter(|_| is_judged)
+}
+
+/// Whether a value is beyond a bound, by mean and standard deviation; one that cannot be told is.
+pub(crate) fn exceeds(value: i64, (mean, sd): (f64, f64), above: f64) -> bool {
+    let z = zscore_of(value, mean, sd);
+    z > above || z.is_nan()
 }
 
 pub(crate) fn zscore_of(value: i64, mean: f64, sd: f64) -> f64 {

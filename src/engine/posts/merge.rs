@@ -105,15 +105,15 @@ impl Reading {
             place += 1;
             Posted { place: place - 1, ..*entry }
         };
-        if let Some(plain) = seal.plain.and_then(|plain| posts.plain.get(plain as usize)) {
-            for told in plan.postings.get(plain.ways).map_or(&[][..], |posting| &posting.told) {
+        if let Some(plain) = posts.plain_of(seal) {
+            for told in plain.told(plan) {
                 let before = |entry: &&Posted| entry.rule < told.rule && !entry.reversal;
                 while let Some((entry, rest)) = looked_at.split_first().filter(|all| before(&all.0))
                 {
                     self.entries.push(next(entry));
                     looked_at = rest;
                 }
-                let name = plain.name(told, posts);
+                let name = plain.name(told.space, posts);
                 if name == LACKING {
                     continue;
                 }
@@ -138,10 +138,15 @@ impl Reading {
 }
 
 impl Plain {
-    /// The number of the key that a rule counts it by.
+    /// The rules that it brings something.
+    fn told<'p>(&self, plan: &'p Plan) -> &'p [Told] {
+        plan.postings.get(self.ways).map_or(&[], |posting| &posting.told)
+    }
+
+    /// The number of its key of one of the posting's forms.
     #[inline]
-    fn name(&self, told: &Told, posts: &Posts) -> u32 {
-        posts.names.get(self.names as usize + told.space).copied().unwrap_or(LACKING)
+    fn name(&self, space: usize, posts: &Posts) -> u32 {
+        posts.names.get(self.names as usize + space).copied().unwrap_or(LACKING)
     }
 
     /// The number that it adds to a side.
@@ -264,16 +269,16 @@ impl State {
         if !fits || comes_by_itself || !self.goes_on(plan, watermark) {
             return;
         }
-        for plain in seals.iter().filter_map(|seal| posts.plain.get(seal.plain? as usize)) {
-            for told in plan.postings.get(plain.ways).map_or(&[][..], |posting| &posting.told) {
-                sums.add(plain, told, plain.name(told, posts));
+        for plain in seals.iter().filter_map(|seal| posts.plain_of(seal)) {
+            for told in plain.told(plan) {
+                sums.add(plain, told, plain.name(told.space, posts));
             }
         }
-        let ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
+        let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         for at in &sums.used {
             let (all, key) = (&mut sums.all[*at], &mut few[at / sums.rules]);
             let rule = plan.together[at % sums.rules];
-            all.is_done = self.keyed.add_together(rule, key, all, &ctx);
+            all.is_done = self.keyed.add_together(rule, key, all, &mut ctx);
         }
     }
 
@@ -298,12 +303,10 @@ impl State {
         };
         let looked_at =
             entries.iter().filter_map(|entry| key(entry.key, std::slice::from_ref(&entry.rule)));
-        let plain = seals.iter().filter_map(|seal| posts.plain.get(seal.plain? as usize));
+        let plain = seals.iter().filter_map(|seal| posts.plain_of(seal));
         let plain = plain.flat_map(|plain| {
             let many = plan.postings.get(plain.ways).map_or(&[][..], |posting| &posting.many);
-            many.iter().filter_map(|(at, rules)| {
-                key(*posts.names.get(plain.names as usize + at)?, rules.as_slice())
-            })
+            many.iter().filter_map(|(at, rules)| key(plain.name(*at, posts), rules.as_slice()))
         });
         self.keyed.cells.look_at(plan, plain.chain(looked_at));
     }
