@@ -4,11 +4,11 @@ use std::io::{self, Read};
 
 use memchr::memchr;
 
-use crate::backtest::tally::hash_of_user;
-use crate::event::{Canary, Decoder, Event, EventTime, Kind, Layouts, Reason};
+use crate::engine::{Hashes, PostedEvent};
+use crate::event::{Canary, Decoder, Event, EventTime, Layouts, Reason};
 
 /// Bytes of a piece: what comes of it stays in the cache of a core.
-pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+pub(crate) const CHUNK_BYTES: usize = 128 << 10;
 
 /// A piece of the input.
 #[derive(Debug, Default)]
@@ -96,10 +96,15 @@ fn read_some(reader: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
 pub(crate) struct Row<'a> {
     /// Its number within the piece: of the line, blank ones counted, or of the record.
     pub(crate) number: u32,
-    pub(crate) event: Result<Event<'a>, Reason>,
+    pub(crate) event: Result<Hashed<'a>, Reason>,
     pub(crate) record_ts: Option<EventTime>,
-    /// Of an issue, the hash of the member's name.
-    pub(crate) issued_to: Option<u64>,
+}
+
+/// An event and its hashes.
+#[derive(Debug)]
+pub(crate) struct Hashed<'a> {
+    pub(crate) event: Event<'a>,
+    pub(crate) hashes: Hashes,
 }
 
 /// The records of a piece.
@@ -108,6 +113,27 @@ pub(crate) struct Rows<'a> {
     pub(crate) rows: Vec<Row<'a>>,
     /// How many numbers they take up, blank lines with them.
     pub(crate) numbers: u32,
+}
+
+impl<'e> Row<'e> {
+    /// Its event, `first` being the number of the first record of the piece.
+    #[inline]
+    pub(crate) fn posted(&self, first: i64) -> Option<PostedEvent<'_, 'e>> {
+        let Hashed { event, hashes } = self.event.as_ref().ok()?;
+        Some(PostedEvent { event, hashes, offset: first + i64::from(self.number) })
+    }
+}
+
+impl<'e> Rows<'e> {
+    /// The row of a number, which most likely stands at its place.
+    #[inline]
+    pub(crate) fn of_number(&self, number: u32) -> Option<&Row<'e>> {
+        let is_it = |row: &&Row<'e>| row.number == number;
+        self.rows.get(number as usize).filter(is_it).or_else(|| {
+            let at = self.rows.binary_search_by_key(&number, |row| row.number).ok()?;
+            self.rows.get(at)
+        })
+    }
 }
 
 pub(crate) use cell::Decoded;
@@ -189,8 +215,7 @@ impl Decoding {
         if event.is_err() && Canary::read(value).is_some() {
             return None;
         }
-        let issued = event.as_ref().ok().filter(|event| event.kind == Kind::Issue);
-        let issued_to = issued.map(|event| hash_of_user(&event.user));
-        Some(Row { number, event, record_ts, issued_to })
+        let event = event.map(|event| Hashed { hashes: Hashes::of(&event), event });
+        Some(Row { number, event, record_ts })
     }
 }

@@ -8,7 +8,8 @@ use crate::backtest::findings::{Findings, Names};
 use crate::backtest::halves::{Own, Shared, Step};
 use crate::backtest::results::Results;
 use crate::backtest::summary::Summary;
-use crate::engine::{Effect, Outcome, Plan, Standing, State};
+use crate::backtest::tally::Issued;
+use crate::engine::{Effect, Events, Hashes, Outcome, Plan, PostedEvent, Standing, State};
 use crate::event::{Canary, Decoder, Layouts};
 use crate::rule::{Mode, Rule, RuleSet};
 
@@ -25,7 +26,17 @@ pub struct Backtest {
     pub(crate) shared: Shared,
     pub(crate) results: Results,
     line: i64,
-    has_ended: bool,
+    /// What has come of lines since effects were taken.
+    effects: Vec<Effect>,
+}
+
+/// A line, if there is an event in it.
+struct One<'a, 'e>(Option<PostedEvent<'a, 'e>>);
+
+impl<'e> Events<'e> for One<'_, 'e> {
+    fn event(&self, _: u32) -> Option<PostedEvent<'_, 'e>> {
+        self.0
+    }
 }
 
 impl Backtest {
@@ -39,7 +50,7 @@ impl Backtest {
             results: Results::new(plan.rule_set()),
             plan,
             line: 0,
-            has_ended: false,
+            effects: Vec::new(),
         }
     }
 
@@ -71,17 +82,31 @@ impl Backtest {
         if decoded.is_err() && Canary::read(line).is_some() {
             return;
         }
-        let decoded = decoded.as_ref();
+        let hashed = decoded.map(|event| (Hashes::of(&event), event));
+        let event = hashed.as_ref().map_err(|reason| *reason);
+        let decoded = event.map(|(_, event)| event);
         let outcome = self.own.step(Step { decoded, number, record_ts: None, tag: 0 });
-        if let (Outcome::Accepted, Ok(event)) = (outcome, decoded) {
-            self.results.issued.note(event);
+        let posted =
+            event.ok().map(|(hashes, event)| PostedEvent { event, hashes, offset: number });
+        self.merge(&One(posted));
+        if let (Outcome::Accepted, Some(posted)) = (outcome, posted) {
+            let issued = Issued::of(posted.event, posted.hashes);
+            issued.into_iter().for_each(|(user, points)| self.results.issued.add(user, points));
         }
     }
 
     /// Closes what the end of input closes.
     pub fn end(&mut self) {
         self.own.end();
-        self.has_ended = true;
+        self.merge(&One(None));
+        self.effects.extend(self.shared.end().into_iter().map(|(_, effect)| effect));
+    }
+
+    /// Tells the half of shared keys what came of one event.
+    fn merge<'e>(&mut self, event: &One<'_, 'e>) {
+        let (own, told) = self.own.take();
+        let shared = self.shared.merge(&told, event);
+        self.effects.extend(own.into_iter().chain(shared).map(|(_, effect)| effect));
     }
 
     /// Hands out the effects of the input since the last call, which is a line or the end: closed
@@ -90,12 +115,7 @@ impl Backtest {
     /// # Errors
     /// What `sink` fails with.
     pub fn take(&mut self, sink: &mut dyn FnMut(&Effect) -> io::Result<()>) -> io::Result<()> {
-        let (own, told) = self.own.take();
-        let mut shared = self.shared.merge(&told);
-        if self.has_ended {
-            shared.extend(self.shared.end());
-        }
-        self.results.take(own.into_iter().chain(shared).map(|(_, effect)| effect), sink)
+        self.results.take(self.effects.drain(..), sink)
     }
 
     pub(crate) fn rule_set(&self) -> &RuleSet {
@@ -108,7 +128,7 @@ impl Backtest {
 
     /// Issued points of a member.
     pub(crate) fn issued(&self, user: &str) -> i64 {
-        self.results.issued.of(user)
+        self.results.issued.sum(user)
     }
 
     /// Where the keys of a rule stand.

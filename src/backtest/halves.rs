@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::engine::daily::Sender;
 use crate::engine::{
-    Effect, Input, Origin, Outcome, Output, PartialsOutbox, Plan, Posts, State, step,
+    Effect, Events, Input, Origin, Outcome, Output, PartialsOutbox, Plan, PostedEvent, Posts,
+    State, step,
 };
 use crate::event::{Event, EventTime, Reason};
 
@@ -19,7 +20,7 @@ pub(crate) const END: u32 = u32::MAX;
 /// One input of the first half.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step<'a, 'e> {
-    pub(crate) decoded: Result<&'a Event<'e>, &'a Reason>,
+    pub(crate) decoded: Result<&'a Event<'e>, Reason>,
     /// Its number in the whole input, which stands as offset in triggers.
     pub(crate) number: i64,
     pub(crate) record_ts: Option<EventTime>,
@@ -53,19 +54,22 @@ impl Own {
         Own { plan, state: State::new(origin), out, effects, begin: None }
     }
 
-    /// Brings near what steps over these events, by their numbers, will read.
+    /// Brings near what steps over these events will read.
     pub(crate) fn look_ahead<'a, 'e: 'a>(
         &mut self,
-        events: impl Iterator<Item = (i64, &'a Event<'e>)>,
+        events: impl Iterator<Item = PostedEvent<'a, 'e>>,
     ) {
-        events.for_each(|event| self.state.foresee(&self.plan, event, &self.out.partials));
+        for PostedEvent { event, hashes, offset } in events {
+            let event = (offset, event, hashes);
+            self.state.foresee_hashed(&self.plan, event, &self.out.partials);
+        }
         self.state.look_ahead(&self.plan, &self.out.partials);
     }
 
     pub(crate) fn step(&mut self, one: Step<'_, '_>) -> Outcome {
         let input = match one.decoded {
             Ok(event) => Input::Event { event, offset: one.number, record_ts: one.record_ts },
-            Err(reason) => Input::Rejected { reason: *reason, offset: one.number },
+            Err(reason) => Input::Rejected { reason, offset: one.number },
         };
         step(&mut self.state, &self.plan, input, &mut self.out);
         if self.begin.is_none() {
@@ -114,10 +118,14 @@ impl Shared {
         Shared { plan, state, out: Output::default(), merged: 0 }
     }
 
-    pub(crate) fn merge(&mut self, Told { posts, sheets }: &Told) -> Tagged {
+    pub(crate) fn merge<'e>(
+        &mut self,
+        Told { posts, sheets }: &Told,
+        events: &impl Events<'e>,
+    ) -> Tagged {
         let mut effects = Vec::new();
         let Shared { plan, state, out, merged } = self;
-        state.merge_posts(plan, posts, *merged, out, &mut |tag, out| {
+        state.merge_posts(plan, (posts, events), *merged, out, &mut |tag, out| {
             effects.extend(out.effects.drain(..).map(|effect| (tag, effect)));
         });
         *merged += i64::try_from(posts.len()).unwrap_or(i64::MAX);

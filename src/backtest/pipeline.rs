@@ -10,17 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use crate::backtest::chunk::{Chunk, Decoded, Decoding, Form, RecordAt, Source};
+use crate::backtest::chunk::{Chunk, Decoded, Decoding, Form, RecordAt, Rows, Source};
 use crate::backtest::fold::Backtest;
 use crate::backtest::halves::{Own, Shared, Step, Tagged, Told};
 use crate::backtest::results::Results;
-use crate::engine::{Effect, LOOK_AHEAD, Outcome};
+use crate::backtest::tally::Issued;
+use crate::engine::{Effect, Events, LOOK_AHEAD, Outcome, PostedEvent};
 
 /// Pieces that wait between two threads.
 const WAITING: usize = 4;
 
 /// A piece that has been stepped over.
 struct Stepped {
+    /// The piece itself; none at the end of the input.
+    decoded: Option<Arc<Decoded>>,
     effects: Tagged,
     told: Told,
     /// Members by hash, and points of accepted issues.
@@ -133,8 +136,9 @@ fn own_half(
     // The first piece that does not come is behind the last one.
     for decoder in decoders.iter().cycle() {
         let Ok(decoded) = decoder.recv() else { break };
-        let stepped = step_over(own, &decoded, next);
-        next += decoded.with_dependent(|_, rows| i64::from(rows.numbers));
+        let numbers = decoded.with_dependent(|_, rows| i64::from(rows.numbers));
+        let stepped = step_over(own, decoded, next);
+        next += numbers;
         if to.send(stepped).is_err() {
             return;
         }
@@ -146,11 +150,11 @@ fn own_half(
     let (effects, told) = own.take();
     let about = About { is_end: true, first: next, ..About::default() };
     // Nobody may be there to take it; they know why.
-    drop(to.send(Stepped { effects, told, issued: Vec::new(), about }));
+    drop(to.send(Stepped { decoded: None, effects, told, issued: Vec::new(), about }));
 }
 
 /// Steps over a piece whose first record has the number `first`.
-fn step_over(own: &mut Own, decoded: &Decoded, first: i64) -> Stepped {
+fn step_over(own: &mut Own, decoded: Arc<Decoded>, first: i64) -> Stepped {
     let places = match &decoded.borrow_owner().form {
         Form::Lines => Vec::new(),
         Form::Records(records) => records.clone(),
@@ -160,15 +164,12 @@ fn step_over(own: &mut Own, decoded: &Decoded, first: i64) -> Stepped {
     let mut issued = Vec::new();
     decoded.with_dependent(|_, rows| {
         for some in rows.rows.chunks(LOOK_AHEAD) {
-            own.look_ahead(
-                some.iter().filter_map(|row| {
-                    Some((first + i64::from(row.number), row.event.as_ref().ok()?))
-                }),
-            );
+            own.look_ahead(some.iter().filter_map(|row| row.posted(first)));
             for row in some {
                 let before = own.state.watermark();
+                let event = row.event.as_ref();
                 let outcome = own.step(Step {
-                    decoded: row.event.as_ref(),
+                    decoded: event.map(|hashed| &hashed.event).map_err(|reason| *reason),
                     number: first + i64::from(row.number),
                     record_ts: row.record_ts,
                     tag: row.number,
@@ -176,21 +177,37 @@ fn step_over(own: &mut Own, decoded: &Decoded, first: i64) -> Stepped {
                 if own.state.watermark() != before {
                     about.mover = Some(row.number);
                 }
-                if let (Outcome::Accepted, Ok(event), Some(user)) =
-                    (outcome, &row.event, row.issued_to)
-                {
-                    issued.push((user, event.points));
+                if let (Outcome::Accepted, Ok(hashed)) = (outcome, event) {
+                    issued.extend(Issued::of(&hashed.event, &hashed.hashes));
                 }
             }
         }
     });
     let (effects, told) = own.take();
-    Stepped { effects, told, issued, about }
+    Stepped { decoded: Some(decoded), effects, told, issued, about }
+}
+
+/// The events of a piece whose first record has the number `first`.
+struct Piece<'a, 'e> {
+    rows: Option<&'a Rows<'e>>,
+    first: i64,
+}
+
+impl<'e> Events<'e> for Piece<'_, 'e> {
+    #[inline]
+    fn event(&self, tag: u32) -> Option<PostedEvent<'_, 'e>> {
+        self.rows?.of_number(tag)?.posted(self.first)
+    }
 }
 
 fn shared_half(shared: &mut Shared, from: &Receiver<Stepped>, to: &SyncSender<Done>) {
-    for Stepped { effects, told, issued, about } in from {
-        let mut merged = shared.merge(&told);
+    for Stepped { decoded, effects, told, issued, about } in from {
+        let first = about.first;
+        let mut merged = match decoded {
+            Some(decoded) => decoded
+                .with_dependent(|_, rows| shared.merge(&told, &Piece { rows: Some(rows), first })),
+            None => shared.merge(&told, &Piece { rows: None, first }),
+        };
         if about.is_end {
             merged.extend(shared.end());
         }

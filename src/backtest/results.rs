@@ -147,7 +147,7 @@ impl Results {
 
     /// Issued points of the members fired on.
     pub(crate) fn points_at_stake(&self) -> i64 {
-        self.users.iter().map(|user| self.issued.of(user)).sum()
+        self.users.iter().map(|user| self.issued.sum(user)).sum()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::engine::state::State;
 use crate::engine::table::Cells;
 use crate::engine::turn::step_of;
 use crate::event::Event;
+use crate::rule::Field;
 
 /// Events of one look: enough to hide a wait, few enough for what they ask for to stay near.
 pub const LOOK_AHEAD: usize = 32;
@@ -40,35 +41,66 @@ pub(crate) struct Ahead {
 
 /// What a look found out about an event, for its step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Foreseen {
+struct Foreseen {
     offset: i64,
-    pub(crate) identity: u128,
-    /// The user as duplicates and shown values know it, and as keys do.
-    pub(crate) user: u128,
-    pub(crate) hashes: Hashes,
+    hashes: Hashes,
 }
 
 /// A user, and where the rules that will count the event end in their list.
 #[derive(Debug, Clone, Copy)]
 struct Fresh {
-    user: u128,
-    hash: u64,
+    member: u128,
+    user: u64,
     end: usize,
 }
 
-/// Hashes of an event's keys, as far as they are known.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Hashes {
-    pub(crate) user: Option<u64>,
+/// Hashes of what an event is found by: pure functions of it, so that whoever decodes it may tell
+/// them to its step.
+#[derive(Debug, Clone, Copy)]
+pub struct Hashes {
+    /// Of the event, as duplicates know it.
+    pub(crate) identity: u128,
+    /// Of the user, as shown values know it.
+    pub(crate) member: u128,
+    /// Of the user, as keys know it.
+    pub(crate) user: u64,
     pub(crate) source: Option<u64>,
     pub(crate) device: Option<u64>,
     pub(crate) ip: Option<u64>,
 }
 
 impl Hashes {
-    /// What every step needs to know.
-    pub(crate) fn of(event: &Event<'_>) -> Hashes {
-        Hashes { source: event.source.as_deref().map(hash_of), ..Hashes::default() }
+    pub fn of(event: &Event<'_>) -> Hashes {
+        let member = user_of(&event.user);
+        Hashes {
+            identity: identity(member, &event.id),
+            member,
+            user: Hashes::of_user(&event.user),
+            source: event.source.as_deref().map(hash_of),
+            device: event.device.as_deref().map(hash_of),
+            ip: event.ip.as_deref().map(hash_of),
+        }
+    }
+
+    /// Of the user, who is known by [`Hashes::of_user`] as well.
+    pub fn user(&self) -> u64 {
+        self.user
+    }
+
+    /// Of a user's name.
+    pub fn of_user(name: &str) -> u64 {
+        hash_of(name)
+    }
+
+    /// Of a field of the event, where it is among these.
+    pub(crate) fn field(&self, field: &Field) -> Option<u64> {
+        match field {
+            Field::User => Some(self.user),
+            Field::Source => self.source,
+            Field::Device => self.device,
+            Field::Ip => self.ip,
+            _ => None,
+        }
     }
 }
 
@@ -91,12 +123,12 @@ impl Ahead {
         self.outgoing.clear();
     }
 
-    /// What is known of the event at this offset; forgets all before it.
-    pub(crate) fn at(&mut self, offset: i64) -> Option<Foreseen> {
+    /// The hashes of the event at this offset, if it was foreseen; forgets all before it.
+    pub(crate) fn at(&mut self, offset: i64) -> Option<Hashes> {
         while self.events.front().is_some_and(|known| known.offset < offset) {
             self.events.pop_front();
         }
-        self.events.front().filter(|known| known.offset == offset).copied()
+        self.events.front().filter(|known| known.offset == offset).map(|known| known.hashes)
     }
 }
 
@@ -110,22 +142,27 @@ impl State {
         (offset, event): (i64, &Event<'_>),
         outbox: &PartialsOutbox,
     ) {
+        self.foresee_hashed(plan, (offset, event, &Hashes::of(event)), outbox);
+    }
+
+    /// The same for an event whose hashes are known.
+    pub(crate) fn foresee_hashed(
+        &mut self,
+        plan: &Plan,
+        (offset, event, hashes): (i64, &Event<'_>, &Hashes),
+        outbox: &PartialsOutbox,
+    ) {
         self.prepare(plan);
         let ahead = &mut self.ahead;
         if ahead.events.back().is_some_and(|last| last.offset >= offset) {
             ahead.clear();
         }
-        let user = user_of(&event.user);
-        let user_hash = hash_of(&event.user);
-        let mut hashes = Hashes { user: Some(user_hash), ..Hashes::of(event) };
-        let mut id = 0;
         if plan.settings.dedup_ms.is_some() {
-            id = identity(user, &event.id);
-            self.dedup.near(id);
+            self.dedup.near(hashes.identity);
         }
-        self.seen.iter().for_each(|seen| seen.near_index(user));
+        self.seen.iter().for_each(|seen| seen.near_index(hashes.member));
         if let Some(space) = plan.user_space {
-            self.keyed.cells.spaces[space].near_index(user_hash);
+            self.keyed.cells.spaces[space].near_index(hashes.user);
         }
         if ahead.fresh.len() == MOST {
             ahead.forget_looks();
@@ -141,19 +178,19 @@ impl State {
                 Looks::Outgoing if outbox.apart.is_some() => continue,
                 Looks::Outgoing => {}
             }
-            let (text, hash) = match plan.key_forms[info.space] {
-                KeyForm::Device => (event.device.as_deref(), &mut hashes.device),
-                _ => (event.ip.as_deref(), &mut hashes.ip),
+            let hash = match plan.key_forms[info.space] {
+                KeyForm::Device => hashes.device,
+                _ => hashes.ip,
             };
-            let Some(text) = text else { continue };
-            let hash = *hash.get_or_insert_with(|| hash_of(text));
+            let Some(hash) = hash else { continue };
             let step = step_of(plan, route.rule, event.ts.0, offset);
             let hash = slot_hash(hash, info.fingerprint, step);
             outbox.pending.near_index(hash);
             ahead.outgoing.push(hash);
         }
-        ahead.fresh.push(Fresh { user, hash: user_hash, end: ahead.rules.len() });
-        ahead.events.push_back(Foreseen { offset, identity: id, user, hashes });
+        let (member, user) = (hashes.member, hashes.user);
+        ahead.fresh.push(Fresh { member, user, end: ahead.rules.len() });
+        ahead.events.push_back(Foreseen { offset, hashes: *hashes });
     }
 
     /// Asks for the rest of what steps over the events foreseen since the last call will read.
@@ -161,7 +198,7 @@ impl State {
         let Ahead { fresh, rules, outgoing, .. } = &self.ahead;
         for seen in &self.seen {
             for event in fresh {
-                seen.near(event.user);
+                seen.near(event.member);
             }
         }
         for hash in outgoing {
@@ -172,7 +209,7 @@ impl State {
             let keys = fresh.iter().map(|event| {
                 let own = rules.get(begin..event.end).unwrap_or_default();
                 begin = event.end;
-                (event.hash, space, own)
+                (event.user, space, own)
             });
             self.keyed.cells.look_on(plan, keys);
         }

@@ -73,7 +73,7 @@ pub(crate) mod view;
 pub(crate) mod wire;
 mod young;
 
-pub use ahead::LOOK_AHEAD;
+pub use ahead::{Hashes, LOOK_AHEAD};
 pub use change::{Act, CHANGE_VERSION, Change, Seat, user_partition};
 pub use daily::{DAILY, DailyOutbox, DailyReport};
 pub use decision::*;
@@ -84,7 +84,7 @@ pub use io::*;
 pub use matcher::{Matcher, Subject};
 pub use partial::PartialsOutbox;
 pub use plan::Plan;
-pub use posts::Posts;
+pub use posts::{Events, PostedEvent, Posts};
 pub use published::{NamedText, PublishedRules};
 pub use snapshot::{Damaged, Loaded, Loader, Swept};
 pub use standing::{Outlook, Standing};

@@ -143,9 +143,10 @@ impl PartialsOutbox {
     /// told although it brought nothing and did not move the watermark.
     pub fn seal(&mut self, watermark: Option<EventTime>, heartbeat: bool, tag: u32) {
         let watermark = watermark.map(|watermark| watermark.0);
-        let moved = self.tell(watermark, heartbeat);
+        let moved = watermark != self.told;
+        self.told = watermark;
         if let Some(posts) = &mut self.apart {
-            posts.seal(watermark, self.mover.as_ref(), moved, tag);
+            posts.seal(watermark, self.mover.as_ref(), (moved, heartbeat), tag);
         }
     }
 

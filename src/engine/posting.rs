@@ -5,6 +5,7 @@
 
 use crate::engine::plan::{KeyForm, Plan, RuleInfo};
 use crate::engine::routes::{Adds, Route, Sees, Ways};
+use crate::event::Event;
 
 /// What events of one kind and source post.
 #[derive(Debug, Clone)]
@@ -15,8 +16,15 @@ pub(crate) struct Posting {
     pub(crate) told: Vec<Told>,
     /// Key forms that these count by.
     pub(crate) spaces: Vec<usize>,
-    /// Of each of these that has many keys, its place among them and the rules.
-    pub(crate) many: Vec<(usize, Vec<usize>)>,
+    /// Of these the ones that have many keys.
+    pub(crate) many: Vec<Many>,
+}
+
+/// A key form that has many keys, and the rules that count by it.
+#[derive(Debug, Clone)]
+pub(crate) struct Many {
+    pub(crate) space: usize,
+    pub(crate) rules: Vec<usize>,
 }
 
 /// The part of one rule.
@@ -51,7 +59,9 @@ impl Posting {
         let (mut rest, mut told, mut spaces) = (Vec::new(), Vec::new(), Vec::new());
         for route in &ways.routes {
             let info = &plan.info[route.rule];
-            let (Some([of, to]), true) = (route.adds, info.shared && !info.gathers()) else {
+            let is_plain =
+                info.shared && !info.gathers() && plan.key_forms[info.space] != KeyForm::Composite;
+            let (Some([of, to]), true) = (route.adds, is_plain) else {
                 rest.push(*route);
                 continue;
             };
@@ -71,13 +81,25 @@ impl Posting {
         }
         let many = spaces.iter().enumerate().filter_map(|(at, space)| {
             let rules = told.iter().filter(|told: &&Told| told.space == at).map(|told| told.rule);
-            (!plan.key_forms[*space].has_few()).then(|| (at, rules.collect()))
+            (!plan.key_forms[*space].has_few())
+                .then(|| Many { space: *space, rules: rules.collect() })
         });
         Posting { many: many.collect(), rest, told, spaces }
     }
 }
 
 impl KeyForm {
+    /// Whether an event has such a key; of one that is composed that is not known.
+    pub(crate) fn is_of(self, event: &Event<'_>) -> bool {
+        match self {
+            KeyForm::Global | KeyForm::User => true,
+            KeyForm::Device => event.device.is_some(),
+            KeyForm::Ip => event.ip.is_some(),
+            KeyForm::Source => event.source.is_some(),
+            KeyForm::Composite => false,
+        }
+    }
+
     /// Whether there are few keys, which many events share.
     pub(crate) fn has_few(self) -> bool {
         matches!(self, KeyForm::Global | KeyForm::Source)

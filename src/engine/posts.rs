@@ -7,13 +7,15 @@
 use std::sync::Arc;
 
 use crate::engine::Origin;
-use crate::engine::keyed::{At, Contribution};
+use crate::engine::ahead::Hashes;
+use crate::engine::keyed::Contribution;
 use crate::engine::outbox::{append, number, text};
-use crate::engine::partial::{EntryMark, Mark as Mover};
+use crate::engine::partial::{self, EntryMark};
 use crate::engine::plan::{KeyForm, Plan};
 use crate::engine::space::Key;
 use crate::engine::tally::{Added, NOTHING, Values};
 use crate::engine::view::View;
+use crate::event::Event;
 use crate::rule::Measure;
 
 /// Partial aggregates of one event after the other.
@@ -27,30 +29,15 @@ pub struct Posts {
     /// Keys of forms that have few, each once.
     few: Vec<PostedKey>,
     entries: Vec<Posted>,
-    plain: Vec<Plain>,
-    /// Numbers of the keys of plain events, one after the other.
-    names: Vec<u32>,
+    /// Events that moved the watermark before the one at hand.
     marks: Vec<Mark>,
     seals: Vec<Seal>,
     /// By key form: the number of the key that an event had, and how many seals there were then.
     latest: Vec<(u32, u32)>,
-    /// Numbers of entries and of plain events at the last seal.
-    sealed: (u32, u32),
-    /// Number of the first of the names of the event at hand.
-    named: u32,
-}
-
-/// What a plain event brings: see [`Posting`].
-#[derive(Debug, Clone, Copy)]
-struct Plain {
-    /// Of its posting.
-    ways: usize,
-    /// Number of the first of its keys' numbers.
-    names: u32,
-    ts: i64,
-    points: i64,
-    /// Hash of the user.
-    user: u64,
+    /// Number of entries at the last seal.
+    sealed: u32,
+    /// The event at hand is plain, and this the number of its posting.
+    plain: Option<u32>,
 }
 
 /// The end of what one event brought.
@@ -59,14 +46,51 @@ struct Seal {
     /// Numbers of entries and of keys up to here.
     end: u32,
     keys: u32,
-    /// What it brings plainly, if it does.
+    /// Of its posting, if it brings something plainly: see [`Posting`](crate::engine::posting::Posting).
     plain: Option<u32>,
-    /// The event, if it brought entries.
-    mark: u32,
     watermark: Option<i64>,
-    /// The event that moved the watermark last.
-    mover: Option<u32>,
+    mover: Mover,
     tag: u32,
+}
+
+/// The event that moved the watermark last.
+#[derive(Debug, Clone, Copy)]
+enum Mover {
+    Nobody,
+    /// The one that is sealed.
+    Own,
+    /// Its number among those that are marked.
+    Other(u32),
+}
+
+/// The events that were stepped over, found by the tags of their seals.
+pub trait Events<'e> {
+    fn event(&self, tag: u32) -> Option<PostedEvent<'_, 'e>>;
+}
+
+/// An event that was stepped over, its hashes, and its offset.
+#[derive(Debug, Clone, Copy)]
+pub struct PostedEvent<'a, 'e> {
+    pub event: &'a Event<'e>,
+    pub hashes: &'a Hashes,
+    pub offset: i64,
+}
+
+impl<'a> PostedEvent<'a, '_> {
+    /// Its key of a form; `None` where it lacks that, or the key is composed.
+    #[inline]
+    fn key(&self, plan: &Plan, space: usize) -> Option<Key<'a>> {
+        let PostedEvent { event, hashes, .. } = self;
+        let (text, hash) = match plan.key_forms[space] {
+            KeyForm::Global => return Some(Key::new("")),
+            KeyForm::User => (Some(&*event.user), Some(hashes.user)),
+            KeyForm::Device => (event.device.as_deref(), hashes.device),
+            KeyForm::Ip => (event.ip.as_deref(), hashes.ip),
+            KeyForm::Source => (event.source.as_deref(), hashes.source),
+            KeyForm::Composite => return None,
+        };
+        Some(Key::hashed(text?, hash?))
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -165,37 +189,18 @@ impl Posts {
     }
 
     /// Adds what the event at hand brings to a rule and key.
-    pub(crate) fn add(
-        &mut self,
-        plan: &Plan,
-        rule: usize,
-        key: &Key<'_>,
-        what: &Contribution<'_>,
-        at: &At<'_>,
-    ) {
+    pub(crate) fn add(&mut self, plan: &Plan, rule: usize, key: &Key<'_>, what: &Contribution<'_>) {
         let view = View::of(&plan.rule(rule).check);
         let to = view.to.map_or(Brought::Nothing, |measure| Brought::of(measure, what.to));
         let of = Brought::of(view.of, what.of);
-        self.mark_of(at.id, at.ts, at.offset);
         let key = self.number_of(plan, plan.info[rule].space, key);
         let (ts, reversal) = (what.ts, what.reversal);
         self.entries.push(Posted { rule, key, ts, of, to, reversal, place: 0 });
     }
 
-    /// Notes the next key of a plain event, before [`Posts::post`] ends it.
-    pub(crate) fn name(&mut self, plan: &Plan, space: usize, key: Option<&Key<'_>>) {
-        let name = key.map_or(LACKING, |key| self.number_of(plan, space, key));
-        self.names.push(name);
-    }
-
-    /// Adds what a plain event brings to the keys that were named, by the number of its posting.
-    pub(crate) fn post(&mut self, ways: usize, (points, user): (i64, u64), at: &At<'_>) {
-        let names = std::mem::replace(&mut self.named, number(self.names.len()));
-        if self.names.iter().skip(names as usize).all(|name| *name == LACKING) {
-            return;
-        }
-        self.mark_of(at.id, at.ts, at.offset);
-        self.plain.push(Plain { ways, names, ts: at.ts, points, user });
+    /// The event at hand brings plainly what the posting of this number says.
+    pub(crate) fn post(&mut self, posting: usize) {
+        self.plain = Some(number(posting));
     }
 
     /// The number of an event, which is most likely the one asked for last.
@@ -246,24 +251,26 @@ impl Posts {
         Some(number(at) | FEW)
     }
 
-    /// Ends what one event brought, if it brought entries, or `moved` asks for it anyway.
+    /// Ends what one event brought, if it brought something, `moved` the watermark, or `anyway`.
     pub(crate) fn seal(
         &mut self,
         watermark: Option<i64>,
-        mover: Option<&Mover>,
-        moved: bool,
+        mover: Option<&partial::Mark>,
+        (moved, anyway): (bool, bool),
         tag: u32,
     ) {
         let (end, keys) = (number(self.entries.len()), number(self.keys.len()));
-        let plains = number(self.plain.len());
-        if !moved && (end, plains) == self.sealed {
+        let plain = self.plain.take();
+        if !moved && !anyway && plain.is_none() && end == self.sealed {
             return;
         }
-        let plain = (plains > self.sealed.1).then(|| plains - 1);
-        let mark = number(self.marks.len().saturating_sub(1));
-        let mover = mover.map(|mover| self.mark_of(&mover.id, mover.ts, mover.offset));
-        self.seals.push(Seal { end, keys, plain, mark, watermark, mover, tag });
-        self.sealed = (end, plains);
+        let mover = match mover {
+            _ if moved => Mover::Own,
+            Some(mover) => Mover::Other(self.mark_of(&mover.id, mover.ts, mover.offset)),
+            None => Mover::Nobody,
+        };
+        self.seals.push(Seal { end, keys, plain, watermark, mover, tag });
+        self.sealed = end;
     }
 
     /// What has been sealed, leaving nothing behind.
@@ -280,18 +287,11 @@ impl Posts {
             marks: Vec::with_capacity(some(self.marks.len())),
             seals: Vec::with_capacity(some(self.seals.len())),
             latest: Vec::new(),
-            plain: Vec::with_capacity(some(self.plain.len())),
-            names: Vec::with_capacity(some(self.names.len())),
-            sealed: (0, 0),
-            named: 0,
+            sealed: 0,
+            plain: None,
         };
         let taken = std::mem::replace(self, fresh);
         Posts { topic: from.topic.clone(), partition: from.partition, ..taken }
-    }
-
-    /// What the event of a seal brings plainly.
-    fn plain_of(&self, seal: &Seal) -> Option<&Plain> {
-        self.plain.get(seal.plain? as usize)
     }
 
     fn event(&self, mark: u32) -> EntryMark<'_> {
@@ -300,6 +300,7 @@ impl Posts {
     }
 }
 
+mod few;
 mod merge;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::index::{GreatIndex, half};
 use crate::engine::slab::Slab;
@@ -78,14 +78,13 @@ pub(crate) fn user_of(name: &str) -> u128 {
 
 impl Seen {
     /// R5: not this value within `within_ms` before `ts`, but another one.
-    pub(crate) fn is_new(&self, user: u128, value: &str, ts: i64, within_ms: i64) -> bool {
+    pub(crate) fn is_new(&self, user: u128, value: u64, ts: i64, within_ms: i64) -> bool {
         let Some(at) = self.place(user) else { return false };
-        let hash = xxh3_64(value.as_bytes());
         let since = ts.saturating_sub(within_ms);
         let mut other = false;
         for (seen, last) in self.values(at) {
             if last >= since {
-                if seen == hash {
+                if seen == value {
                     return false;
                 }
                 other = true;
@@ -98,12 +97,11 @@ impl Seen {
     /// there is no room for another user: nothing is ever new of a user not remembered.
     pub(crate) fn record(
         &mut self,
-        (user, value): (u128, &str),
+        (user, hash): (u128, u64),
         ts: i64,
         keep_ms: i64,
         max_users: usize,
     ) -> bool {
-        let hash = xxh3_64(value.as_bytes());
         let Some(at) = self.place(user) else {
             if self.len() >= max_users {
                 return false;

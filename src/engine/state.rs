@@ -1,18 +1,18 @@
 //! The state of one log, and the step that folds an input into it.
 
-use crate::engine::ahead::{Ahead, Foreseen, Hashes};
+use crate::engine::ahead::{Ahead, Hashes};
 use crate::engine::calendar::Span;
 use crate::engine::daily::{Book, DailyOutbox, Intake, is_sheet};
-use crate::engine::dedup::{Dedup, identity};
+use crate::engine::dedup::Dedup;
 use crate::engine::edits::ListEdits;
 use crate::engine::gather::Heard;
 use crate::engine::inputs::Inputs;
 use crate::engine::keyed::{At, Ctx, Keyed};
 use crate::engine::partial::{Mark, PartialsOutbox};
 use crate::engine::plan::Plan;
-use crate::engine::seen::{Seen, user_of};
+use crate::engine::seen::Seen;
 use crate::engine::snapshot::Point;
-use crate::engine::space::field_of;
+use crate::engine::space::{field_of, hash_of};
 use crate::engine::turn::{Composed, Keys, Known, Turn, compose};
 use crate::engine::{Counts, Decision, Effect, Input, Origin, Outcome};
 use crate::event::{Event, EventTime, Kind, Reason};
@@ -243,8 +243,8 @@ impl State {
             return Outcome::Quarantined(Reason::TooFarAhead);
         }
         let watermark = self.watermark.map_or(ts, |watermark| watermark.max(ts));
-        let foreseen = self.ahead.at(offset);
-        if self.has_come(plan, event, foreseen, watermark) {
+        let hashes = self.ahead.at(offset).unwrap_or_else(|| Hashes::of(event));
+        if self.has_come(plan, hashes.identity, watermark) {
             return Outcome::Duplicate;
         }
         let late = ts < watermark.saturating_sub(plan.settings.allowed_lateness_ms);
@@ -252,7 +252,6 @@ impl State {
             self.advance(plan, watermark, (event, offset), out);
         }
         let at = At::event(event, offset, &self.origin);
-        let hashes = foreseen.map_or_else(|| Hashes::of(event), |known| known.hashes);
         let mut composed = std::mem::take(&mut self.composed);
         let mut text = std::mem::take(&mut self.text);
         compose(plan, event, &mut composed);
@@ -270,14 +269,7 @@ impl State {
                 plan,
                 event,
                 at: &at,
-                keys: Keys {
-                    plan,
-                    event,
-                    composed: &composed,
-                    hashes,
-                    user: foreseen.map(|known| known.user),
-                    known,
-                },
+                keys: Keys { plan, event, composed: &composed, hashes: &hashes, known },
                 text: &mut text,
                 keyed: &mut self.keyed,
                 seen: &self.seen,
@@ -296,8 +288,7 @@ impl State {
             }
         }
         if !late && !self.seen.is_empty() {
-            let user = foreseen.map_or_else(|| user_of(&event.user), |known| known.user);
-            self.remember(plan, (event, user), &mut text, out);
+            self.remember(plan, (event, &hashes), &mut text, out);
         }
         (self.composed, self.text) = (composed, text);
         if late {
@@ -309,17 +300,9 @@ impl State {
     }
 
     /// Whether the event has come before; if not, it has now.
-    fn has_come(
-        &mut self,
-        plan: &Plan,
-        event: &Event<'_>,
-        foreseen: Option<Foreseen>,
-        watermark: i64,
-    ) -> bool {
+    fn has_come(&mut self, plan: &Plan, identity: u128, watermark: i64) -> bool {
         let Some(dedup_ms) = plan.settings.dedup_ms else { return false };
-        let id = foreseen
-            .map_or_else(|| identity(user_of(&event.user), &event.id), |known| known.identity);
-        !self.dedup.insert(id, watermark.saturating_add(dedup_ms))
+        !self.dedup.insert(identity, watermark.saturating_add(dedup_ms))
     }
 
     /// Moves the watermark: what is over closes and expires before the event counts.
@@ -367,14 +350,16 @@ impl State {
     fn remember(
         &mut self,
         plan: &Plan,
-        (event, user): (&Event<'_>, u128),
+        (event, hashes): (&Event<'_>, &Hashes),
         text: &mut String,
         out: &mut Output,
     ) {
         let max = plan.settings.max_keys.unwrap_or(usize::MAX);
         for (seen, (field, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
-            if let Some(value) = field_of(field, event, text)
-                && !seen.record((user, value), event.ts.0, *within_ms, max)
+            let value = hashes.field(field);
+            let value = value.or_else(|| field_of(field, event, text).map(hash_of));
+            if let Some(value) = value
+                && !seen.record((hashes.member, value), event.ts.0, *within_ms, max)
             {
                 out.counts.values_dropped += 1;
             }

@@ -12,7 +12,7 @@ use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
 use crate::engine::posting::Posting;
 use crate::engine::routes::{Route, Sees};
-use crate::engine::seen::{Seen, user_of};
+use crate::engine::seen::Seen;
 use crate::engine::shared::closes;
 use crate::engine::space::{Key, field_of, hash_of, write_key};
 use crate::engine::tally::{Added, NOTHING, Values};
@@ -46,10 +46,7 @@ pub(crate) struct Keys<'a, 'e, 'o> {
     pub(crate) plan: &'a Plan,
     pub(crate) event: &'a Event<'e>,
     pub(crate) composed: &'a [Composed],
-    /// Of the keys' texts, where they are known.
-    pub(crate) hashes: Hashes,
-    /// The user as [`Seen`] knows it, where that is known.
-    pub(crate) user: Option<u128>,
+    pub(crate) hashes: &'a Hashes,
     pub(crate) known: &'o mut [Known<'a>],
 }
 
@@ -76,10 +73,10 @@ impl<'a> Keys<'a, '_, '_> {
 
     #[inline(never)]
     fn read(&self, space: usize) -> Known<'a> {
-        let (form, event, hashes) = (self.plan.key_forms[space], self.event, &self.hashes);
+        let (form, event, hashes) = (self.plan.key_forms[space], self.event, self.hashes);
         let (text, hash) = match form {
             KeyForm::Global => (Some(""), None),
-            KeyForm::User => (Some(&*event.user), hashes.user),
+            KeyForm::User => (Some(&*event.user), Some(hashes.user)),
             KeyForm::Device => (event.device.as_deref(), hashes.device),
             KeyForm::Ip => (event.ip.as_deref(), hashes.ip),
             KeyForm::Source => (event.source.as_deref(), hashes.source),
@@ -141,14 +138,10 @@ impl Turn<'_, '_, '_> {
     /// Posts what the event brings to rules whose keys cross partitions.
     pub(crate) fn post(&mut self, posting: &Posting, number: usize) {
         let Some(posts) = &mut self.partials.apart else { return };
-        let user = match self.keys.hashes.user {
-            Some(hash) => hash,
-            None => hash_of(&self.event.user),
-        };
-        for space in &posting.spaces {
-            posts.name(self.plan, *space, self.keys.get(*space).map(|key| &*key));
+        let has = |space: &usize| self.plan.key_forms[*space].is_of(self.event);
+        if posting.spaces.iter().any(has) {
+            posts.post(number);
         }
-        posts.post(number, (self.event.points, user), self.at);
     }
 
     /// The event's part in a rule of one measure.
@@ -208,8 +201,8 @@ impl Turn<'_, '_, '_> {
     /// The value that a distinct count looks at.
     fn value(&mut self, input: &Measured) -> Option<(u64, i64)> {
         let Measure::Distinct(field) = &input.measure else { return None };
-        let user = self.keys.hashes.user.filter(|_| *field == Field::User);
-        let hash = user.or_else(|| Some(hash_of(field_of(field, self.event, self.text)?)));
+        let known = self.keys.hashes.field(field);
+        let hash = known.or_else(|| Some(hash_of(field_of(field, self.event, self.text)?)));
         hash.map(|hash| (hash, self.event.ts.0))
     }
 
@@ -231,15 +224,15 @@ impl Turn<'_, '_, '_> {
         if filter.all.is_empty() {
             return true;
         }
-        let (plan, event, seen, known) = (self.plan, self.event, self.seen, self.keys.user);
+        let (plan, event, seen, hashes) = (self.plan, self.event, self.seen, self.keys.hashes);
         let new = |field: &Field, within_ms: i64| {
             let Some(at) = plan.new_fields.iter().position(|(known, _)| known == field) else {
                 return false;
             };
             let mut text = String::new();
-            let user = known.unwrap_or_else(|| user_of(&event.user));
-            field_of(field, event, &mut text)
-                .is_some_and(|value| seen[at].is_new(user, value, ts.0, within_ms))
+            let value = hashes.field(field);
+            let value = value.or_else(|| field_of(field, event, &mut text).map(hash_of));
+            value.is_some_and(|value| seen[at].is_new(hashes.member, value, ts.0, within_ms))
         };
         let (calendar, edits) = (&plan.calendar, self.edits);
         let listed = Listed { files: &plan.lists, names: &plan.rules.lists, edits };
@@ -279,7 +272,7 @@ fn share(
         return;
     }
     if let Some(posts) = &mut partials.apart {
-        posts.add(plan, rule, key, what, at);
+        posts.add(plan, rule, key, what);
         return;
     }
     let step = step_of(plan, rule, what.ts, at.offset);

@@ -11,7 +11,7 @@ use crate::engine::edits::Edit;
 use crate::engine::explain::Question;
 use crate::engine::filter::{FilterCtx, Listed, Why, field_json, passes, read};
 use crate::engine::seen::user_of;
-use crate::engine::space::field_of;
+use crate::engine::space::{field_of, hash_of};
 use crate::engine::{Plan, State};
 use crate::event::{AttrValue, Event, EventTime, Kind};
 use crate::rule::{Check, Condition, Field, Filter, Kinds, Rule, Test, Value};
@@ -185,7 +185,7 @@ impl<'a, 'e> Judge<'a, 'e> {
         let mut text = String::new();
         let Some(value) = field_of(field, &self.event, &mut text) else { return Some(false) };
         let seen = self.state.seen.get(at)?;
-        Some(seen.is_new(user_of(&self.event.user), value, self.event.ts.0, within_ms))
+        Some(seen.is_new(user_of(&self.event.user), hash_of(value), self.event.ts.0, within_ms))
     }
 
     fn field(&self, field: &Field, test: &Test) -> ConditionAnswer {

@@ -7,8 +7,11 @@ use crate::engine::inputs;
 use crate::engine::keyed::{Contribution, Ctx};
 use crate::engine::partial::EntryMark;
 use crate::engine::plan::Plan;
-use crate::engine::posting::Told;
-use crate::engine::posts::{Brought, FEW, LACKING, Plain, Posted, Posts, Seal};
+use crate::engine::posting::{Posting, Told};
+use crate::engine::posts::few::Few;
+use crate::engine::posts::{
+    Brought, Events, FEW, LACKING, Mover, Posted, PostedEvent, Posts, Seal,
+};
 use crate::engine::routes::Adds;
 use crate::engine::shared::{Brings, Head};
 use crate::engine::space::Key;
@@ -27,13 +30,25 @@ struct Post<'a, 'f> {
 }
 
 /// How far posts have been read, and room for what is read.
-#[derive(Debug, Default)]
-struct Reading {
+#[derive(Debug)]
+struct Reading<'a, 'e> {
     /// Numbers of the first entry and key of the next event.
     entry: u32,
     key: u32,
+    few: Few<'a>,
+    /// The events of the next seals, and how many of them have been read.
+    coming: Vec<Coming<'a, 'e>>,
+    read: usize,
     entries: Vec<Posted>,
     together: Sums,
+}
+
+/// The event of a seal.
+#[derive(Debug)]
+struct Coming<'a, 'e> {
+    posted: Option<PostedEvent<'a, 'e>>,
+    /// If it is plain, by key form of its posting the number of the key among the few.
+    names: SmallVec<[u32; 4]>,
 }
 
 /// What the next events bring together, by number of the key among the few and of the rule.
@@ -72,13 +87,13 @@ impl Sums {
 
     /// What one event more brings to a rule, by the number of the key.
     #[inline]
-    fn add(&mut self, plain: &Plain, told: &Told, name: u32) {
+    fn add(&mut self, posted: &PostedEvent<'_, '_>, told: &Told, name: u32) {
         let at = self.at(told, name);
         if let Some((at, all)) = at.and_then(|at| Some((at, self.all.get_mut(at)?))) {
             if all.events == 0 {
                 self.used.push(at);
             }
-            all.add(plain.ts, (plain.number(told.of), plain.number(told.to)));
+            all.add(posted.event.ts.0, (posted.number(told.of), posted.number(told.to)));
         }
     }
 
@@ -88,36 +103,73 @@ impl Sums {
     }
 }
 
-impl Reading {
+impl<'a, 'e> Reading<'a, 'e> {
+    fn new(posts: &'a Posts) -> Reading<'a, 'e> {
+        Reading {
+            entry: 0,
+            key: 0,
+            few: Few::of(posts),
+            coming: Vec::with_capacity(LOOK_AHEAD),
+            read: 0,
+            entries: Vec::new(),
+            together: Sums::default(),
+        }
+    }
+
+    /// Looks up the events of the next seals, and the few keys that they have.
+    fn come(&mut self, plan: &Plan, events: &'a impl Events<'e>, seals: &[Seal]) {
+        self.coming.clear();
+        self.read = 0;
+        for seal in seals {
+            let posted = events.event(seal.tag);
+            let mut names = SmallVec::new();
+            if let (Some(posting), Some(posted)) = (seal.posting(plan), &posted) {
+                let few = &mut self.few;
+                names.extend(posting.spaces.iter().map(|space| few.name(plan, *space, posted)));
+            }
+            self.coming.push(Coming { posted, names });
+        }
+    }
+
     /// Reads what an event brings, in rule order but for what reversals bring, which comes last.
-    fn next<'a, 'f>(
-        &'f mut self,
-        plan: &Plan,
-        (posts, seal): (&'a Posts, &Seal),
-        few: &'f mut [Key<'a>],
-    ) -> Post<'a, 'f> {
+    fn next<'f>(&'f mut self, plan: &Plan, posts: &'a Posts, seal: &Seal) -> Post<'a, 'f> {
         let range = |from: u32, to: u32| from as usize..to as usize;
-        let keys = posts.keys.get(range(self.key, seal.keys)).unwrap_or_default();
+        let own = posts.keys.get(range(self.key, seal.keys)).unwrap_or_default();
+        let mut keys: SmallVec<[Key<'a>; 6]> = own.iter().map(|key| key.key(posts)).collect();
         let mut looked_at = posts.entries.get(range(self.entry, seal.end)).unwrap_or_default();
+        let first = std::mem::replace(&mut self.key, seal.keys);
+        self.entry = seal.end;
         self.entries.clear();
+        let coming = self.coming.get(self.read);
+        self.read += 1;
+        let posted = coming.and_then(|coming| coming.posted);
         let mut place = 0;
         let mut next = |entry: &Posted| {
             place += 1;
             Posted { place: place - 1, ..*entry }
         };
-        if let Some(plain) = posts.plain_of(seal) {
-            for told in plain.told(plan) {
+        if let (Some(posting), Some(posted), Some(coming)) = (seal.posting(plan), posted, coming) {
+            let mut names = coming.names.clone();
+            for (name, space) in names.iter_mut().zip(&posting.spaces) {
+                if *name == LACKING
+                    && let Some(key) = posted.key(plan, *space)
+                {
+                    *name = seal.keys + count(keys.len() - own.len());
+                    keys.push(key);
+                }
+            }
+            for told in &posting.told {
                 let before = |entry: &&Posted| entry.rule < told.rule && !entry.reversal;
                 while let Some((entry, rest)) = looked_at.split_first().filter(|all| before(&all.0))
                 {
                     self.entries.push(next(entry));
                     looked_at = rest;
                 }
-                let name = plain.name(told.space, posts);
+                let name = names[told.space];
                 if name == LACKING {
                     continue;
                 }
-                let entry = next(&plain.entry(told, name));
+                let entry = next(&posted.entry(told, name));
                 if !self.together.is_done(told, name) {
                     self.entries.push(entry);
                 }
@@ -125,35 +177,33 @@ impl Reading {
         }
         self.entries.extend(looked_at.iter().map(next));
         let nobody = EntryMark { id: "", ts: 0, offset: -1 };
-        let first = std::mem::replace(&mut self.key, seal.keys);
-        self.entry = seal.end;
-        Post {
-            entries: &self.entries,
-            mark: if posts.marks.is_empty() { nobody } else { posts.event(seal.mark) },
-            first,
-            keys: keys.iter().map(|key| key.key(posts)).collect(),
-            few,
-        }
+        let mark = posted.map_or(nobody, |posted| posted.mark());
+        Post { entries: &self.entries, mark, first, keys, few: &mut self.few.keys }
     }
 }
 
-impl Plain {
-    /// The rules that it brings something.
-    fn told<'p>(&self, plan: &'p Plan) -> &'p [Told] {
-        plan.postings.get(self.ways).map_or(&[], |posting| &posting.told)
-    }
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
 
-    /// The number of its key of one of the posting's forms.
+impl Seal {
+    /// What its event posts plainly.
     #[inline]
-    fn name(&self, space: usize, posts: &Posts) -> u32 {
-        posts.names.get(self.names as usize + space).copied().unwrap_or(LACKING)
+    fn posting<'p>(&self, plan: &'p Plan) -> Option<&'p Posting> {
+        plan.postings.get(self.plain? as usize)
+    }
+}
+
+impl<'a> PostedEvent<'a, '_> {
+    fn mark(&self) -> EntryMark<'a> {
+        EntryMark { id: &self.event.id, ts: self.event.ts.0, offset: self.offset }
     }
 
     /// The number that it adds to a side.
     fn number(&self, adds: Option<Adds>) -> i64 {
         match adds {
             Some(Adds::One) => 1,
-            Some(Adds::Points) => self.points,
+            Some(Adds::Points) => self.event.points,
             Some(Adds::User) | None => 0,
         }
     }
@@ -164,10 +214,11 @@ impl Plain {
         let brought = |adds: Option<Adds>| match adds {
             None => Brought::Nothing,
             Some(Adds::One | Adds::Points) => Brought::Number(self.number(adds)),
-            Some(Adds::User) => Brought::Value(self.user),
+            Some(Adds::User) => Brought::Value(self.hashes.user),
         };
         let (of, to) = (brought(told.of), brought(told.to));
-        Posted { rule: told.rule, key, ts: self.ts, of, to, reversal: false, place: 0 }
+        let ts = self.event.ts.0;
+        Posted { rule: told.rule, key, ts, of, to, reversal: false, place: 0 }
     }
 }
 
@@ -214,69 +265,79 @@ impl<'a> Brings<'a> for Post<'a, '_> {
 
 impl State {
     /// Merges posts in the place of the owner of all keys: as records of a partials topic, the
-    /// first at `offset`. After each, `then` is told the tag of its input.
-    pub fn merge_posts(
+    /// first at `offset`. `events` are those that were stepped over; after what each brings, `then` is
+    /// told the tag of its input.
+    pub fn merge_posts<'e>(
         &mut self,
         plan: &Plan,
-        posts: &Posts,
+        (posts, events): (&Posts, &impl Events<'e>),
         mut offset: i64,
         out: &mut Output,
         then: &mut dyn FnMut(u32, &mut Output),
     ) {
         self.prepare(plan);
         let from = self.origin_of(&posts.topic, posts.partition);
-        let mut few: Vec<Key<'_>> = posts.few.iter().map(|key| key.key(posts)).collect();
-        let mut reading = Reading::default();
-        for (at, seal) in posts.seals.iter().enumerate() {
-            if at.is_multiple_of(LOOK_AHEAD) {
-                let seals = posts.seals.get(at..).unwrap_or_default();
-                let seals = seals.get(..LOOK_AHEAD).unwrap_or(seals);
-                self.look_at_posts(plan, posts, (reading.entry, seals));
-                self.take_together(plan, (posts, seals), (&mut few, &mut reading), out);
+        let mut reading = Reading::new(posts);
+        for seals in posts.seals.chunks(LOOK_AHEAD) {
+            reading.come(plan, events, seals);
+            self.look_at_posts(plan, posts, (&reading, seals));
+            self.take_together(plan, (posts, seals), &mut reading, out);
+            for seal in seals {
+                self.keyed.begin_step();
+                let told = inputs::Told { watermark: seal.watermark, idle: false };
+                let idle_after_ms = plan.settings.idle_after_ms;
+                let watermark = self.inputs.tell(posts.partition, told, 1, None, idle_after_ms);
+                let mut post = reading.next(plan, posts, seal);
+                let mover = match seal.mover {
+                    Mover::Nobody => None,
+                    Mover::Own => Some(post.mark),
+                    Mover::Other(mark) => Some(posts.event(mark)),
+                };
+                let head = Head { from: &from, watermark, mover, is_near: true };
+                self.merge_batch(plan, (&head, &mut post), offset, out);
+                then(seal.tag, out);
+                offset += 1;
             }
-            self.keyed.begin_step();
-            let told = inputs::Told { watermark: seal.watermark, idle: false };
-            let idle_after_ms = plan.settings.idle_after_ms;
-            let watermark = self.inputs.tell(posts.partition, told, 1, None, idle_after_ms);
-            let mover = seal.mover.map(|mark| posts.event(mark));
-            let head = Head { from: &from, watermark, mover, is_near: true };
-            let mut post = reading.next(plan, (posts, seal), &mut few);
-            self.merge_batch(plan, (&head, &mut post), offset, out);
-            then(seal.tag, out);
-            offset += 1;
         }
-        if let Some(mover) = posts.seals.iter().rev().find_map(|seal| seal.mover) {
-            self.note_mover(&from, &posts.event(mover));
+        let mover = posts.seals.iter().rev().find_map(|seal| match seal.mover {
+            Mover::Nobody => None,
+            Mover::Own => events.event(seal.tag).map(|posted| posted.mark()),
+            Mover::Other(mark) => Some(posts.event(mark)),
+        });
+        if let Some(mover) = mover {
+            self.note_mover(&from, &mover);
         }
     }
 
     /// Adds what the next events bring to few keys, as far as it comes to nothing.
-    fn take_together<'a>(
+    fn take_together(
         &mut self,
         plan: &Plan,
-        (posts, seals): (&'a Posts, &[Seal]),
-        (few, reading): (&mut [Key<'a>], &mut Reading),
+        (posts, seals): (&Posts, &[Seal]),
+        reading: &mut Reading<'_, '_>,
         out: &mut Output,
     ) {
-        let sums = &mut reading.together;
-        let fits = sums.begin(few.len(), plan.together.len());
+        let Reading { together: sums, few, coming, entry, .. } = reading;
+        let fits = sums.begin(few.keys.len(), plan.together.len());
         let Some(last) = seals.last() else { return };
         let Some(watermark) = last.watermark else { return };
-        let entries = posts.entries.get(reading.entry as usize..last.end as usize);
+        let entries = posts.entries.get(*entry as usize..last.end as usize);
         // What comes by itself has to come in its turn.
         let is_one = |entry: &Posted| plan.together.contains(&entry.rule);
         let comes_by_itself = entries.unwrap_or_default().iter().any(is_one);
         if !fits || comes_by_itself || !self.goes_on(plan, watermark) {
             return;
         }
-        for plain in seals.iter().filter_map(|seal| posts.plain_of(seal)) {
-            for told in plain.told(plan) {
-                sums.add(plain, told, plain.name(told.space, posts));
+        for (seal, coming) in seals.iter().zip(coming) {
+            if let (Some(posting), Some(posted)) = (seal.posting(plan), &coming.posted) {
+                for told in &posting.told {
+                    sums.add(posted, told, coming.names[told.space]);
+                }
             }
         }
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         for at in &sums.used {
-            let (all, key) = (&mut sums.all[*at], &mut few[at / sums.rules]);
+            let (all, key) = (&mut sums.all[*at], &mut few.keys[at / sums.rules]);
             let rule = plan.together[at % sums.rules];
             all.is_done = self.keyed.add_together(rule, key, all, &mut ctx);
         }
@@ -291,22 +352,26 @@ impl State {
             && over < self.day.end
     }
 
-    /// Brings near the cells that the next events count in, from an entry on. Of keys that are few they
-    /// are near anyway.
-    fn look_at_posts(&mut self, plan: &Plan, posts: &Posts, (entry, seals): (u32, &[Seal])) {
-        let end = seals.last().map_or(entry, |seal| seal.end);
-        let entries = posts.entries.get(entry as usize..end as usize).unwrap_or_default();
-        let key = |name: u32, rules| {
+    /// Brings near the cells that the next events count in. Of keys that are few they are near anyway.
+    fn look_at_posts(
+        &mut self,
+        plan: &Plan,
+        posts: &Posts,
+        (reading, seals): (&Reading<'_, '_>, &[Seal]),
+    ) {
+        let end = seals.last().map_or(reading.entry, |seal| seal.end);
+        let entries = posts.entries.get(reading.entry as usize..end as usize).unwrap_or_default();
+        let looked_at = entries.iter().filter_map(|entry| {
             // None of the few.
-            let key = posts.keys.get(name as usize)?;
-            Some((key.hash, key.space as usize, rules))
-        };
-        let looked_at =
-            entries.iter().filter_map(|entry| key(entry.key, std::slice::from_ref(&entry.rule)));
-        let plain = seals.iter().filter_map(|seal| posts.plain_of(seal));
-        let plain = plain.flat_map(|plain| {
-            let many = plan.postings.get(plain.ways).map_or(&[][..], |posting| &posting.many);
-            many.iter().filter_map(|(at, rules)| key(plain.name(*at, posts), rules.as_slice()))
+            let key = posts.keys.get(entry.key as usize)?;
+            Some((key.hash, key.space as usize, std::slice::from_ref(&entry.rule)))
+        });
+        let plain = seals.iter().zip(&reading.coming).flat_map(|(seal, coming)| {
+            let many = seal.posting(plan).map_or(&[][..], |posting| &posting.many);
+            many.iter().filter_map(|many| {
+                let key = coming.posted?.key(plan, many.space)?;
+                Some((key.hash, many.space, many.rules.as_slice()))
+            })
         });
         self.keyed.cells.look_at(plan, plain.chain(looked_at));
     }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::engine::{Input, Lists, Origin, Output, PartialsOutbox, Plan, Settings, State, step};
-use crate::event::Decoder;
+use crate::engine::{
+    Events, Hashes, Input, Lists, Origin, Output, PartialsOutbox, Plan, PostedEvent, Settings,
+    State, step,
+};
+use crate::event::{Decoder, Event};
 use crate::rule::{Source, load};
 
 const RULES: &str = "
@@ -64,6 +67,18 @@ struct Pair {
     states: [State; 2],
     outs: [Output; 2],
     records: i64,
+    /// Events since the last merge, and their offsets.
+    stepped: Vec<(String, i64)>,
+}
+
+/// By tag.
+struct Stepped<'e>(Vec<(Event<'e>, Hashes, i64)>);
+
+impl<'e> Events<'e> for Stepped<'e> {
+    fn event(&self, tag: u32) -> Option<PostedEvent<'_, 'e>> {
+        let (event, hashes, offset) = self.0.get(tag as usize)?;
+        Some(PostedEvent { event, hashes, offset: *offset })
+    }
 }
 
 impl Pair {
@@ -77,7 +92,7 @@ impl Pair {
             plan = plan.posting();
             assert!(plan.postings.iter().any(|posting| posting.told.len() > 5));
         }
-        Pair { plan, states, outs, records: 0 }
+        Pair { plan, states, outs, records: 0, stepped: Vec::new() }
     }
 
     fn feed(&mut self, text: &str, offset: i64) {
@@ -87,18 +102,26 @@ impl Pair {
         own.look_ahead(plan, &out.partials);
         step(own, plan, Input::Event { event: &event, offset, record_ts: None }, out);
         if out.partials.posts() {
-            out.partials.seal(own.watermark(), false, 0);
+            out.partials.seal(own.watermark(), false, u32::try_from(self.stepped.len()).unwrap());
+            self.stepped.push((text.to_owned(), offset));
         } else {
             self.merge();
         }
     }
 
     fn merge(&mut self) {
-        let Pair { plan, states: [own, shared], outs: [out, to], records } = self;
+        let Pair { plan, states: [own, shared], outs: [out, to], records, stepped } = self;
         let from = own.origin().clone();
         if out.partials.posts() {
             let posts = out.partials.take_posts(&from);
-            shared.merge_posts(plan, &posts, *records, to, &mut |_, _| {});
+            let stepped = std::mem::take(stepped);
+            let events = stepped.iter().map(|(text, offset)| {
+                let event = Decoder::default().decode(text.as_bytes(), 65_536).unwrap();
+                let hashes = Hashes::of(&event);
+                (event, hashes, *offset)
+            });
+            let events = Stepped(events.collect());
+            shared.merge_posts(plan, (&posts, &events), *records, to, &mut |_, _| {});
             *records += i64::try_from(posts.len()).unwrap();
             return;
         }
