@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::backtest::chunk::Decoding;
 use crate::backtest::findings::{Findings, Names};
-use crate::backtest::halves::{Own, Shared, Step};
+use crate::backtest::halves::{Own, Record, Shared, Step};
 use crate::backtest::results::Results;
 use crate::backtest::summary::Summary;
 use crate::backtest::tally::Issued;
-use crate::engine::{Effect, Events, Hashes, Outcome, Plan, PostedEvent, Standing, State};
+use crate::engine::{Effect, Events, Gate, Hashes, Outcome, Plan, PostedEvent, Standing, State};
 use crate::event::{Canary, Decoder, Layouts};
 use crate::rule::{Mode, Rule, RuleSet};
 
@@ -22,6 +22,7 @@ pub use why::{Asked, Explained};
 pub struct Backtest {
     pub(crate) plan: Arc<Plan>,
     pub(crate) decoding: Decoding,
+    pub(crate) gate: Gate,
     pub(crate) own: Own,
     pub(crate) shared: Shared,
     pub(crate) results: Results,
@@ -45,7 +46,8 @@ impl Backtest {
         let plan = Arc::new(plan.posting());
         Backtest {
             decoding: Decoding { decoder, layouts: Layouts::default(), max_bytes },
-            own: Own::new(plan.clone(), name),
+            gate: Gate::new(plan.settings.clone()),
+            own: Own::new(&plan, name),
             shared: Shared::new(plan.clone()),
             results: Results::new(plan.rule_set()),
             plan,
@@ -84,8 +86,12 @@ impl Backtest {
         }
         let hashed = decoded.map(|event| (Hashes::of(&event), event));
         let event = hashed.as_ref().map_err(|reason| *reason);
-        let decoded = event.map(|(_, event)| event);
-        let outcome = self.own.step(Step { decoded, number, record_ts: None, tag: 0 });
+        let record = match event {
+            Ok((hashes, event)) if self.gate.has_come(event, hashes, None) => Record::Duplicate,
+            Ok((_, event)) => Record::Event(event),
+            Err(reason) => Record::Rejected(reason),
+        };
+        let outcome = self.own.step(Step { record, number, record_ts: None, tag: 0 });
         let posted =
             event.ok().map(|(hashes, event)| PostedEvent { event, hashes, offset: number });
         self.merge(&One(posted));

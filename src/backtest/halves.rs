@@ -20,11 +20,19 @@ pub(crate) const END: u32 = u32::MAX;
 /// One input of the first half.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step<'a, 'e> {
-    pub(crate) decoded: Result<&'a Event<'e>, Reason>,
+    pub(crate) record: Record<'a, 'e>,
     /// Its number in the whole input, which stands as offset in triggers.
     pub(crate) number: i64,
     pub(crate) record_ts: Option<EventTime>,
     pub(crate) tag: u32,
+}
+
+/// What is known of a record before it is stepped over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Record<'a, 'e> {
+    Event(&'a Event<'e>),
+    Duplicate,
+    Rejected(Reason),
 }
 
 /// What one half tells the other.
@@ -47,7 +55,9 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn new(plan: Arc<Plan>, name: &str) -> Own {
+    /// One behind a [`Gate`](crate::engine::Gate).
+    pub(crate) fn new(plan: &Plan, name: &str) -> Own {
+        let plan = Arc::new(plan.clone().behind_gate());
         let origin = Origin { topic: name.into(), partition: 0 };
         let out = Output { partials: PartialsOutbox::apart(), ..Output::default() };
         let effects = Vec::new();
@@ -67,9 +77,11 @@ impl Own {
     }
 
     pub(crate) fn step(&mut self, one: Step<'_, '_>) -> Outcome {
-        let input = match one.decoded {
-            Ok(event) => Input::Event { event, offset: one.number, record_ts: one.record_ts },
-            Err(reason) => Input::Rejected { reason, offset: one.number },
+        let offset = one.number;
+        let input = match one.record {
+            Record::Event(event) => Input::Event { event, offset, record_ts: one.record_ts },
+            Record::Duplicate => Input::Duplicate { offset },
+            Record::Rejected(reason) => Input::Rejected { reason, offset },
         };
         step(&mut self.state, &self.plan, input, &mut self.out);
         if self.begin.is_none() {

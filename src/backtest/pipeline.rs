@@ -1,5 +1,5 @@
-//! Folds in threads: one reads, some decode, and of each fold one steps over the events and one
-//! owns the keys that cross partitions. What they come to is handed out by the caller's thread.
+//! Folds in threads: one reads, some decode, one looks for duplicates, and of each fold one steps over
+//! the events and one owns the keys that cross partitions. What they come to is handed out by the caller's thread.
 //!
 //! Nothing depends on how fast any of them is: pieces go from each to the next in order, and the
 //! two halves of a fold see what they would see in one thread. All queues are bounded.
@@ -10,20 +10,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use crate::backtest::chunk::{Chunk, Decoded, Decoding, Form, RecordAt, Rows, Source};
+use crate::backtest::chunk::{Chunk, Decoded, Decoding, Form, Hashed, RecordAt, Rows, Source};
 use crate::backtest::fold::Backtest;
-use crate::backtest::halves::{Own, Shared, Step, Tagged, Told};
+use crate::backtest::halves::{Own, Record, Shared, Step, Tagged, Told};
 use crate::backtest::results::Results;
 use crate::backtest::tally::Issued;
-use crate::engine::{Effect, Events, LOOK_AHEAD, Outcome, PostedEvent};
+use crate::engine::{Effect, Events, Gate, LOOK_AHEAD, Outcome, PostedEvent};
 
 /// Pieces that wait between two threads.
 const WAITING: usize = 4;
 
+/// A piece whose duplicates are known.
+struct Gated {
+    decoded: Decoded,
+    /// Their rows by number, in order.
+    duplicates: Vec<u32>,
+}
+
 /// A piece that has been stepped over.
 struct Stepped {
     /// The piece itself; none at the end of the input.
-    decoded: Option<Arc<Decoded>>,
+    piece: Option<Arc<Gated>>,
     effects: Tagged,
     told: Told,
     /// Members by hash, and points of accepted issues.
@@ -60,16 +67,16 @@ pub(crate) fn run(
     sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let Some(decoding) = folds.first().map(|fold| fold.decoding.clone()) else { return Ok(()) };
+    let Some(first) = folds.first() else { return Ok(()) };
+    let (decoding, mut gate) = (first.decoding.clone(), first.gate.clone());
     let failed = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut results: Vec<(&mut Results, Receiver<Done>)> = Vec::new();
-        let mut steppers: Vec<Vec<SyncSender<Arc<Decoded>>>> = vec![Vec::new(); decoders()];
+        let mut steppers = Vec::new();
         for fold in folds.iter_mut() {
             let Backtest { own, shared, results: of_fold, .. } = &mut **fold;
-            let (decoded, pieces): (Vec<_>, Vec<_>) =
-                (0..decoders()).map(|_| sync_channel(WAITING)).unzip();
-            steppers.iter_mut().zip(decoded).for_each(|(all, one)| all.push(one));
+            let (gated, pieces) = sync_channel(WAITING);
+            steppers.push(gated);
             let (stepped, posts) = sync_channel(WAITING);
             let (done, finished) = sync_channel(WAITING);
             let failed = &failed;
@@ -77,13 +84,16 @@ pub(crate) fn run(
             scope.spawn(move || shared_half(shared, &posts, &done));
             results.push((of_fold, finished));
         }
-        let mut readers: Vec<SyncSender<Chunk>> = Vec::new();
-        for folds in steppers {
+        let (mut readers, mut gated) = (Vec::new(), Vec::new());
+        for _ in 0..decoders() {
             let (read, chunks) = sync_channel(WAITING);
+            let (decoded, pieces) = sync_channel(WAITING);
             let mut decoding = decoding.clone();
-            scope.spawn(move || decode(&mut decoding, &chunks, &folds));
+            scope.spawn(move || decode(&mut decoding, &chunks, &decoded));
             readers.push(read);
+            gated.push(pieces);
         }
+        scope.spawn(move || look_for_duplicates(&mut gate, &gated, &steppers));
         let failed = &failed;
         let reading = scope.spawn(move || {
             let read = read(&mut source, &readers);
@@ -115,29 +125,59 @@ fn read(source: &mut impl Source, decoders: &[SyncSender<Chunk>]) -> io::Result<
     Ok(())
 }
 
-fn decode(decoding: &mut Decoding, chunks: &Receiver<Chunk>, folds: &[SyncSender<Arc<Decoded>>]) {
+fn decode(decoding: &mut Decoding, chunks: &Receiver<Chunk>, to: &SyncSender<Decoded>) {
     for chunk in chunks {
-        let decoded = Arc::new(decoding.decode(chunk));
+        if to.send(decoding.decode(chunk)).is_err() {
+            return;
+        }
+    }
+}
+
+fn look_for_duplicates(
+    gate: &mut Gate,
+    decoders: &[Receiver<Decoded>],
+    folds: &[SyncSender<Arc<Gated>>],
+) {
+    // The first piece that does not come is behind the last one.
+    for decoder in decoders.iter().cycle() {
+        let Ok(decoded) = decoder.recv() else { return };
+        let duplicates = decoded.with_dependent(|_, rows| duplicates(gate, rows));
+        let piece = Arc::new(Gated { decoded, duplicates });
         for fold in folds {
-            if fold.send(decoded.clone()).is_err() {
+            if fold.send(piece.clone()).is_err() {
                 return;
             }
         }
     }
 }
 
+/// The numbers of rows whose events have come before.
+fn duplicates(gate: &mut Gate, rows: &Rows<'_>) -> Vec<u32> {
+    let mut duplicates = Vec::new();
+    for some in rows.rows.chunks(LOOK_AHEAD) {
+        let hashed = some.iter().filter_map(|row| row.event.as_ref().ok());
+        hashed.for_each(|hashed| gate.foresee(&hashed.hashes));
+        for row in some {
+            if let Ok(Hashed { event, hashes }) = &row.event
+                && gate.has_come(event, hashes, row.record_ts)
+            {
+                duplicates.push(row.number);
+            }
+        }
+    }
+    duplicates
+}
+
 fn own_half(
     own: &mut Own,
-    decoders: &[Receiver<Arc<Decoded>>],
+    pieces: &Receiver<Arc<Gated>>,
     failed: &AtomicBool,
     to: &SyncSender<Stepped>,
 ) {
     let mut next = 0;
-    // The first piece that does not come is behind the last one.
-    for decoder in decoders.iter().cycle() {
-        let Ok(decoded) = decoder.recv() else { break };
-        let numbers = decoded.with_dependent(|_, rows| i64::from(rows.numbers));
-        let stepped = step_over(own, decoded, next);
+    for piece in pieces {
+        let numbers = piece.decoded.with_dependent(|_, rows| i64::from(rows.numbers));
+        let stepped = step_over(own, piece, next);
         next += numbers;
         if to.send(stepped).is_err() {
             return;
@@ -150,11 +190,13 @@ fn own_half(
     let (effects, told) = own.take();
     let about = About { is_end: true, first: next, ..About::default() };
     // Nobody may be there to take it; they know why.
-    drop(to.send(Stepped { decoded: None, effects, told, issued: Vec::new(), about }));
+    drop(to.send(Stepped { piece: None, effects, told, issued: Vec::new(), about }));
 }
 
 /// Steps over a piece whose first record has the number `first`.
-fn step_over(own: &mut Own, decoded: Arc<Decoded>, first: i64) -> Stepped {
+fn step_over(own: &mut Own, piece: Arc<Gated>, first: i64) -> Stepped {
+    let Gated { decoded, duplicates } = &*piece;
+    let mut duplicates = duplicates.iter().peekable();
     let places = match &decoded.borrow_owner().form {
         Form::Lines => Vec::new(),
         Form::Records(records) => records.clone(),
@@ -169,7 +211,11 @@ fn step_over(own: &mut Own, decoded: Arc<Decoded>, first: i64) -> Stepped {
                 let before = own.state.watermark();
                 let event = row.event.as_ref();
                 let outcome = own.step(Step {
-                    decoded: event.map(|hashed| &hashed.event).map_err(|reason| *reason),
+                    record: match event {
+                        Ok(_) if duplicates.next_if_eq(&&row.number).is_some() => Record::Duplicate,
+                        Ok(hashed) => Record::Event(&hashed.event),
+                        Err(reason) => Record::Rejected(*reason),
+                    },
                     number: first + i64::from(row.number),
                     record_ts: row.record_ts,
                     tag: row.number,
@@ -184,7 +230,7 @@ fn step_over(own: &mut Own, decoded: Arc<Decoded>, first: i64) -> Stepped {
         }
     });
     let (effects, told) = own.take();
-    Stepped { decoded: Some(decoded), effects, told, issued, about }
+    Stepped { piece: Some(piece), effects, told, issued, about }
 }
 
 /// The events of a piece whose first record has the number `first`.
@@ -201,10 +247,11 @@ impl<'e> Events<'e> for Piece<'_, 'e> {
 }
 
 fn shared_half(shared: &mut Shared, from: &Receiver<Stepped>, to: &SyncSender<Done>) {
-    for Stepped { decoded, effects, told, issued, about } in from {
+    for Stepped { piece, effects, told, issued, about } in from {
         let first = about.first;
-        let mut merged = match decoded {
-            Some(decoded) => decoded
+        let mut merged = match piece {
+            Some(piece) => piece
+                .decoded
                 .with_dependent(|_, rows| shared.merge(&told, &Piece { rows: Some(rows), first })),
             None => shared.merge(&told, &Piece { rows: None, first }),
         };

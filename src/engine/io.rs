@@ -24,6 +24,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// E4: whether an event lies too far in the future of its record.
+    pub(crate) fn is_too_far_ahead(&self, ts: EventTime, record_ts: Option<EventTime>) -> bool {
+        let ahead = record_ts.map(|record_ts| ts.0.saturating_sub(record_ts.0));
+        ahead.zip(self.max_ahead_ms).is_some_and(|(ahead, most)| ahead > most)
+    }
+
     /// Equal for settings under which a record becomes the same: accepted, duplicate, late or
     /// quarantined.
     pub(crate) fn identity(&self) -> u64 {
@@ -57,6 +63,8 @@ pub enum Input<'a, 'e> {
     },
     /// A record that could not be decoded: counted, changes no state.
     Rejected { reason: Reason, offset: i64 },
+    /// A record that a [`Gate`](crate::engine::Gate) has found to be a duplicate.
+    Duplicate { offset: i64 },
     /// An instance's question whether records come through: answered, changes no state.
     Canary { canary: &'a Canary, offset: i64 },
     /// One record of the partials topic, in the codec of `engine::partial`, at its offset there.

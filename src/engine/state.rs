@@ -183,6 +183,13 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
                 Outcome::Canary => out.counts.canaries += 1,
             }
         }
+        Input::Duplicate { offset } => {
+            out.counts.consumed += 1;
+            out.counts.duplicate += 1;
+            out.outcome = Outcome::Duplicate;
+            let [_, duplicate, ..] = state.intake.count(offset, &plan.settings);
+            *duplicate += 1;
+        }
         Input::Rejected { reason, offset } => {
             out.counts.consumed += 1;
             out.counts.quarantined += 1;
@@ -237,9 +244,7 @@ impl State {
         out: &mut Output,
     ) -> Outcome {
         let ts = event.ts.0;
-        if let (Some(record_ts), Some(max_ahead)) = (record_ts, plan.settings.max_ahead_ms)
-            && ts.saturating_sub(record_ts.0) > max_ahead
-        {
+        if plan.settings.is_too_far_ahead(event.ts, record_ts) {
             return Outcome::Quarantined(Reason::TooFarAhead);
         }
         let watermark = self.watermark.map_or(ts, |watermark| watermark.max(ts));
