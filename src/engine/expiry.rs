@@ -13,6 +13,10 @@ use crate::engine::outbox::number;
 use crate::engine::space::hash_of;
 use crate::rule::Window;
 
+use ring::Ring;
+
+mod ring;
+
 /// Turns of the keys, and how far apart they are.
 const LANES: usize = 512;
 const LANE_MS: i64 = 7_000;
@@ -45,7 +49,8 @@ impl Pace {
     /// turns aside, and the key's turn.
     pub(crate) fn slot(self, until: i64, hash: u64) -> Slot {
         let end = (until.div_euclid(self.width_ms) + 1).saturating_mul(self.width_ms);
-        Slot { end, lane: if self.has_lanes { lane_of(hash) } else { 0 } }
+        let has_turn = self.has_lanes;
+        Slot { end, lane: if has_turn { lane_of(hash) } else { 0 }, has_turn }
     }
 
     /// The same for a key of which only the text is known.
@@ -59,6 +64,7 @@ impl Pace {
 pub(crate) struct Slot {
     end: i64,
     lane: usize,
+    has_turn: bool,
 }
 
 impl Slot {
@@ -71,10 +77,12 @@ impl Slot {
 /// Keys and rules of the counters that wait, by slot.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Expiry {
-    /// By the watermark at which they may go, and rule.
+    /// By rule.
+    rings: Vec<Ring>,
+    /// What lies too far off, by the watermark at which it may go, and rule.
     later: BTreeMap<(i64, u32), Vec<u32>>,
-    /// By rule: the latest slot that new counters come to, apart from the others. It is the same for
-    /// long.
+    /// By rule whose keys take turns: the latest slot that new counters come to, apart from the
+    /// others. It is the same for long.
     newest: Vec<Newest>,
     /// The earliest watermark at which one may go.
     first: Option<i64>,
@@ -92,14 +100,17 @@ struct Newest {
 pub(crate) type Due = Vec<(u32, Vec<u32>)>;
 
 impl Expiry {
-    pub(crate) fn prepare(&mut self, rules: usize) {
-        self.newest.resize_with(rules, Newest::default);
+    /// Makes room for rules with these paces.
+    pub(crate) fn prepare(&mut self, paces: impl Iterator<Item = Pace>) {
+        let known = self.rings.len();
+        self.rings.extend(paces.skip(known).map(|pace| Ring::of(pace.width_ms)));
+        self.newest.resize_with(self.rings.len(), Newest::default);
     }
 
     /// A counter that has just been made.
     pub(crate) fn push(&mut self, slot: Slot, rule: usize, key: u32) {
         let newest = &mut self.newest[rule];
-        if slot.end < newest.end {
+        if !slot.has_turn || slot.end < newest.end {
             // Events of two days mix about midnight: nothing moves for those of the earlier.
             return self.wait(slot, number(rule), key);
         }
@@ -116,8 +127,8 @@ impl Expiry {
             }
             (newest.end, newest.from) = (slot.end, usize::MAX);
         }
-        if newest.lanes.len() <= slot.lane {
-            newest.lanes.resize_with(if slot.lane == 0 { 1 } else { LANES }, Vec::new);
+        if newest.lanes.is_empty() {
+            newest.lanes.resize_with(LANES, Vec::new);
         }
         newest.lanes[slot.lane].push(key);
         newest.from = newest.from.min(slot.lane);
@@ -126,8 +137,12 @@ impl Expiry {
 
     /// A counter that is to be looked at again.
     pub(crate) fn wait(&mut self, slot: Slot, rule: u32, key: u32) {
-        self.later.entry((slot.over(), rule)).or_default().push(key);
-        self.is_earlier(slot.over());
+        let over = slot.over();
+        let ring = self.rings.get_mut(rule as usize);
+        if !ring.is_some_and(|ring| ring.push(over, key)) {
+            self.later.entry((over, rule)).or_default().push(key);
+        }
+        self.is_earlier(over);
     }
 
     fn is_earlier(&mut self, over: i64) {
@@ -143,6 +158,9 @@ impl Expiry {
             let ((_, rule), keys) = entry.remove_entry();
             due.push((rule, keys));
         }
+        for (rule, ring) in self.rings.iter_mut().enumerate() {
+            due.extend(ring.take(first).map(|keys| (number(rule), keys)));
+        }
         for (rule, newest) in self.newest.iter_mut().enumerate() {
             if newest.first() == Some(first)
                 && let Some(keys) = newest.lanes.get_mut(newest.from)
@@ -153,7 +171,8 @@ impl Expiry {
         }
         let newest = self.newest.iter().filter_map(Newest::first);
         let later = self.later.first_key_value().map(|((over, _), _)| *over);
-        self.first = later.into_iter().chain(newest).min();
+        let rings = self.rings.iter().filter_map(Ring::first);
+        self.first = later.into_iter().chain(newest).chain(rings).min();
         Some((first, due))
     }
 
@@ -162,7 +181,7 @@ impl Expiry {
         let later: usize = self.later.values().map(|keys| keys.capacity() * 4).sum();
         let lanes = self.newest.iter().flat_map(|newest| &newest.lanes);
         let newest: usize = lanes.map(|keys| size_of::<Vec<u32>>() + keys.capacity() * 4).sum();
-        later + newest
+        later + newest + self.rings.iter().map(Ring::bytes).sum::<usize>()
     }
 }
 

@@ -37,7 +37,7 @@ impl Cells {
         if self.spaces.len() != plan.spaces.len() || self.tables.len() != plan.info.len() {
             self.spaces.resize_with(plan.spaces.len(), Space::default);
             self.tables.resize_with(plan.info.len(), Table::default);
-            self.expiry.prepare(plan.info.len());
+            self.expiry.prepare(plan.info.iter().map(|info| info.pace));
         }
         for (space, width) in self.spaces.iter_mut().zip(&plan.widths) {
             space.widen(*width);

@@ -34,7 +34,7 @@ fn a_counter_goes_soon_after_it_matters_and_not_before() {
 #[test]
 fn of_a_day_that_is_over_few_go_at_once() {
     let (mut expiry, pace) = (Expiry::default(), paces()[0]);
-    expiry.prepare(1);
+    expiry.prepare(paces().into_iter().take(1));
     for key in 0..100_000 {
         expiry.push(pace.slot_of(DAY_MS, &format!("u-{key}")), 0, key);
     }
@@ -74,7 +74,7 @@ proptest! {
     #[test]
     fn each_comes_in_its_turn(acts in acts()) {
         let mut expiry = Expiry::default();
-        expiry.prepare(3);
+        expiry.prepare(paces().into_iter());
         let mut naive: BTreeMap<i64, Vec<(u32, u32)>> = BTreeMap::new();
         let mut now = 1_763_780_000_000;
         for act in acts {

@@ -1,0 +1,70 @@
+//! Slots of one rule by number, as far as they lie near each other: a slot is found without a search.
+
+use std::collections::VecDeque;
+
+/// Slots that a ring spans at most: of rolling windows of up to two hours, all that anything waits in.
+const SPAN_MAX: usize = 1 << 12;
+
+/// Keys of a slot, where there are any: one word, as most rings have more slots than keys wait in.
+#[expect(clippy::box_collection, reason = "an empty slot is to be small")]
+type Slot = Option<Box<Vec<u32>>>;
+
+/// Keys that wait, by slot. All slots end at multiples of the same width.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ring {
+    width_ms: i64,
+    /// Number of the first of the slots, which is not empty.
+    first: i64,
+    slots: VecDeque<Slot>,
+}
+
+impl Ring {
+    pub(super) fn of(width_ms: i64) -> Ring {
+        Ring { width_ms, ..Ring::default() }
+    }
+
+    /// Adds a key to the slot that ends then; false, and nothing is done, where that lies too far
+    /// from the others, or is none of these.
+    pub(super) fn push(&mut self, end: i64, key: u32) -> bool {
+        let number = end.checked_div_euclid(self.width_ms).unwrap_or_default();
+        if number.checked_mul(self.width_ms) != Some(end) {
+            return false;
+        }
+        if self.slots.is_empty() {
+            self.first = number;
+        }
+        let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        let Some(at) = at.filter(|at| *at < SPAN_MAX) else { return false };
+        if at >= self.slots.len() {
+            self.slots.resize_with(at + 1, || None);
+        }
+        self.slots[at].get_or_insert_default().push(key);
+        true
+    }
+
+    /// The end of the first slot.
+    pub(super) fn first(&self) -> Option<i64> {
+        (!self.slots.is_empty()).then(|| self.first.saturating_mul(self.width_ms))
+    }
+
+    /// The keys of the first slot, if it ends then.
+    pub(super) fn take(&mut self, end: i64) -> Option<Vec<u32>> {
+        if self.first() != Some(end) {
+            return None;
+        }
+        let keys = self.slots.pop_front()?;
+        self.first += 1;
+        while self.slots.front().is_some_and(Option::is_none) {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+        keys.map(|keys| *keys)
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        let bytes = |keys: &Vec<u32>| size_of::<Vec<u32>>() + keys.capacity() * size_of::<u32>();
+        let keys: usize = self.slots.iter().flatten().map(|keys| bytes(keys)).sum();
+        self.slots.capacity() * size_of::<Slot>() + keys
+    }
+}
