@@ -1,6 +1,6 @@
 //! Points that were issued, by member, for what is at stake.
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use crate::engine::Hashes;
 use crate::event::{Event, Kind};
@@ -10,7 +10,7 @@ use crate::event::{Event, Kind};
 /// million are a matter of one chance in 400,000.
 #[derive(Debug, Default)]
 pub(crate) struct Issued {
-    points: HashMap<u64, i64>,
+    points: HashTable<(u64, i64)>,
 }
 
 impl Issued {
@@ -21,11 +21,14 @@ impl Issued {
 
     /// Takes in what was issued to the member of this hash.
     pub(crate) fn add(&mut self, user: u64, points: i64) {
-        let sum = self.points.entry(user).or_default();
+        let own = |(known, _): &(u64, i64)| *known == user;
+        let mut sum = self.points.entry(user, own, |(known, _)| *known).or_insert((user, 0));
+        let (_, sum) = sum.get_mut();
         *sum = sum.saturating_add(points);
     }
 
     pub(crate) fn sum(&self, user: &str) -> i64 {
-        self.points.get(&Hashes::of_user(user)).copied().unwrap_or(0)
+        let hash = Hashes::of_user(user);
+        self.points.find(hash, |(known, _)| *known == hash).map_or(0, |(_, sum)| *sum)
     }
 }

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::engine::dedup::identity;
 use crate::engine::partial::{PartialsOutbox, slot_hash};
-use crate::engine::plan::{KeyForm, Looks, Plan};
+use crate::engine::plan::{KeyForm, Plan};
 use crate::engine::seen::user_of;
 use crate::engine::space::hash_of;
 use crate::engine::state::State;
@@ -32,26 +32,31 @@ const MOST: usize = 8 * LOOK_AHEAD;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ahead {
     events: VecDeque<Foreseen>,
-    /// Of those the ones whose cells are to be asked for, and the rules that will count them.
-    fresh: Vec<Fresh>,
-    rules: Vec<usize>,
+    /// Of how many of those, the last ones, the cells are to be asked for.
+    fresh: usize,
     /// Hashes of entries that wait for other partitions.
     outgoing: Vec<u64>,
 }
 
 /// What a look found out about an event, for its step.
 #[derive(Debug, Clone, Copy)]
-struct Foreseen {
+pub(crate) struct Foreseen {
     offset: i64,
-    hashes: Hashes,
+    pub(crate) hashes: Hashes,
+    /// Number of the ways that tell which rules will count it.
+    ways: usize,
+    /// Most likely the id of the user's key.
+    pub(crate) user: Option<u32>,
+    /// Most likely where stands what the user has shown, of the first fields that are looked at.
+    pub(crate) shown: [Option<u32>; 2],
 }
 
-/// A user, and where the rules that will count the event end in their list.
-#[derive(Debug, Clone, Copy)]
-struct Fresh {
-    member: u128,
-    user: u64,
-    end: usize,
+impl Foreseen {
+    /// What is known of an event that was not foreseen.
+    pub(crate) fn not(event: &Event<'_>) -> Foreseen {
+        let hashes = Hashes::of(event);
+        Foreseen { offset: 0, hashes, ways: 0, user: None, shown: [None; 2] }
+    }
 }
 
 /// Hashes of what an event is found by: pure functions of it, so that whoever decodes it may tell
@@ -104,13 +109,6 @@ impl Hashes {
     }
 }
 
-/// A key on its way to its cells.
-#[derive(Debug, Clone, Copy)]
-struct Look {
-    space: usize,
-    id: Option<u32>,
-}
-
 impl Ahead {
     pub(crate) fn clear(&mut self) {
         self.events.clear();
@@ -118,17 +116,16 @@ impl Ahead {
     }
 
     fn forget_looks(&mut self) {
-        self.fresh.clear();
-        self.rules.clear();
+        self.fresh = 0;
         self.outgoing.clear();
     }
 
-    /// The hashes of the event at this offset, if it was foreseen; forgets all before it.
-    pub(crate) fn at(&mut self, offset: i64) -> Option<Hashes> {
+    /// What is known of the event at this offset, if it was foreseen; forgets all before it.
+    pub(crate) fn at(&mut self, offset: i64) -> Option<Foreseen> {
         while self.events.front().is_some_and(|known| known.offset < offset) {
             self.events.pop_front();
         }
-        self.events.front().filter(|known| known.offset == offset).map(|known| known.hashes)
+        self.events.front().filter(|known| known.offset == offset).copied()
     }
 }
 
@@ -164,54 +161,50 @@ impl State {
         if let Some(space) = plan.user_space {
             self.keyed.cells.spaces[space].near_index(hashes.user);
         }
-        if ahead.fresh.len() == MOST {
+        if ahead.fresh == MOST {
             ahead.forget_looks();
         }
-        for route in &plan.routes.of(event, hashes.source).routes {
-            let info = &plan.info[route.rule];
-            match info.looks {
-                Looks::Nothing => continue,
-                Looks::Cell => {
-                    ahead.rules.push(route.rule);
-                    continue;
-                }
-                Looks::Outgoing if outbox.apart.is_some() => continue,
-                Looks::Outgoing => {}
-            }
+        let ways = plan.routes.of(event, hashes.source);
+        let outgoing = if outbox.apart.is_some() { &[][..] } else { ways.outgoing.as_slice() };
+        for rule in outgoing {
+            let info = &plan.info[*rule];
             let hash = match plan.key_forms[info.space] {
                 KeyForm::Device => hashes.device,
                 _ => hashes.ip,
             };
             let Some(hash) = hash else { continue };
-            let step = step_of(plan, route.rule, event.ts.0, offset);
+            let step = step_of(plan, *rule, event.ts.0, offset);
             let hash = slot_hash(hash, info.fingerprint, step);
             outbox.pending.near_index(hash);
             ahead.outgoing.push(hash);
         }
-        let (member, user) = (hashes.member, hashes.user);
-        ahead.fresh.push(Fresh { member, user, end: ahead.rules.len() });
-        ahead.events.push_back(Foreseen { offset, hashes: *hashes });
+        let (hashes, ways) = (*hashes, ways.number);
+        ahead.fresh += 1;
+        ahead.events.push_back(Foreseen { offset, hashes, ways, user: None, shown: [None; 2] });
     }
 
     /// Asks for the rest of what steps over the events foreseen since the last call will read.
     pub fn look_ahead(&mut self, plan: &Plan, outbox: &PartialsOutbox) {
-        let Ahead { fresh, rules, outgoing, .. } = &self.ahead;
-        for seen in &self.seen {
-            for event in fresh {
-                seen.near(event.member);
+        let Ahead { events, fresh, outgoing } = &mut self.ahead;
+        let begin = events.len().saturating_sub(*fresh);
+        for (at, seen) in self.seen.iter().enumerate() {
+            for event in events.range_mut(begin..) {
+                let place = seen.near(event.hashes.member);
+                event.shown.iter_mut().skip(at).take(1).for_each(|shown| *shown = place);
             }
         }
         for hash in outgoing {
             outbox.pending.near(*hash);
         }
         if let Some(space) = plan.user_space {
-            let mut begin = 0;
-            let keys = fresh.iter().map(|event| {
-                let own = rules.get(begin..event.end).unwrap_or_default();
-                begin = event.end;
-                (event.user, space, own)
+            // Under other rules than those that were in force then, too much or too little is asked for.
+            let cells = &self.keyed.cells;
+            let keys = events.range_mut(begin..).map(|event| {
+                event.user = cells.spaces[space].guess(event.hashes.user);
+                let ways = plan.routes.all().get(event.ways);
+                (event.user, space, ways.map_or(&[][..], |ways| &ways.cells))
             });
-            self.keyed.cells.look_on(plan, keys);
+            cells.look_on(plan, keys);
         }
         self.ahead.forget_looks();
     }
@@ -226,61 +219,56 @@ impl Cells {
     ) {
         let keys = keys.inspect(|(hash, space, _)| self.spaces[*space].near_index(*hash));
         let keys: SmallVec<[_; 2 * LOOK_AHEAD]> = keys.collect();
-        self.look_on(plan, keys.into_iter());
+        let guess =
+            |(hash, space, rules): (u64, usize, _)| (self.spaces[space].guess(hash), space, rules);
+        self.look_on(plan, keys.into_iter().map(guess));
     }
 
-    /// The same, where the lines in which keys are noted have been asked for.
-    fn look_on<'a>(&self, plan: &Plan, keys: impl Iterator<Item = (u64, usize, &'a [usize])>) {
-        let mut looks: SmallVec<[(Look, &[usize]); 2 * LOOK_AHEAD]> = SmallVec::new();
-        for (hash, space, rules) in keys {
-            let look = Look { space, id: self.spaces[space].guess(hash) };
-            look.near_row(self, plan, rules);
-            looks.push((look, rules));
+    /// The same for keys whose ids are known, if they have one.
+    fn look_on<'a>(
+        &self,
+        plan: &Plan,
+        keys: impl Iterator<Item = (Option<u32>, usize, &'a [usize])>,
+    ) {
+        let mut looks = Looks::new();
+        for (id, space, rules) in keys {
+            if let Some(id) = id {
+                self.spaces[space].near(id);
+                looks.extend(rules.iter().map(|rule| (*rule, id)));
+            }
         }
-        for (look, rules) in &looks {
-            rules.iter().for_each(|rule| look.near_cell(self, plan, *rule));
-        }
-        for (look, rules) in &looks {
-            rules.iter().for_each(|rule| look.near_heap(self, plan, *rule));
-        }
+        self.near_cells(plan, &looks);
     }
 
     /// Asks for cells, each by rule and key.
-    pub(crate) fn look_at_due(&self, plan: &Plan, due: impl Iterator<Item = (u32, u32)> + Clone) {
-        let looks = due.map(|(rule, key)| {
-            let rule = rule as usize;
-            (Look { space: plan.info[rule].space, id: Some(key) }, rule)
-        });
-        looks.clone().for_each(|(look, rule)| look.near_row(self, plan, &[rule]));
-        looks.clone().for_each(|(look, rule)| look.near_cell(self, plan, rule));
-        looks.for_each(|(look, rule)| look.near_heap(self, plan, rule));
+    pub(crate) fn look_at_due(&self, plan: &Plan, due: impl Iterator<Item = (u32, u32)>) {
+        let looks: Looks = due.map(|(rule, id)| (rule as usize, id)).collect();
+        for (rule, id) in &looks {
+            self.spaces[plan.info[*rule].space].near(*id);
+        }
+        self.near_cells(plan, &looks);
     }
-}
 
-impl Look {
-    fn near_row(&self, cells: &Cells, plan: &Plan, rules: &[usize]) {
-        if let Some(id) = self.id {
-            let space = &cells.spaces[self.space];
-            space.near(id);
-            for rule in rules {
-                space.near_place(id, plan.info[*rule].column);
+    /// Asks for cells, where the rows of their keys have been asked for.
+    fn near_cells(&self, plan: &Plan, looks: &[(usize, u32)]) {
+        let column = |rule: usize| (&self.spaces[plan.info[rule].space], plan.info[rule].column);
+        for (rule, id) in looks {
+            let (space, column) = column(*rule);
+            space.near_place(*id, column);
+        }
+        let mut whole: SmallVec<[(usize, u32); 2 * LOOK_AHEAD]> = SmallVec::new();
+        for (rule, id) in looks {
+            let (space, column) = column(*rule);
+            let place = space.place(*id, column);
+            if self.tables[*rule].near(place) {
+                whole.push((*rule, place));
             }
         }
-    }
-
-    fn near_cell(&self, cells: &Cells, plan: &Plan, rule: usize) {
-        if let Some(place) = self.place(cells, plan, rule) {
-            cells.tables[rule].near(place);
+        for (rule, place) in whole {
+            self.tables[rule].near_heap(place);
         }
-    }
-
-    fn near_heap(&self, cells: &Cells, plan: &Plan, rule: usize) {
-        if let Some(place) = self.place(cells, plan, rule) {
-            cells.tables[rule].near_heap(place);
-        }
-    }
-
-    fn place(&self, cells: &Cells, plan: &Plan, rule: usize) -> Option<u32> {
-        Some(cells.spaces[self.space].place(self.id?, plan.info[rule].column))
     }
 }
+
+/// Cells, each by rule and the id of its key.
+type Looks = SmallVec<[(usize, u32); 4 * LOOK_AHEAD]>;

@@ -56,6 +56,11 @@ impl Inputs {
         self.told.insert(from, told);
         self.partitions = self.partitions.max(partitions as usize);
         self.clock = self.clock.max(record_ts);
+        if let (1, None, false) = (self.told.len().max(self.partitions), self.clock, told.idle) {
+            // The only one, and no time passes but its own.
+            self.idle_since = None;
+            return told.watermark;
+        }
         let greatest = self.told.values().filter_map(|told| told.watermark).max();
         let held = self.clock.and_then(|now| self.held_at_most(now, greatest, idle_after_ms));
         let silent = self.told.len() < self.partitions;

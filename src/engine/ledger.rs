@@ -63,11 +63,10 @@ impl Ledger {
 
     /// Lets go of holds whose end the watermark has reached.
     pub(crate) fn expire(&mut self, watermark: i64, effects: &mut Vec<Effect>) {
-        while let Some(entry) = self.ends.first_entry() {
+        while self.ends.first_key_value().is_some_and(|(end, _)| *end <= watermark)
+            && let Some(entry) = self.ends.first_entry()
+        {
             let end = *entry.key();
-            if end > watermark {
-                break;
-            }
             // In an order that does not depend on that of the holds.
             let mut keys = entry.remove();
             keys.sort_unstable();

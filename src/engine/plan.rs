@@ -249,7 +249,7 @@ impl Plan {
             widths: Vec::new(),
             by_fingerprint: Vec::new(),
             info: Vec::new(),
-            routes: Routes::new(&rules),
+            routes: Routes::default(),
             postings: Vec::new(),
             together: Vec::new(),
             user_space: None,
@@ -261,6 +261,7 @@ impl Plan {
         for (at, rule) in rules.rules.iter().enumerate() {
             plan.add(at, rule);
         }
+        plan.routes = Routes::new(&rules, |rule| plan.info[rule].looks);
         plan.indexed().shaped()
     }
 

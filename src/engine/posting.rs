@@ -48,8 +48,7 @@ impl Plan {
         };
         let rules = self.info.iter().enumerate().filter(|(_, info)| takes_together(info));
         self.together = rules.map(|(rule, _)| rule).collect();
-        let all = self.routes.all();
-        self.postings = all.iter().map(|ways| Posting::of(&self, ways)).collect();
+        self.postings = self.routes.all().iter().map(|ways| Posting::of(&self, ways)).collect();
         self
     }
 }

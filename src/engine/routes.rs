@@ -5,6 +5,7 @@
 
 use hashbrown::HashTable;
 
+use crate::engine::plan::Looks;
 use crate::engine::space::hash_of;
 use crate::event::{Event, Kind};
 use crate::rule::{
@@ -14,22 +15,22 @@ use crate::rule::{
 /// The routes of a rule set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Routes {
+    /// By number: of each source those by `Kind as usize`.
+    all: Vec<Ways>,
     /// Of sources that conditions name; only ever looked up.
     named: HashTable<Named>,
-    other: ByKind,
-    without: ByKind,
+    /// Where the ways of other sources begin, and those of events without one.
+    other: usize,
+    without: usize,
 }
 
-/// A source, the hash of its name, and the rules that may see its events.
+/// A source, the hash of its name, and where the ways of its events begin.
 #[derive(Debug, Clone)]
 struct Named {
     hash: u64,
     name: String,
-    routes: ByKind,
+    first: usize,
 }
-
-/// By `Kind as usize`.
-type ByKind = [Ways; 5];
 
 /// The rules that may see events of one kind and source.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +39,10 @@ pub(crate) struct Ways {
     pub(crate) routes: Vec<Route>,
     /// Tells one from another.
     pub(crate) number: usize,
+    /// Of the rules those whose cells are to be asked for ahead, and those whose entries for other
+    /// partitions are.
+    pub(crate) cells: Vec<usize>,
+    pub(crate) outgoing: Vec<usize>,
 }
 
 /// A rule that may see an event.
@@ -98,7 +103,7 @@ enum Source<'a> {
 }
 
 impl Routes {
-    pub(crate) fn new(rules: &RuleSet) -> Routes {
+    pub(crate) fn new(rules: &RuleSet, looks: impl Fn(usize) -> Looks) -> Routes {
         let active = || rules.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off);
         let mut names = Vec::new();
         for (_, rule) in active() {
@@ -106,48 +111,54 @@ impl Routes {
                 filter.all.iter().for_each(|condition| note_names(condition, &mut names));
             }
         }
-        let mut numbers = 0..;
+        let mut all = Vec::new();
         let mut by_kind = |source| {
-            Kind::ALL.map(|kind| Ways {
-                routes: active().filter_map(|(at, rule)| route(at, rule, kind, source)).collect(),
-                number: numbers.next().unwrap_or_default(),
-            })
+            let first = all.len();
+            for kind in Kind::ALL {
+                let routes = active().filter_map(|(at, rule)| route(at, rule, kind, source));
+                let routes: Vec<Route> = routes.collect();
+                let of = |wanted| {
+                    let rules = routes.iter().map(|route| route.rule);
+                    rules.filter(|rule| looks(*rule) == wanted).collect()
+                };
+                let (cells, outgoing) = (of(Looks::Cell), of(Looks::Outgoing));
+                all.push(Ways { number: all.len(), cells, outgoing, routes });
+            }
+            first
         };
         let mut named = HashTable::with_capacity(names.len());
         for name in &names {
-            let (hash, routes) = (hash_of(name), by_kind(Source::Named(name)));
-            named.insert_unique(hash, Named { hash, name: name.clone(), routes }, |one| one.hash);
+            let (hash, first) = (hash_of(name), by_kind(Source::Named(name)));
+            named.insert_unique(hash, Named { hash, name: name.clone(), first }, |one| one.hash);
         }
-        Routes { named, other: by_kind(Source::Other), without: by_kind(Source::Without) }
+        let (other, without) = (by_kind(Source::Other), by_kind(Source::Without));
+        Routes { all, named, other, without }
     }
 
     /// In order of their numbers.
-    pub(crate) fn all(&self) -> Vec<&Ways> {
-        let named = self.named.iter().map(|named| &named.routes);
-        let mut all: Vec<&Ways> = named.chain([&self.other, &self.without]).flatten().collect();
-        all.sort_by_key(|ways| ways.number);
-        all
+    pub(crate) fn all(&self) -> &[Ways] {
+        &self.all
     }
 
     /// Takes a rule out: it sees nothing.
     pub(crate) fn close(&mut self, rule: usize) {
-        let named = self.named.iter_mut().map(|named| &mut named.routes);
-        let ways = named.chain([&mut self.other, &mut self.without]);
-        for ways in ways.flatten() {
+        for ways in &mut self.all {
             ways.routes.retain(|route| route.rule != rule);
+            ways.cells.retain(|other| *other != rule);
+            ways.outgoing.retain(|other| *other != rule);
         }
     }
 
     /// Rules that may see the event. `hash` is that of its source, if it has one.
     pub(crate) fn of(&self, event: &Event<'_>, hash: Option<u64>) -> &Ways {
-        let by_kind = match (event.source.as_deref(), hash) {
+        let first = match (event.source.as_deref(), hash) {
             (Some(source), Some(hash)) => {
                 let found = self.named.find(hash, |one| one.name == source);
-                found.map_or(&self.other, |one| &one.routes)
+                found.map_or(self.other, |one| one.first)
             }
-            _ => &self.without,
+            _ => self.without,
         };
-        &by_kind[event.kind as usize]
+        &self.all[first + event.kind as usize]
     }
 }
 

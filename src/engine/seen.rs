@@ -93,16 +93,18 @@ impl Seen {
         other
     }
 
-    /// Records an accepted event's value. Returns false when another value had to make room, or
+    /// Records an accepted event's value and time. The user stands most likely where `guess` says. Returns false when another value had to make room, or
     /// there is no room for another user: nothing is ever new of a user not remembered.
     pub(crate) fn record(
         &mut self,
-        (user, hash): (u128, u64),
-        ts: i64,
+        (user, guess): (u128, Option<u32>),
+        (hash, ts): Value,
         keep_ms: i64,
         max_users: usize,
     ) -> bool {
-        let Some(at) = self.place(user) else {
+        let is_it =
+            |at: &u32| self.users.get(*at as usize).is_some_and(|shown| shown.is(bare(user)));
+        let Some(at) = guess.filter(is_it).or_else(|| self.place(user)) else {
             if self.len() >= max_users {
                 return false;
             }
@@ -232,11 +234,11 @@ impl Seen {
         self.index.near(half(low(user)));
     }
 
-    /// Brings near what a user has shown.
-    pub(crate) fn near(&self, user: u128) {
-        if let Some(at) = self.index.find(half(low(user)), |_| true) {
-            self.users.near(at as usize);
-        }
+    /// Brings near what a user has shown; most likely that stands there.
+    pub(crate) fn near(&self, user: u128) -> Option<u32> {
+        let at = self.index.find(half(low(user)), |_| true)?;
+        self.users.near(at as usize);
+        Some(at)
     }
 
     fn place(&self, user: u128) -> Option<u32> {

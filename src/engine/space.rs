@@ -49,6 +49,7 @@ pub(crate) struct Key<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     NotLooked,
+    Guessed(u32),
     Nowhere,
     At(u32),
 }
@@ -61,6 +62,11 @@ impl<'a> Key<'a> {
     /// A key whose hash is known already.
     pub(crate) fn hashed(text: &'a str, hash: u64) -> Key<'a> {
         Key { text, hash, id: Found::NotLooked, as_of: 0 }
+    }
+
+    /// The same of a key that most likely has this id.
+    pub(crate) fn guessed(text: &'a str, hash: u64, id: Option<u32>) -> Key<'a> {
+        Key { id: id.map_or(Found::NotLooked, Found::Guessed), ..Key::hashed(text, hash) }
     }
 }
 
@@ -100,7 +106,12 @@ impl Space {
     #[inline(never)]
     fn look_up(&self, key: &mut Key<'_>) -> Option<u32> {
         let same = |id: u32| self.rows.text(id) == key.text.as_bytes();
-        let found = self.index.find(half(key.hash), same);
+        let guessed = match key.id {
+            // A free row has no text.
+            Found::Guessed(id) => Some(id).filter(|id| same(*id) && !key.text.is_empty()),
+            _ => None,
+        };
+        let found = guessed.or_else(|| self.index.find(half(key.hash), same));
         (key.id, key.as_of) = (found.map_or(Found::Nowhere, Found::At), self.forgotten);
         found
     }

@@ -1,6 +1,6 @@
 //! The state of one log, and the step that folds an input into it.
 
-use crate::engine::ahead::{Ahead, Hashes};
+use crate::engine::ahead::{Ahead, Foreseen};
 use crate::engine::calendar::Span;
 use crate::engine::daily::{Book, DailyOutbox, Intake, is_sheet};
 use crate::engine::dedup::Dedup;
@@ -248,7 +248,8 @@ impl State {
             return Outcome::Quarantined(Reason::TooFarAhead);
         }
         let watermark = self.watermark.map_or(ts, |watermark| watermark.max(ts));
-        let hashes = self.ahead.at(offset).unwrap_or_else(|| Hashes::of(event));
+        let known = self.ahead.at(offset).unwrap_or_else(|| Foreseen::not(event));
+        let hashes = &known.hashes;
         if self.has_come(plan, hashes.identity, watermark) {
             return Outcome::Duplicate;
         }
@@ -263,7 +264,7 @@ impl State {
         {
             let spaces = plan.spaces.len();
             let (mut few, mut many) = ([Known::NotAsked; 8], Vec::new());
-            let known = few.get_mut(..spaces).unwrap_or_else(|| {
+            let keys = few.get_mut(..spaces).unwrap_or_else(|| {
                 many.resize(spaces, Known::NotAsked);
                 &mut many
             });
@@ -274,7 +275,7 @@ impl State {
                 plan,
                 event,
                 at: &at,
-                keys: Keys { plan, event, composed: &composed, hashes: &hashes, known },
+                keys: Keys { plan, event, composed: &composed, foreseen: &known, known: keys },
                 text: &mut text,
                 keyed: &mut self.keyed,
                 seen: &self.seen,
@@ -293,7 +294,7 @@ impl State {
             }
         }
         if !late && !self.seen.is_empty() {
-            self.remember(plan, (event, &hashes), &mut text, out);
+            self.remember(plan, (event, &known), &mut text, out);
         }
         (self.composed, self.text) = (composed, text);
         if late {
@@ -355,16 +356,18 @@ impl State {
     fn remember(
         &mut self,
         plan: &Plan,
-        (event, hashes): (&Event<'_>, &Hashes),
+        (event, known): (&Event<'_>, &Foreseen),
         text: &mut String,
         out: &mut Output,
     ) {
         let max = plan.settings.max_keys.unwrap_or(usize::MAX);
-        for (seen, (field, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
-            let value = hashes.field(field);
+        let guesses = known.shown.into_iter().chain(std::iter::repeat(None));
+        let fields = plan.new_fields.iter().zip(guesses);
+        for (seen, ((field, within_ms), guess)) in self.seen.iter_mut().zip(fields) {
+            let value = known.hashes.field(field);
             let value = value.or_else(|| field_of(field, event, text).map(hash_of));
             if let Some(value) = value
-                && !seen.record((hashes.member, value), event.ts.0, *within_ms, max)
+                && !seen.record((known.hashes.member, guess), (value, event.ts.0), *within_ms, max)
             {
                 out.counts.values_dropped += 1;
             }

@@ -300,14 +300,16 @@ impl Table {
         Some((self.habits.get_mut(at)?, &self.periods))
     }
 
-    /// Brings the line of a place near.
+    /// Brings the line of a place near; true where there may be more on the heap.
     #[inline]
-    pub(crate) fn near(&self, place: u32) {
-        match At::of(place) {
+    pub(crate) fn near(&self, place: u32) -> bool {
+        let at = At::of(place);
+        match at {
             At::Small(at) => self.small.near(at),
             At::Habit(at) => self.habits.near(at),
             At::Whole(at) => self.cells.near(at),
         }
+        matches!(at, At::Whole(_))
     }
 
     /// Brings near what the cell at a place keeps on the heap.

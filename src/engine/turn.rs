@@ -3,7 +3,7 @@
 //!
 //! A key is read and hashed once an event and key form, however many rules count by it.
 
-use crate::engine::ahead::Hashes;
+use crate::engine::ahead::Foreseen;
 use crate::engine::edits::ListEdits;
 use crate::engine::filter::{FilterCtx, Listed, holds};
 use crate::engine::forecast::MINUTE_MS;
@@ -46,7 +46,7 @@ pub(crate) struct Keys<'a, 'e, 'o> {
     pub(crate) plan: &'a Plan,
     pub(crate) event: &'a Event<'e>,
     pub(crate) composed: &'a [Composed],
-    pub(crate) hashes: &'a Hashes,
+    pub(crate) foreseen: &'a Foreseen,
     pub(crate) known: &'o mut [Known<'a>],
 }
 
@@ -73,10 +73,12 @@ impl<'a> Keys<'a, '_, '_> {
 
     #[inline(never)]
     fn read(&self, space: usize) -> Known<'a> {
-        let (form, event, hashes) = (self.plan.key_forms[space], self.event, self.hashes);
+        let (form, event, hashes) = (self.plan.key_forms[space], self.event, &self.foreseen.hashes);
         let (text, hash) = match form {
             KeyForm::Global => (Some(""), None),
-            KeyForm::User => (Some(&*event.user), Some(hashes.user)),
+            KeyForm::User => {
+                return Known::Is(Key::guessed(&event.user, hashes.user, self.foreseen.user));
+            }
             KeyForm::Device => (event.device.as_deref(), hashes.device),
             KeyForm::Ip => (event.ip.as_deref(), hashes.ip),
             KeyForm::Source => (event.source.as_deref(), hashes.source),
@@ -201,7 +203,7 @@ impl Turn<'_, '_, '_> {
     /// The value that a distinct count looks at.
     fn value(&mut self, input: &Measured) -> Option<(u64, i64)> {
         let Measure::Distinct(field) = &input.measure else { return None };
-        let known = self.keys.hashes.field(field);
+        let known = self.keys.foreseen.hashes.field(field);
         let hash = known.or_else(|| Some(hash_of(field_of(field, self.event, self.text)?)));
         hash.map(|hash| (hash, self.event.ts.0))
     }
@@ -224,15 +226,15 @@ impl Turn<'_, '_, '_> {
         if filter.all.is_empty() {
             return true;
         }
-        let (plan, event, seen, hashes) = (self.plan, self.event, self.seen, self.keys.hashes);
+        let (plan, event, seen, known) = (self.plan, self.event, self.seen, self.keys.foreseen);
         let new = |field: &Field, within_ms: i64| {
             let Some(at) = plan.new_fields.iter().position(|(known, _)| known == field) else {
                 return false;
             };
             let mut text = String::new();
-            let value = hashes.field(field);
+            let value = known.hashes.field(field);
             let value = value.or_else(|| field_of(field, event, &mut text).map(hash_of));
-            value.is_some_and(|value| seen[at].is_new(hashes.member, value, ts.0, within_ms))
+            value.is_some_and(|value| seen[at].is_new(known.hashes.member, value, ts.0, within_ms))
         };
         let (calendar, edits) = (&plan.calendar, self.edits);
         let listed = Listed { files: &plan.lists, names: &plan.rules.lists, edits };

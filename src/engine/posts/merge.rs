@@ -25,7 +25,7 @@ struct Post<'a, 'f> {
     mark: EntryMark<'a>,
     /// Number of the first of these keys.
     first: u32,
-    keys: SmallVec<[Key<'a>; 6]>,
+    keys: &'f mut [Key<'a>],
     few: &'f mut [Key<'a>],
 }
 
@@ -39,6 +39,8 @@ struct Reading<'a, 'e> {
     /// The events of the next seals, and how many of them have been read.
     coming: Vec<Coming<'a, 'e>>,
     read: usize,
+    /// Of the next event: its own keys, and what it brings.
+    keys: Vec<Key<'a>>,
     entries: Vec<Posted>,
     together: Sums,
 }
@@ -111,6 +113,7 @@ impl<'a, 'e> Reading<'a, 'e> {
             few: Few::of(posts),
             coming: Vec::with_capacity(LOOK_AHEAD),
             read: 0,
+            keys: Vec::new(),
             entries: Vec::new(),
             together: Sums::default(),
         }
@@ -135,7 +138,8 @@ impl<'a, 'e> Reading<'a, 'e> {
     fn next<'f>(&'f mut self, plan: &Plan, posts: &'a Posts, seal: &Seal) -> Post<'a, 'f> {
         let range = |from: u32, to: u32| from as usize..to as usize;
         let own = posts.keys.get(range(self.key, seal.keys)).unwrap_or_default();
-        let mut keys: SmallVec<[Key<'a>; 6]> = own.iter().map(|key| key.key(posts)).collect();
+        self.keys.clear();
+        self.keys.extend(own.iter().map(|key| key.key(posts)));
         let mut looked_at = posts.entries.get(range(self.entry, seal.end)).unwrap_or_default();
         let first = std::mem::replace(&mut self.key, seal.keys);
         self.entry = seal.end;
@@ -144,41 +148,40 @@ impl<'a, 'e> Reading<'a, 'e> {
         self.read += 1;
         let posted = coming.and_then(|coming| coming.posted);
         let mut place = 0;
-        let mut next = |entry: &Posted| {
-            place += 1;
-            Posted { place: place - 1, ..*entry }
-        };
         if let (Some(posting), Some(posted), Some(coming)) = (seal.posting(plan), posted, coming) {
             let mut names = coming.names.clone();
             for (name, space) in names.iter_mut().zip(&posting.spaces) {
                 if *name == LACKING
                     && let Some(key) = posted.key(plan, *space)
                 {
-                    *name = seal.keys + count(keys.len() - own.len());
-                    keys.push(key);
+                    *name = seal.keys + count(self.keys.len() - own.len());
+                    self.keys.push(key);
                 }
             }
             for told in &posting.told {
                 let before = |entry: &&Posted| entry.rule < told.rule && !entry.reversal;
                 while let Some((entry, rest)) = looked_at.split_first().filter(|all| before(&all.0))
                 {
-                    self.entries.push(next(entry));
+                    self.entries.push(Posted { place, ..*entry });
+                    place += 1;
                     looked_at = rest;
                 }
                 let name = names[told.space];
                 if name == LACKING {
                     continue;
                 }
-                let entry = next(&posted.entry(told, name));
                 if !self.together.is_done(told, name) {
-                    self.entries.push(entry);
+                    self.entries.push(Posted { place, ..posted.entry(told, name) });
                 }
+                place += 1;
             }
         }
-        self.entries.extend(looked_at.iter().map(next));
+        self.entries
+            .extend((place..).zip(looked_at).map(|(place, entry)| Posted { place, ..*entry }));
         let nobody = EntryMark { id: "", ts: 0, offset: -1 };
         let mark = posted.map_or(nobody, |posted| posted.mark());
-        Post { entries: &self.entries, mark, first, keys, few: &mut self.few.keys }
+        let Reading { entries, keys, few, .. } = self;
+        Post { entries, mark, first, keys, few: &mut few.keys }
     }
 }
 

@@ -7,13 +7,13 @@ use crate::engine::space::hash_of;
 fn exactly_the_duration_ago_counts_as_seen() {
     let mut seen = Seen::default();
     assert!(!seen.is_new(user_of("u"), hash_of("d1"), 0, 100));
-    assert!(seen.record((user_of("u"), hash_of("d1")), 0, 100, 9));
+    assert!(seen.record((user_of("u"), None), (hash_of("d1"), 0), 100, 9));
     assert!(seen.is_new(user_of("u"), hash_of("d2"), 100, 100));
     assert!(
         !seen.is_new(user_of("u"), hash_of("d2"), 101, 100),
         "nothing else within the duration"
     );
-    assert!(seen.record((user_of("u"), hash_of("d2")), 50, 100, 9));
+    assert!(seen.record((user_of("u"), None), (hash_of("d2"), 50), 100, 9));
     assert!(!seen.is_new(user_of("u"), hash_of("d1"), 100, 100));
     assert!(seen.is_new(user_of("u"), hash_of("d1"), 101, 100));
     assert!(!seen.is_new(user_of("other"), hash_of("d1"), 101, 100));
@@ -23,9 +23,9 @@ fn exactly_the_duration_ago_counts_as_seen() {
 fn memory_is_bounded_in_values_and_in_time() {
     let mut seen = Seen::default();
     for at in 0..1024 {
-        assert!(seen.record((user_of("u"), hash_of(&format!("d{at}"))), at, 1_000_000, 9));
+        assert!(seen.record((user_of("u"), None), (hash_of(&format!("d{at}")), at), 1_000_000, 9));
     }
-    assert!(!seen.record((user_of("u"), hash_of("one more")), 2000, 1_000_000, 9));
+    assert!(!seen.record((user_of("u"), None), (hash_of("one more"), 2000), 1_000_000, 9));
     assert!(seen.is_new(user_of("u"), hash_of("d0"), 2000, 1_000_000), "the oldest made room");
     assert!(!seen.is_new(user_of("u"), hash_of("d1"), 2000, 1_000_000));
     seen.expire(2001, 1_000_000);
@@ -37,9 +37,12 @@ fn memory_is_bounded_in_values_and_in_time() {
 #[test]
 fn a_user_who_has_a_place_still_is_told_of_with_its_last_value() {
     let mut seen = Seen::default();
-    assert!(seen.record((user_of("u"), hash_of("d1")), 7, 100, 1));
-    assert!(seen.record((user_of("u"), hash_of("d2")), 9, 100, 1));
-    assert!(!seen.record((user_of("v"), hash_of("d1")), 9, 100, 1), "there is room for one");
+    assert!(seen.record((user_of("u"), None), (hash_of("d1"), 7), 100, 1));
+    assert!(seen.record((user_of("u"), None), (hash_of("d2"), 9), 100, 1));
+    assert!(
+        !seen.record((user_of("v"), None), (hash_of("d1"), 9), 100, 1),
+        "there is room for one"
+    );
     seen.begin(50);
     let mut told = Vec::new();
     while seen.say(&mut |user, values| told.push((user, values.to_vec()))) {}
