@@ -186,7 +186,7 @@ impl Decoding {
             text = rest.get(1..).unwrap_or_default();
             let line = line.trim_ascii();
             if !line.is_empty() {
-                rows.extend(self.row(number, line, None));
+                self.row((number, line), None, &mut rows);
             }
             number += 1;
         }
@@ -194,28 +194,29 @@ impl Decoding {
     }
 
     fn records<'a>(&mut self, text: &'a [u8], records: &[RecordAt]) -> Rows<'a> {
-        let mut begin = 0;
-        let row = |(number, record): (u32, &RecordAt)| {
+        let (mut begin, mut rows) = (0, Vec::with_capacity(records.len()));
+        for (number, record) in (0..).zip(records) {
             let value = text.get(begin..record.end).unwrap_or_default();
             begin = record.end;
-            self.row(number, value, record.timestamp_ms.map(EventTime))
-        };
-        let rows: Vec<Row<'a>> = (0..).zip(records).filter_map(row).collect();
+            self.row((number, value), record.timestamp_ms.map(EventTime), &mut rows);
+        }
         Rows { rows, numbers: u32::try_from(records.len()).unwrap_or(u32::MAX) }
     }
 
-    /// `None` for a canary, which is no event: as if it were not there.
+    /// Adds the row of a record; none for a canary, which is no event: as if it were not there.
     fn row<'a>(
         &mut self,
-        number: u32,
-        value: &'a [u8],
+        (number, value): (u32, &'a [u8]),
         record_ts: Option<EventTime>,
-    ) -> Option<Row<'a>> {
-        let event = self.event(value);
-        if event.is_err() && Canary::read(value).is_some() {
-            return None;
+        rows: &mut Vec<Row<'a>>,
+    ) {
+        match self.event(value) {
+            Ok(event) => {
+                let hashes = Hashes::of(&event);
+                rows.push(Row { number, event: Ok(Hashed { event, hashes }), record_ts });
+            }
+            Err(_) if Canary::read(value).is_some() => {}
+            Err(reason) => rows.push(Row { number, event: Err(reason), record_ts }),
         }
-        let event = event.map(|event| Hashed { hashes: Hashes::of(&event), event });
-        Some(Row { number, event, record_ts })
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Posting {
     pub(crate) rest: Vec<Route>,
     /// The others.
     pub(crate) told: Vec<Told>,
+    /// Of those, by place, the ones that never take together what several events bring.
+    pub(crate) apart: Vec<(u32, Told)>,
     /// Key forms that these count by.
     pub(crate) spaces: Vec<usize>,
     /// Of these the ones that have many keys.
@@ -83,7 +85,9 @@ impl Posting {
             (!plan.key_forms[*space].has_few())
                 .then(|| Many { space: *space, rules: rules.collect() })
         });
-        Posting { many: many.collect(), rest, told, spaces }
+        let apart = (0..).zip(&told).filter(|(_, told)| told.together.is_none());
+        let apart = apart.map(|(place, told)| (place, *told)).collect();
+        Posting { many: many.collect(), rest, apart, told, spaces }
     }
 }
 

@@ -7,14 +7,25 @@
 
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
 use crate::engine::plan::{Form, RuleInfo, Short};
+use crate::engine::routes::Adds;
 use crate::engine::space::{Key, NONE};
 use crate::engine::tally::{Added, NOTHING};
+
+/// Events in a row, none earlier than those before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Alike {
+    events: i64,
+    points: i64,
+    /// Event time of the last.
+    last: i64,
+    /// One has fewer points than none, or there are more than a sum holds.
+    is_mixed: bool,
+}
 
 /// What events in a row bring to a rule and key.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Together {
-    /// How many there are.
-    pub(crate) events: u32,
+    pub(crate) has_some: bool,
     /// Event time of the last.
     last: i64,
     /// What they add on either side.
@@ -26,14 +37,35 @@ pub(crate) struct Together {
     pub(crate) is_done: bool,
 }
 
-impl Together {
-    /// One event more, not earlier than those before.
+impl Alike {
     #[inline]
-    pub(crate) fn add(&mut self, ts: i64, (of, to): (i64, i64)) {
+    pub(crate) fn add(&mut self, ts: i64, points: i64) {
         self.events += 1;
         self.last = ts;
-        let sums = self.of.checked_add(of).zip(self.to.checked_add(to));
-        self.is_mixed |= of < 0 || to < 0 || sums.is_none();
+        let sum = self.points.checked_add(points);
+        self.is_mixed |= points < 0 || sum.is_none();
+        self.points = sum.unwrap_or_default();
+    }
+
+    /// What they add to a side; `None` where it is not to be added in one go.
+    fn number(&self, adds: Option<Adds>) -> Option<i64> {
+        match adds {
+            Some(Adds::One) => Some(self.events),
+            Some(Adds::Points) => Some(self.points).filter(|_| !self.is_mixed),
+            Some(Adds::User) | None => Some(0),
+        }
+    }
+}
+
+impl Together {
+    /// Some events more.
+    #[inline]
+    pub(crate) fn join(&mut self, some: &Alike, (of, to): (Option<Adds>, Option<Adds>)) {
+        self.last = if self.has_some { self.last.max(some.last) } else { some.last };
+        self.has_some = true;
+        let sum = |sum: i64, adds| sum.checked_add(some.number(adds)?);
+        let sums = sum(self.of, of).zip(sum(self.to, to));
+        self.is_mixed |= sums.is_none();
         (self.of, self.to) = sums.unwrap_or_default();
     }
 }

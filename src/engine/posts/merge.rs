@@ -16,7 +16,8 @@ use crate::engine::routes::Adds;
 use crate::engine::shared::{Brings, Head};
 use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
-use crate::engine::together::Together;
+use crate::engine::together::{Alike, Together};
+use crate::event::Event;
 
 /// What one event brings.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ struct Reading<'a, 'e> {
     /// The events of the next seals, and how many of them have been read.
     coming: Vec<Coming<'a, 'e>>,
     read: usize,
+    /// Of those the plain ones that are alike.
+    groups: Vec<Group<'a>>,
     /// Of the next event: its own keys, and what it brings.
     keys: Vec<Key<'a>>,
     entries: Vec<Posted>,
@@ -46,11 +49,42 @@ struct Reading<'a, 'e> {
 }
 
 /// The event of a seal.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Coming<'a, 'e> {
     posted: Option<PostedEvent<'a, 'e>>,
-    /// If it is plain, by key form of its posting the number of the key among the few.
+    /// Its group, if it is plain.
+    group: Option<usize>,
+}
+
+/// Plain events of one posting and source: they have the same few keys.
+#[derive(Debug)]
+struct Group<'a> {
+    posting: u32,
+    source: Option<(u64, &'a str)>,
+    /// By key form of the posting the number of the key among the few.
     names: SmallVec<[u32; 4]>,
+    /// All of them, and what they bring to rules that take it together.
+    sum: Alike,
+    /// All of that has been added.
+    is_done: bool,
+}
+
+impl<'a> Group<'a> {
+    #[inline]
+    fn is(&self, posting: u32, event: &Event<'_>, hash: Option<u64>) -> bool {
+        let source = self.source;
+        self.posting == posting
+            && source.map(|(hash, _)| hash) == hash
+            && source.map(|(_, text)| text) == event.source.as_deref()
+    }
+
+    /// One that nothing is in.
+    fn new(plan: &Plan, number: u32, posted: &PostedEvent<'a, '_>, few: &mut Few<'a>) -> Group<'a> {
+        let spaces = plan.postings.get(number as usize).map_or(&[][..], |posting| &posting.spaces);
+        let names = spaces.iter().map(|space| few.name(plan, *space, posted)).collect();
+        let source = posted.hashes.source.zip(posted.event.source.as_deref());
+        Group { posting: number, source, names, sum: Alike::default(), is_done: false }
+    }
 }
 
 /// What the next events bring together, by number of the key among the few and of the rule.
@@ -87,15 +121,15 @@ impl Sums {
         fits
     }
 
-    /// What one event more brings to a rule, by the number of the key.
+    /// What events that are alike bring to a rule, by the number of the key.
     #[inline]
-    fn add(&mut self, posted: &PostedEvent<'_, '_>, told: &Told, name: u32) {
+    fn add(&mut self, told: &Told, name: u32, group: &Alike) {
         let at = self.at(told, name);
         if let Some((at, all)) = at.and_then(|at| Some((at, self.all.get_mut(at)?))) {
-            if all.events == 0 {
+            if !all.has_some {
                 self.used.push(at);
             }
-            all.add(posted.event.ts.0, (posted.number(told.of), posted.number(told.to)));
+            all.join(group, (told.of, told.to));
         }
     }
 
@@ -113,24 +147,31 @@ impl<'a, 'e> Reading<'a, 'e> {
             few: Few::of(posts),
             coming: Vec::with_capacity(LOOK_AHEAD),
             read: 0,
+            groups: Vec::new(),
             keys: Vec::new(),
             entries: Vec::new(),
             together: Sums::default(),
         }
     }
 
-    /// Looks up the events of the next seals, and the few keys that they have.
+    /// Looks up the events of the next seals, and puts those together that are alike.
     fn come(&mut self, plan: &Plan, events: &'a impl Events<'e>, seals: &[Seal]) {
         self.coming.clear();
+        self.groups.clear();
         self.read = 0;
         for seal in seals {
             let posted = events.event(seal.tag);
-            let mut names = SmallVec::new();
-            if let (Some(posting), Some(posted)) = (seal.posting(plan), &posted) {
-                let few = &mut self.few;
-                names.extend(posting.spaces.iter().map(|space| few.name(plan, *space, posted)));
-            }
-            self.coming.push(Coming { posted, names });
+            let group = seal.plain.zip(posted).map(|(posting, posted)| {
+                let PostedEvent { event, hashes, .. } = posted;
+                let is_it = |group: &Group<'_>| group.is(posting, event, hashes.source);
+                let at = self.groups.iter().position(is_it).unwrap_or_else(|| {
+                    self.groups.push(Group::new(plan, posting, &posted, &mut self.few));
+                    self.groups.len() - 1
+                });
+                self.groups[at].sum.add(event.ts.0, event.points);
+                at
+            });
+            self.coming.push(Coming { posted, group });
         }
     }
 
@@ -144,36 +185,48 @@ impl<'a, 'e> Reading<'a, 'e> {
         let first = std::mem::replace(&mut self.key, seal.keys);
         self.entry = seal.end;
         self.entries.clear();
-        let coming = self.coming.get(self.read);
+        let coming = self.coming.get(self.read).copied();
         self.read += 1;
         let posted = coming.and_then(|coming| coming.posted);
+        let group = coming.and_then(|coming| self.groups.get(coming.group?));
         let mut place = 0;
-        if let (Some(posting), Some(posted), Some(coming)) = (seal.posting(plan), posted, coming) {
-            let mut names = coming.names.clone();
+        if let (Some(posting), Some(posted), Some(group)) = (seal.posting(plan), posted, group) {
+            let mut names = group.names.clone();
+            let mut lacks = false;
             for (name, space) in names.iter_mut().zip(&posting.spaces) {
-                if *name == LACKING
-                    && let Some(key) = posted.key(plan, *space)
-                {
+                if *name == LACKING {
+                    let Some(key) = posted.key(plan, *space) else {
+                        lacks = true;
+                        continue;
+                    };
                     *name = seal.keys + count(self.keys.len() - own.len());
                     self.keys.push(key);
                 }
             }
-            for told in &posting.told {
-                let before = |entry: &&Posted| entry.rule < told.rule && !entry.reversal;
-                while let Some((entry, rest)) = looked_at.split_first().filter(|all| before(&all.0))
-                {
-                    self.entries.push(Posted { place, ..*entry });
+            if group.is_done && !lacks && looked_at.is_empty() {
+                for (place, told) in &posting.apart {
+                    let entry = posted.entry(told, names[told.space]);
+                    self.entries.push(Posted { place: *place, ..entry });
+                }
+            } else {
+                for told in &posting.told {
+                    let before = |entry: &&Posted| entry.rule < told.rule && !entry.reversal;
+                    while let Some((entry, rest)) =
+                        looked_at.split_first().filter(|all| before(&all.0))
+                    {
+                        self.entries.push(Posted { place, ..*entry });
+                        place += 1;
+                        looked_at = rest;
+                    }
+                    let name = names[told.space];
+                    if name == LACKING {
+                        continue;
+                    }
+                    if !self.together.is_done(told, name) {
+                        self.entries.push(Posted { place, ..posted.entry(told, name) });
+                    }
                     place += 1;
-                    looked_at = rest;
                 }
-                let name = names[told.space];
-                if name == LACKING {
-                    continue;
-                }
-                if !self.together.is_done(told, name) {
-                    self.entries.push(Posted { place, ..posted.entry(told, name) });
-                }
-                place += 1;
             }
         }
         self.entries
@@ -202,21 +255,13 @@ impl<'a> PostedEvent<'a, '_> {
         EntryMark { id: &self.event.id, ts: self.event.ts.0, offset: self.offset }
     }
 
-    /// The number that it adds to a side.
-    fn number(&self, adds: Option<Adds>) -> i64 {
-        match adds {
-            Some(Adds::One) => 1,
-            Some(Adds::Points) => self.event.points,
-            Some(Adds::User) | None => 0,
-        }
-    }
-
     /// What it brings to a rule.
     #[inline]
     fn entry(&self, told: &Told, key: u32) -> Posted {
         let brought = |adds: Option<Adds>| match adds {
             None => Brought::Nothing,
-            Some(Adds::One | Adds::Points) => Brought::Number(self.number(adds)),
+            Some(Adds::One) => Brought::Number(1),
+            Some(Adds::Points) => Brought::Number(self.event.points),
             Some(Adds::User) => Brought::Value(self.hashes.user),
         };
         let (of, to) = (brought(told.of), brought(told.to));
@@ -320,7 +365,7 @@ impl State {
         reading: &mut Reading<'_, '_>,
         out: &mut Output,
     ) {
-        let Reading { together: sums, few, coming, entry, .. } = reading;
+        let Reading { together: sums, few, groups, entry, .. } = reading;
         let fits = sums.begin(few.keys.len(), plan.together.len());
         let Some(last) = seals.last() else { return };
         let Some(watermark) = last.watermark else { return };
@@ -331,18 +376,23 @@ impl State {
         if !fits || comes_by_itself || !self.goes_on(plan, watermark) {
             return;
         }
-        for (seal, coming) in seals.iter().zip(coming) {
-            if let (Some(posting), Some(posted)) = (seal.posting(plan), &coming.posted) {
-                for told in &posting.told {
-                    sums.add(posted, told, coming.names[told.space]);
-                }
-            }
+        let told_of = |group: &Group<'_>| {
+            plan.postings.get(group.posting as usize).map_or(&[][..], |posting| &posting.told)
+        };
+        for group in &*groups {
+            told_of(group)
+                .iter()
+                .for_each(|told| sums.add(told, group.names[told.space], &group.sum));
         }
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         for at in &sums.used {
             let (all, key) = (&mut sums.all[*at], &mut few.keys[at / sums.rules]);
             let rule = plan.together[at % sums.rules];
             all.is_done = self.keyed.add_together(rule, key, all, &mut ctx);
+        }
+        for group in groups {
+            let mut together = told_of(group).iter().filter(|told| told.together.is_some());
+            group.is_done = together.all(|told| sums.is_done(told, group.names[told.space]));
         }
     }
 
