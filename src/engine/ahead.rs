@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use crate::engine::dedup::identity;
 use crate::engine::partial::{PartialsOutbox, slot_hash};
 use crate::engine::plan::{KeyForm, Plan};
+use crate::engine::routes::Seat;
 use crate::engine::seen::user_of;
 use crate::engine::space::hash_of;
 use crate::engine::state::State;
@@ -202,73 +203,53 @@ impl State {
             let keys = events.range_mut(begin..).map(|event| {
                 event.user = cells.spaces[space].guess(event.hashes.user);
                 let ways = plan.routes.all().get(event.ways);
-                (event.user, space, ways.map_or(&[][..], |ways| &ways.cells))
+                Some((event.user?, space, ways.map_or(&[][..], |ways| &ways.cells)))
             });
-            cells.look_on(plan, keys);
+            cells.look_on(keys.flatten());
         }
         self.ahead.forget_looks();
     }
 }
 
 impl Cells {
-    /// Asks for the cells of keys: by hash and key form, each with the rules that will count.
-    pub(crate) fn look_at<'a>(
-        &self,
-        plan: &Plan,
-        keys: impl Iterator<Item = (u64, usize, &'a [usize])>,
-    ) {
-        let keys = keys.inspect(|(hash, space, _)| self.spaces[*space].near_index(*hash));
+    /// Asks for the cells of keys: by hash and key form, each with the seats that will be taken.
+    pub(crate) fn look_at<'a>(&self, keys: impl Iterator<Item = (u64, usize, &'a [Seat])>) {
         let keys: SmallVec<[_; 2 * LOOK_AHEAD]> = keys.collect();
-        let guess =
-            |(hash, space, rules): (u64, usize, _)| (self.spaces[space].guess(hash), space, rules);
-        self.look_on(plan, keys.into_iter().map(guess));
+        for (hash, space, _) in &keys {
+            self.spaces[*space].near_index(*hash);
+        }
+        let guess = |(hash, space, seats): (u64, usize, _)| {
+            Some((self.spaces[space].guess(hash)?, space, seats))
+        };
+        self.look_on(keys.into_iter().filter_map(guess));
     }
 
-    /// The same for keys whose ids are known, if they have one.
-    fn look_on<'a>(
-        &self,
-        plan: &Plan,
-        keys: impl Iterator<Item = (Option<u32>, usize, &'a [usize])>,
-    ) {
-        let mut looks = Looks::new();
-        for (id, space, rules) in keys {
-            if let Some(id) = id {
-                self.spaces[space].near(id);
-                looks.extend(rules.iter().map(|rule| (*rule, id)));
-            }
-        }
-        self.near_cells(plan, &looks);
-    }
-
-    /// Asks for cells, each by rule and key.
-    pub(crate) fn look_at_due(&self, plan: &Plan, due: impl Iterator<Item = (u32, u32)>) {
-        let looks: Looks = due.map(|(rule, id)| (rule as usize, id)).collect();
-        for (rule, id) in &looks {
-            self.spaces[plan.info[*rule].space].near(*id);
-        }
-        self.near_cells(plan, &looks);
-    }
-
-    /// Asks for cells, where the rows of their keys have been asked for.
-    fn near_cells(&self, plan: &Plan, looks: &[(usize, u32)]) {
-        let column = |rule: usize| (&self.spaces[plan.info[rule].space], plan.info[rule].column);
-        for (rule, id) in looks {
-            let (space, column) = column(*rule);
-            space.near_place(*id, column);
-        }
+    /// The same for keys whose ids are known.
+    pub(crate) fn look_on<'a>(&self, keys: impl Iterator<Item = (u32, usize, &'a [Seat])>) {
+        let keys = keys.inspect(|(id, space, seats)| self.spaces[*space].near(*id, seats));
+        let keys: SmallVec<[_; 2 * LOOK_AHEAD]> = keys.collect();
         let mut whole: SmallVec<[(usize, u32); 2 * LOOK_AHEAD]> = SmallVec::new();
-        for (rule, id) in looks {
-            let (space, column) = column(*rule);
-            let place = space.place(*id, column);
-            if self.tables[*rule].near(place) {
-                whole.push((*rule, place));
+        for (id, space, seats) in keys {
+            let space = &self.spaces[space];
+            let places = space.places(id);
+            for Seat { rule, column } in seats {
+                let place = places.get(*column).copied();
+                let place = place.unwrap_or_else(|| space.place(id, *column));
+                if self.tables[*rule].near(place) {
+                    whole.push((*rule, place));
+                }
             }
         }
         for (rule, place) in whole {
             self.tables[rule].near_heap(place);
         }
     }
-}
 
-/// Cells, each by rule and the id of its key.
-type Looks = SmallVec<[(usize, u32); 4 * LOOK_AHEAD]>;
+    /// Asks for cells, each by rule and key.
+    pub(crate) fn look_at_due(&self, plan: &Plan, due: impl Iterator<Item = (u32, u32)>) {
+        let due: SmallVec<[_; LOOK_AHEAD]> = due
+            .map(|(rule, id)| (id, plan.info[rule as usize].space, [plan.seat(rule as usize)]))
+            .collect();
+        self.look_on(due.iter().map(|(id, space, seat)| (*id, *space, seat.as_slice())));
+    }
+}

@@ -261,7 +261,7 @@ impl Plan {
         for (at, rule) in rules.rules.iter().enumerate() {
             plan.add(at, rule);
         }
-        plan.routes = Routes::new(&rules, |rule| plan.info[rule].looks);
+        plan.routes = Routes::new(&rules, |rule| (plan.info[rule].looks, plan.seat(rule)));
         plan.indexed().shaped()
     }
 

@@ -4,7 +4,7 @@
 //! user. Which rules these are, and by which keys they count, follows from its kind and source.
 
 use crate::engine::plan::{KeyForm, Plan, RuleInfo};
-use crate::engine::routes::{Adds, Route, Sees, Ways};
+use crate::engine::routes::{Adds, Route, Seat, Sees, Ways};
 use crate::event::Event;
 
 /// What events of one kind and source post.
@@ -26,7 +26,7 @@ pub(crate) struct Posting {
 #[derive(Debug, Clone)]
 pub(crate) struct Many {
     pub(crate) space: usize,
-    pub(crate) rules: Vec<usize>,
+    pub(crate) seats: Vec<Seat>,
 }
 
 /// The part of one rule.
@@ -43,6 +43,10 @@ pub(crate) struct Told {
 }
 
 impl Plan {
+    pub(crate) fn seat(&self, rule: usize) -> Seat {
+        Seat { rule, column: self.info[rule].column }
+    }
+
     /// The same, for events that are posted.
     pub(crate) fn posting(mut self) -> Plan {
         let takes_together = |info: &&RuleInfo| {
@@ -81,9 +85,10 @@ impl Posting {
             told.push(Told { rule: route.rule, space, of, to, together });
         }
         let many = spaces.iter().enumerate().filter_map(|(at, space)| {
-            let rules = told.iter().filter(|told: &&Told| told.space == at).map(|told| told.rule);
+            let told = told.iter().filter(|told: &&Told| told.space == at);
+            let seats = told.map(|told| plan.seat(told.rule));
             (!plan.key_forms[*space].has_few())
-                .then(|| Many { space: *space, rules: rules.collect() })
+                .then(|| Many { space: *space, seats: seats.collect() })
         });
         let apart = (0..).zip(&told).filter(|(_, told)| told.together.is_none());
         let apart = apart.map(|(place, told)| (place, *told)).collect();

@@ -298,6 +298,9 @@ impl Keyed {
         ctx: &Ctx<'_>,
     ) -> Option<Took> {
         let (small, sizes) = self.cells.tables[rule].small_mut(place)?;
+        if sizes.add_within(small, one, quiet.most) {
+            return Some(Took::It);
+        }
         let little = match sizes.unpack(small)? {
             Little::Calendar { span, number, t } if span.start <= one.ts && one.ts < span.end => {
                 let number = number.checked_add(one.value)?;

@@ -41,8 +41,15 @@ pub(crate) struct Ways {
     pub(crate) number: usize,
     /// Of the rules those whose cells are to be asked for ahead, and those whose entries for other
     /// partitions are.
-    pub(crate) cells: Vec<usize>,
+    pub(crate) cells: Vec<Seat>,
     pub(crate) outgoing: Vec<usize>,
+}
+
+/// A rule, and its place among those of its key form.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seat {
+    pub(crate) rule: usize,
+    pub(crate) column: usize,
 }
 
 /// A rule that may see an event.
@@ -54,6 +61,8 @@ pub(crate) struct Route {
     pub(crate) to: Sees,
     /// What an event adds on either side, where that is the same for most rules.
     pub(crate) adds: Option<[Adds; 2]>,
+    /// The rule counts each of these events, and by such a number alone.
+    pub(crate) number: Option<Adds>,
 }
 
 /// What an event adds to a measure.
@@ -103,7 +112,7 @@ enum Source<'a> {
 }
 
 impl Routes {
-    pub(crate) fn new(rules: &RuleSet, looks: impl Fn(usize) -> Looks) -> Routes {
+    pub(crate) fn new(rules: &RuleSet, looks: impl Fn(usize) -> (Looks, Seat)) -> Routes {
         let active = || rules.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off);
         let mut names = Vec::new();
         for (_, rule) in active() {
@@ -118,10 +127,11 @@ impl Routes {
                 let routes = active().filter_map(|(at, rule)| route(at, rule, kind, source));
                 let routes: Vec<Route> = routes.collect();
                 let of = |wanted| {
-                    let rules = routes.iter().map(|route| route.rule);
-                    rules.filter(|rule| looks(*rule) == wanted).collect()
+                    let looks = routes.iter().map(|route| looks(route.rule));
+                    looks.filter(move |(looks, _)| *looks == wanted).map(|(_, seat)| seat)
                 };
-                let (cells, outgoing) = (of(Looks::Cell), of(Looks::Outgoing));
+                let cells = of(Looks::Cell).collect();
+                let outgoing = of(Looks::Outgoing).map(|seat| seat.rule).collect();
                 all.push(Ways { number: all.len(), cells, outgoing, routes });
             }
             first
@@ -144,7 +154,7 @@ impl Routes {
     pub(crate) fn close(&mut self, rule: usize) {
         for ways in &mut self.all {
             ways.routes.retain(|route| route.rule != rule);
-            ways.cells.retain(|other| *other != rule);
+            ways.cells.retain(|other| other.rule != rule);
             ways.outgoing.retain(|other| *other != rule);
         }
     }
@@ -195,12 +205,11 @@ fn route(rule: usize, of: &Rule, kind: Kind, source: Source<'_>) -> Option<Route
             *known = passes(filter, kind, source);
         }
     }
-    (sees != [Sees::No; 2]).then(|| Route {
-        rule,
-        of: sees[0],
-        to: sees[1],
-        adds: Adds::by(&of.check),
-    })
+    let adds = Adds::by(&of.check);
+    let is_single = sees[0] == Sees::Yes && !matches!(of.check, Check::Ratio { .. });
+    let number = adds.map(|[of, _]| of).filter(|adds| is_single && *adds != Adds::User);
+    let [of, to] = sees;
+    (sees != [Sees::No; 2]).then_some(Route { rule, of, to, adds, number })
 }
 
 fn passes(filter: &Filter, kind: Kind, source: Source<'_>) -> Sees {

@@ -120,6 +120,12 @@ impl Rows {
         either!(self, rows => rows.get(id as usize)?.places.get(n).copied())
     }
 
+    /// Where the cells of all early rules stand; none of a key that there is not.
+    #[inline]
+    pub(crate) fn places(&self, id: u32) -> &[u32] {
+        either!(self, rows => rows.get(id as usize).map_or(&[], |row| &row.places))
+    }
+
     pub(crate) fn notes_mut(&mut self, id: u32) -> &mut Notes {
         either!(self, rows => &mut rows[id as usize].notes)
     }

@@ -11,6 +11,7 @@ use crate::engine::inputs::Told;
 use crate::engine::keyed::{At, Contribution, Ctx};
 use crate::engine::partial::{Batch, Entry, EntryMark, Mark};
 use crate::engine::plan::{Form, Plan};
+use crate::engine::routes::Seat;
 use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
 use crate::engine::view::span;
@@ -209,18 +210,17 @@ impl State {
         begin: usize,
         watermark: i64,
     ) {
-        let mut rules: SmallVec<[(u64, usize); LOOK_AHEAD]> = SmallVec::new();
+        let mut keys: SmallVec<[(u64, usize, [Seat; 1]); LOOK_AHEAD]> = SmallVec::new();
         for at in begin..entries.len().min(begin + LOOK_AHEAD) {
             if let Some(rule) =
                 entries.rule(plan, at).filter(|rule| !entries.is_over(plan, (*rule, at), watermark))
             {
-                rules.push((entries.take(at, |key, _| key.hash), rule));
+                let hash = entries.take(at, |key, _| key.hash);
+                keys.push((hash, plan.info[rule].space, [plan.seat(rule)]));
             }
         }
-        let keys = rules
-            .iter()
-            .map(|(hash, rule)| (*hash, plan.info[*rule].space, std::slice::from_ref(rule)));
-        self.keyed.cells.look_at(plan, keys);
+        let keys = keys.iter().map(|(hash, space, seat)| (*hash, *space, seat.as_slice()));
+        self.keyed.cells.look_at(keys);
     }
 
     fn merge<'a>(

@@ -199,6 +199,25 @@ impl Sizes {
         }
     }
 
+    /// Adds to the number of a period that holds the time, up to `most`; false, and nothing is done,
+    /// where there is more to it.
+    #[inline]
+    pub(crate) fn add_within(&self, small: &mut Small, one: Entry, most: i64) -> bool {
+        let period = match self.kind {
+            Some(Kind::Calendar) if small.key != NOBODY => self.periods.get(small.words[0]),
+            _ => None,
+        };
+        let Some(span) = period.filter(|span| span.start <= one.ts && one.ts < span.end) else {
+            return false;
+        };
+        let sum = i64::from(small.value).checked_add(one.value).filter(|sum| *sum <= most);
+        let value = sum.and_then(|sum| i32::try_from(sum).ok());
+        let since = u32::try_from(one.ts - span.start).ok();
+        let Some((value, since)) = value.zip(since) else { return false };
+        (small.value, small.words[1]) = (value, small.words[1].max(since));
+        true
+    }
+
     /// The same with other content; false, and nothing is done, where it does not fit.
     #[inline]
     pub(crate) fn repack(&mut self, small: &mut Small, little: Little) -> bool {

@@ -4,6 +4,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::index::{GreatIndex, half};
 use crate::engine::places::Places;
+use crate::engine::routes::Seat;
 use crate::engine::rows::{NEAR, Rows};
 use crate::event::{AttrValue, Event};
 use crate::near::near_all;
@@ -127,21 +128,25 @@ impl Space {
         self.index.find(half(hash), |_| true)
     }
 
-    /// Brings the row of a key near, and the places that it has no room for.
+    /// Brings the row of a key near, and the places of these seats that it has no room for.
     #[inline]
-    pub(crate) fn near(&self, id: u32) {
+    pub(crate) fn near(&self, id: u32, seats: &[Seat]) {
         self.rows.near(id);
         let far = beyond(self.rules);
-        let begin = id as usize * far;
-        near_all(self.far.get(begin..begin + far).unwrap_or_default());
+        if far > 0 {
+            let begin = id as usize * far;
+            near_all(self.far.get(begin..begin + far).unwrap_or_default());
+        }
+        if self.rules > DENSE {
+            let sparse = seats.iter().filter(|seat| seat.column >= DENSE);
+            sparse.for_each(|seat| self.sparse.near(id, number(seat.column)));
+        }
     }
 
-    /// Brings near where a place is noted for which the row has no room.
+    /// Where a key's cells of the first rules stand.
     #[inline]
-    pub(crate) fn near_place(&self, id: u32, n: usize) {
-        if n >= DENSE {
-            self.sparse.near(id, number(n));
-        }
+    pub(crate) fn places(&self, id: u32) -> &[u32] {
+        self.rows.places(id)
     }
 
     /// The id of a key, made when it is new. Keep it alive with [`Space::put`].

@@ -11,7 +11,7 @@ use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
 use crate::engine::posting::Posting;
-use crate::engine::routes::{Route, Sees};
+use crate::engine::routes::{Adds, Route, Sees};
 use crate::engine::seen::Seen;
 use crate::engine::shared::closes;
 use crate::engine::space::{Key, field_of, hash_of, write_key};
@@ -110,8 +110,19 @@ pub(crate) struct Turn<'a, 'e, 'o> {
 
 impl Turn<'_, '_, '_> {
     pub(crate) fn rule(&mut self, route: Route, late: bool) {
-        let Route { rule, of: sees, to: sees_to, .. } = route;
+        let Route { rule, of: sees, to: sees_to, number, .. } = route;
         let ts = self.event.ts.0;
+        if let Some(number) = number {
+            if !late {
+                let points = self.event.points;
+                let of = match number {
+                    Adds::One => Added { count: 1, ..NOTHING },
+                    _ => Added { sum: points, ..NOTHING },
+                };
+                self.contribute(rule, &Contribution { ts, of: &of, to: &NOTHING, reversal: false });
+            }
+            return;
+        }
         let plan = self.plan;
         match &plan.rule(rule).check {
             Check::Match { filter, .. } => {
@@ -243,6 +254,7 @@ impl Turn<'_, '_, '_> {
     }
 
     /// Brings a contribution to its counters, or to the outbox for their owner.
+    #[inline]
     fn contribute(&mut self, rule: usize, what: &Contribution<'_>) {
         let plan = self.plan;
         let info = &plan.info[rule];

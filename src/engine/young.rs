@@ -57,7 +57,7 @@ impl Young {
     /// A key is young no more: it has come again, or has gone.
     #[inline]
     pub(crate) fn grows_old(&mut self, space: &mut Space, id: u32) {
-        if space.is_young(id) {
+        if self.len > 0 && space.is_young(id) {
             space.set_born(id, 0);
             self.len = self.len.saturating_sub(1);
         }

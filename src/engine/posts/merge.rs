@@ -54,6 +54,8 @@ struct Coming<'a, 'e> {
     posted: Option<PostedEvent<'a, 'e>>,
     /// Its group, if it is plain.
     group: Option<usize>,
+    /// Most likely the ids of its keys of the first forms that have many.
+    ids: [Option<u32>; 2],
 }
 
 /// Plain events of one posting and source: they have the same few keys.
@@ -171,7 +173,7 @@ impl<'a, 'e> Reading<'a, 'e> {
                 self.groups[at].sum.add(event.ts.0, event.points);
                 at
             });
-            self.coming.push(Coming { posted, group });
+            self.coming.push(Coming { posted, group, ids: [None; 2] });
         }
     }
 
@@ -193,14 +195,17 @@ impl<'a, 'e> Reading<'a, 'e> {
         if let (Some(posting), Some(posted), Some(group)) = (seal.posting(plan), posted, group) {
             let mut names = group.names.clone();
             let mut lacks = false;
+            let mut ids = coming.map_or([None; 2], |coming| coming.ids).into_iter();
             for (name, space) in names.iter_mut().zip(&posting.spaces) {
                 if *name == LACKING {
+                    let has_few = plan.key_forms[*space].has_few();
+                    let id = if has_few { None } else { ids.next().flatten() };
                     let Some(key) = posted.key(plan, *space) else {
                         lacks = true;
                         continue;
                     };
                     *name = seal.keys + count(self.keys.len() - own.len());
-                    self.keys.push(key);
+                    self.keys.push(Key::guessed(key.text, key.hash, id));
                 }
             }
             if group.is_done && !lacks && looked_at.is_empty() {
@@ -328,7 +333,7 @@ impl State {
         let mut reading = Reading::new(posts);
         for seals in posts.seals.chunks(LOOK_AHEAD) {
             reading.come(plan, events, seals);
-            self.look_at_posts(plan, posts, (&reading, seals));
+            self.look_at_posts(plan, posts, (&mut reading, seals));
             self.take_together(plan, (posts, seals), &mut reading, out);
             for seal in seals {
                 self.keyed.begin_step();
@@ -410,22 +415,35 @@ impl State {
         &mut self,
         plan: &Plan,
         posts: &Posts,
-        (reading, seals): (&Reading<'_, '_>, &[Seal]),
+        (reading, seals): (&mut Reading<'_, '_>, &[Seal]),
     ) {
         let end = seals.last().map_or(reading.entry, |seal| seal.end);
         let entries = posts.entries.get(reading.entry as usize..end as usize).unwrap_or_default();
-        let looked_at = entries.iter().filter_map(|entry| {
+        let seats: SmallVec<[_; 8]> =
+            entries.iter().map(|entry| (entry.key, [plan.seat(entry.rule)])).collect();
+        let cells = &self.keyed.cells;
+        cells.look_at(seats.iter().filter_map(|(key, seat)| {
             // None of the few.
-            let key = posts.keys.get(entry.key as usize)?;
-            Some((key.hash, key.space as usize, std::slice::from_ref(&entry.rule)))
-        });
-        let plain = seals.iter().zip(&reading.coming).flat_map(|(seal, coming)| {
-            let many = seal.posting(plan).map_or(&[][..], |posting| &posting.many);
-            many.iter().filter_map(|many| {
-                let key = coming.posted?.key(plan, many.space)?;
-                Some((key.hash, many.space, many.rules.as_slice()))
-            })
-        });
-        self.keyed.cells.look_at(plan, plain.chain(looked_at));
+            let key = posts.keys.get(*key as usize)?;
+            Some((key.hash, key.space as usize, seat.as_slice()))
+        }));
+        let many = |seal: &Seal| seal.posting(plan).map_or(&[][..], |posting| &posting.many);
+        for (seal, coming) in seals.iter().zip(&reading.coming) {
+            for many in many(seal) {
+                if let Some(key) = coming.posted.and_then(|posted| posted.key(plan, many.space)) {
+                    cells.spaces[many.space].near_index(key.hash);
+                }
+            }
+        }
+        let mut looks: SmallVec<[_; 2 * LOOK_AHEAD]> = SmallVec::new();
+        for (seal, Coming { posted, ids, .. }) in seals.iter().zip(&mut reading.coming) {
+            for (at, many) in many(seal).iter().enumerate() {
+                let key = posted.and_then(|posted| posted.key(plan, many.space));
+                let id = key.and_then(|key| cells.spaces[many.space].guess(key.hash));
+                looks.extend(id.map(|id| (id, many.space, many.seats.as_slice())));
+                ids.iter_mut().skip(at).take(1).for_each(|known| *known = id);
+            }
+        }
+        cells.look_on(looks.into_iter());
     }
 }

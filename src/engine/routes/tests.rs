@@ -25,7 +25,7 @@ fn seen(kind: Kind, source: Option<&str>) -> Vec<(String, Sees, Sees)> {
     let text =
         format!(r#"{{"id":"e","ts":1763779200123,"user":"u","kind":"{kind}","points":1{named}}}"#);
     let event = crate::event::Decoder::default().decode(text.as_bytes(), 1000).unwrap();
-    let routes = Routes::new(&set, |_| Looks::Nothing);
+    let routes = Routes::new(&set, |rule| (Looks::Nothing, Seat { rule, column: rule }));
     let named = |route: &Route| (set.rules[route.rule].name.clone(), route.of, route.to);
     routes.of(&event, source.map(hash_of)).routes.iter().map(named).collect()
 }
