@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 
 use crate::engine::index::spread;
 use crate::engine::outbox::number;
-use crate::engine::space::hash_of;
 use crate::rule::Window;
 
 use ring::Ring;
@@ -53,9 +52,10 @@ impl Pace {
         Slot { end, lane: if has_turn { lane_of(hash) } else { 0 }, has_turn }
     }
 
-    /// The same for a key of which only the text is known.
-    pub(crate) fn slot_of(self, until: i64, key: &str) -> Slot {
-        self.slot(until, if self.has_lanes { hash_of(key) } else { 0 })
+    /// The same for a key whose hash is only asked for where it matters.
+    #[inline]
+    pub(crate) fn slot_of(self, until: i64, hash: impl FnOnce() -> u64) -> Slot {
+        self.slot(until, if self.has_lanes { hash() } else { 0 })
     }
 }
 

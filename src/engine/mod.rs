@@ -18,6 +18,7 @@ pub(crate) mod closing;
 pub mod daily;
 pub mod decision;
 pub(crate) mod dedup;
+pub(crate) mod direct;
 pub(crate) mod distinct;
 pub(crate) mod edits;
 pub(crate) mod expiry;

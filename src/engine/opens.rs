@@ -161,6 +161,9 @@ impl Opens {
 
     /// Tells of what was over when its counters were forgotten.
     pub(crate) fn tell_over(&mut self, ctx: &mut Ctx<'_>) {
+        if self.over.is_empty() {
+            return;
+        }
         for (rule, key, open, at) in std::mem::take(&mut self.over) {
             tell(ctx, (rule, &key), &open, (at, None));
         }

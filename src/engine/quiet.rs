@@ -107,7 +107,10 @@ impl Keyed {
         let place = if id == NONE { NONE } else { space.place(id, info.column) };
         if place == NONE {
             return match short {
-                Short::Bound(quiet) => self.begin_quietly(rule, key, quiet, what, ctx),
+                Short::Bound(quiet) => {
+                    let one = what.one(quiet.counts);
+                    self.begin_quietly(rule, key, quiet, (one, what.of), ctx)
+                }
                 _ => false,
             };
         }
@@ -250,16 +253,15 @@ impl Keyed {
     }
 
     /// The first that a key brings to a rule.
-    fn begin_quietly(
+    pub(crate) fn begin_quietly(
         &mut self,
         rule: usize,
         key: &mut Key<'_>,
         quiet: Quiet,
-        what: &Contribution<'_>,
+        (one, of): (Entry, &Added<'_>),
         ctx: &Ctx<'_>,
     ) -> bool {
-        let (plan, of) = (ctx.plan, what.of);
-        let one = what.one(quiet.counts);
+        let plan = ctx.plan;
         let info = &plan.info[rule];
         let most = plan.settings.max_keys.unwrap_or(usize::MAX);
         let is_known = self.cells.spaces[info.space].find(key).is_some();

@@ -151,10 +151,10 @@ impl Seen {
     /// Forgets values last seen before `horizon` (watermark − lateness − within).
     pub(crate) fn expire(&mut self, horizon: i64, keep_ms: i64) {
         let now = horizon.saturating_add(keep_ms);
-        while let Some(entry) = self.expiry.first_entry() {
-            if entry.key().saturating_mul(HOUR_MS) > now {
-                break;
-            }
+        let is_over = |(hour, _): (&i64, &Vec<u32>)| hour.saturating_mul(HOUR_MS) <= now;
+        while self.expiry.first_key_value().is_some_and(is_over)
+            && let Some(entry) = self.expiry.first_entry()
+        {
             for at in entry.remove() {
                 self.keep(at);
                 // A place is given back in the hour of the last value, whenever it was looked at.

@@ -161,6 +161,11 @@ impl Space {
         id
     }
 
+    /// The hash of a key, which is that of its text.
+    pub(crate) fn hash(&self, id: u32) -> u64 {
+        xxh3_64(self.rows.text(id))
+    }
+
     pub(crate) fn text(&self, id: u32) -> &str {
         std::str::from_utf8(self.rows.text(id)).unwrap_or_default()
     }
@@ -250,7 +255,7 @@ impl Space {
         let notes = self.rows.notes_mut(id);
         notes.cells = notes.cells.saturating_sub(u16::from(place != NONE));
         if notes.cells == 0 && place != NONE {
-            self.index.remove(half(xxh3_64(self.rows.text(id))), id);
+            self.index.remove(half(self.hash(id)), id);
             self.rows.clear(id);
             self.free.push(id);
             self.forgotten += 1;

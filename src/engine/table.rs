@@ -196,7 +196,7 @@ impl Cells {
     /// watermark has reached the end of that, whenever it was last looked at.
     pub(crate) fn slot(&self, until: i64, (rule, id): (usize, u32), plan: &Plan) -> Slot {
         let info = &plan.info[rule];
-        info.pace.slot_of(until, self.spaces[info.space].text(id))
+        info.pace.slot_of(until, || self.spaces[info.space].hash(id))
     }
 
     /// Looks at a cell again when it may go.

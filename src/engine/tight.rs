@@ -70,6 +70,32 @@ impl Tight {
         true
     }
 
+    /// Adds an entry that is not earlier than the others, and lets go of those that are not later
+    /// than `since`; false, and nothing is done, where the sum would be more than `most`, or there is
+    /// no room.
+    #[inline]
+    pub(crate) fn slide(&mut self, entry: Entry, since: i64, most: i64) -> bool {
+        let len = self.len as usize;
+        let time = |at: usize| self.base.wrapping_add(self.since[at].into());
+        let gone = (0..len).take_while(|at| time(*at) <= since).count();
+        let left = len - gone;
+        let sum = self.values[gone..len]
+            .iter()
+            .try_fold(entry.value, |sum, value| sum.checked_add(i64::from(*value)));
+        let is_last = len == 0 || time(len - 1) <= entry.ts;
+        if left == ROOM || !is_last || sum.is_none_or(|sum| sum > most) {
+            return false;
+        }
+        let base = if left == 0 { entry.ts } else { self.base };
+        let after = entry.ts.checked_sub(base).and_then(|after| i32::try_from(after).ok());
+        let (Some(after), Ok(value)) = (after, i32::try_from(entry.value)) else { return false };
+        self.since.copy_within(gone..len, 0);
+        self.values.copy_within(gone..len, 0);
+        (self.since[left], self.values[left]) = (after, value);
+        (self.base, self.len) = (base, Len::ALL[left + 1]);
+        true
+    }
+
     /// Lets go of the first so many.
     #[inline]
     pub(crate) fn drop_first(&mut self, gone: usize) {

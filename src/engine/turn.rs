@@ -11,6 +11,7 @@ use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::partial::{PartialsOutbox, Slot};
 use crate::engine::plan::{Form, KeyForm, Plan};
 use crate::engine::posting::Posting;
+use crate::engine::rolling::Entry;
 use crate::engine::routes::{Adds, Route, Sees};
 use crate::engine::seen::Seen;
 use crate::engine::shared::closes;
@@ -114,12 +115,7 @@ impl Turn<'_, '_, '_> {
         let ts = self.event.ts.0;
         if let Some(number) = number {
             if !late {
-                let points = self.event.points;
-                let of = match number {
-                    Adds::One => Added { count: 1, ..NOTHING },
-                    _ => Added { sum: points, ..NOTHING },
-                };
-                self.contribute(rule, &Contribution { ts, of: &of, to: &NOTHING, reversal: false });
+                self.number(rule, number);
             }
             return;
         }
@@ -146,6 +142,21 @@ impl Turn<'_, '_, '_> {
                 self.contribute(rule, &what);
             }
         }
+    }
+
+    /// The event's part in a rule that counts each of its kind by a number.
+    #[inline]
+    fn number(&mut self, rule: usize, number: Adds) {
+        let (ts, points) = (self.event.ts.0, self.event.points);
+        let info = &self.plan.info[rule];
+        let Some(key) = self.keys.get(info.space) else { return };
+        let value = if number == Adds::One { 1 } else { points };
+        if !info.shared && self.keyed.add_number(rule, key, Entry { ts, value }, &self.ctx) {
+            return;
+        }
+        // The measure takes the one that it looks at.
+        let of = Added { count: value, sum: value, ..NOTHING };
+        self.contribute(rule, &Contribution { ts, of: &of, to: &NOTHING, reversal: false });
     }
 
     /// Posts what the event brings to rules whose keys cross partitions.

@@ -45,4 +45,36 @@ proptest! {
             prop_assert!(again.is_none_or(|again| again == len));
         }
     }
+
+    /// What slides is what comes in and lets go of the rest, or stays as it was.
+    #[test]
+    fn a_window_slides_by_an_entry(
+        steps in prop::collection::vec((0..60_i64, number(), 0..80_i64, -20..200_i64), 1..60),
+    ) {
+        let mut tight = Tight::default();
+        let mut model: Vec<Entry> = Vec::new();
+        let mut now = 1_763_740_800_000_i64;
+        for (gap, value, window, most) in steps {
+            now += gap - 5;
+            let entry = Entry { ts: now, value };
+            let left: Vec<Entry> =
+                model.iter().filter(|entry| entry.ts > now - window).copied().collect();
+            let sum: i128 = left.iter().map(|entry| i128::from(entry.value)).sum();
+            let slides = left.len() < ROOM
+                && model.last().is_none_or(|last| last.ts <= now)
+                && sum + i128::from(value) <= i128::from(most)
+                && i32::try_from(value).is_ok();
+            let before = tight;
+            prop_assert_eq!(tight.slide(entry, now - window, most), slides);
+            if slides {
+                model = left;
+                model.push(entry);
+            } else {
+                prop_assert_eq!(before, tight);
+                now -= gap;
+            }
+            let (entries, len) = tight.entries();
+            prop_assert_eq!(&entries[..len], &model[..]);
+        }
+    }
 }
