@@ -54,9 +54,13 @@ struct Coming<'a, 'e> {
     posted: Option<PostedEvent<'a, 'e>>,
     /// Its group, if it is plain.
     group: Option<usize>,
-    /// Most likely the ids of its keys of the first forms that have many.
-    ids: [Option<u32>; 2],
+    /// Of its keys of the first forms that have many: their hashes, and most likely their ids.
+    hashes: [Option<u64>; MANY],
+    ids: [Option<u32>; MANY],
 }
+
+/// Key forms that have many keys, of those that plain events have: devices and addresses.
+const MANY: usize = 2;
 
 /// Plain events of one posting and source: they have the same few keys.
 #[derive(Debug)]
@@ -173,7 +177,7 @@ impl<'a, 'e> Reading<'a, 'e> {
                 self.groups[at].sum.add(event.ts.0, event.points);
                 at
             });
-            self.coming.push(Coming { posted, group, ids: [None; 2] });
+            self.coming.push(Coming { posted, group, hashes: [None; MANY], ids: [None; MANY] });
         }
     }
 
@@ -193,13 +197,15 @@ impl<'a, 'e> Reading<'a, 'e> {
         let group = coming.and_then(|coming| self.groups.get(coming.group?));
         let mut place = 0;
         if let (Some(posting), Some(posted), Some(group)) = (seal.posting(plan), posted, group) {
-            let mut names = group.names.clone();
+            let mut names: SmallVec<[u32; 4]> = SmallVec::from_slice(&group.names);
             let mut lacks = false;
-            let mut ids = coming.map_or([None; 2], |coming| coming.ids).into_iter();
+            let ids = coming.map_or([None; MANY], |coming| coming.ids);
+            let mut many = 0;
             for (name, space) in names.iter_mut().zip(&posting.spaces) {
                 if *name == LACKING {
-                    let has_few = plan.key_forms[*space].has_few();
-                    let id = if has_few { None } else { ids.next().flatten() };
+                    let has_many = !plan.key_forms[*space].has_few();
+                    let id = ids.get(many).copied().flatten().filter(|_| has_many);
+                    many += usize::from(has_many);
                     let Some(key) = posted.key(plan, *space) else {
                         lacks = true;
                         continue;
@@ -428,20 +434,17 @@ impl State {
             Some((key.hash, key.space as usize, seat.as_slice()))
         }));
         let many = |seal: &Seal| seal.posting(plan).map_or(&[][..], |posting| &posting.many);
-        for (seal, coming) in seals.iter().zip(&reading.coming) {
-            for many in many(seal) {
-                if let Some(key) = coming.posted.and_then(|posted| posted.key(plan, many.space)) {
-                    cells.spaces[many.space].near_index(key.hash);
-                }
+        for (seal, Coming { posted, hashes, .. }) in seals.iter().zip(&mut reading.coming) {
+            for (many, hash) in many(seal).iter().zip(hashes) {
+                *hash = posted.and_then(|posted| Some(posted.key(plan, many.space)?.hash));
+                hash.iter().for_each(|hash| cells.spaces[many.space].near_index(*hash));
             }
         }
-        let mut looks: SmallVec<[_; 2 * LOOK_AHEAD]> = SmallVec::new();
-        for (seal, Coming { posted, ids, .. }) in seals.iter().zip(&mut reading.coming) {
-            for (at, many) in many(seal).iter().enumerate() {
-                let key = posted.and_then(|posted| posted.key(plan, many.space));
-                let id = key.and_then(|key| cells.spaces[many.space].guess(key.hash));
+        let mut looks: SmallVec<[_; MANY * LOOK_AHEAD]> = SmallVec::new();
+        for (seal, Coming { hashes, ids, .. }) in seals.iter().zip(&mut reading.coming) {
+            for ((many, hash), id) in many(seal).iter().zip(hashes).zip(ids) {
+                *id = hash.and_then(|hash| cells.spaces[many.space].guess(hash));
                 looks.extend(id.map(|id| (id, many.space, many.seats.as_slice())));
-                ids.iter_mut().skip(at).take(1).for_each(|known| *known = id);
             }
         }
         cells.look_on(looks.into_iter());
