@@ -18,7 +18,7 @@ use crate::backtest::tally::Issued;
 use crate::engine::{Effect, Events, Gate, LOOK_AHEAD, Outcome, PostedEvent};
 
 /// Pieces that wait between two threads.
-const WAITING: usize = 4;
+const WAITING: usize = 2;
 
 /// A piece whose duplicates are known.
 struct Gated {
@@ -205,6 +205,7 @@ fn step_over(own: &mut Own, piece: Arc<Gated>, first: i64) -> Stepped {
     let mut about = About { bytes, first, places, mover: None, is_end: false };
     let mut issued = Vec::new();
     decoded.with_dependent(|_, rows| {
+        issued.reserve_exact(rows.rows.len());
         for some in rows.rows.chunks(LOOK_AHEAD) {
             own.look_ahead(some.iter().filter_map(|row| row.posted(first)));
             for row in some {

@@ -372,13 +372,13 @@ impl Table {
     /// Where a cell stands once it is small; `None` for one that is already, or has more to it.
     pub(crate) fn shrink(&mut self, place: u32) -> Option<u32> {
         let At::Whole(at) = At::of(place) else { return None };
-        let cell = self.cells.get_mut(at)?.take()?;
-        let shrunk = self.insert_packed(&cell);
-        match shrunk {
-            Some(_) => self.cells.give_back(at, None),
-            None => *self.cells.get_mut(at)? = Some(cell),
-        }
-        shrunk
+        let cell = self.cells.get(at)?.as_ref()?;
+        let shrunk = match Little::of(cell) {
+            Some(little) => self.insert_small(cell.key, little)?,
+            None => self.habits.put(Habit::pack(cell, &mut self.periods)?) | SMALL | HABIT,
+        };
+        self.cells.give_back(at, None);
+        Some(shrunk)
     }
 
     pub(crate) fn remove(&mut self, place: u32) {

@@ -5,17 +5,15 @@ use std::collections::VecDeque;
 /// Slots that a ring spans at most: of rolling windows of up to two hours, all that anything waits in.
 const SPAN_MAX: usize = 1 << 12;
 
-/// Keys of a slot, where there are any: one word, as most rings have more slots than keys wait in.
-#[expect(clippy::box_collection, reason = "an empty slot is to be small")]
-type Slot = Option<Box<Vec<u32>>>;
-
 /// Keys that wait, by slot. All slots end at multiples of the same width.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ring {
     width_ms: i64,
     /// Number of the first of the slots, which is not empty.
     first: i64,
-    slots: VecDeque<Slot>,
+    slots: VecDeque<Vec<u32>>,
+    /// How many keys the slot had that was taken last: the next will have about as many.
+    usual: usize,
 }
 
 impl Ring {
@@ -36,9 +34,13 @@ impl Ring {
         let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         let Some(at) = at.filter(|at| *at < SPAN_MAX) else { return false };
         if at >= self.slots.len() {
-            self.slots.resize_with(at + 1, || None);
+            self.slots.resize_with(at + 1, Vec::new);
         }
-        self.slots[at].get_or_insert_default().push(key);
+        let keys = &mut self.slots[at];
+        if keys.capacity() == 0 {
+            keys.reserve_exact((self.usual / 2).clamp(4, 256));
+        }
+        keys.push(key);
         true
     }
 
@@ -54,17 +56,17 @@ impl Ring {
         }
         let keys = self.slots.pop_front()?;
         self.first += 1;
-        while self.slots.front().is_some_and(Option::is_none) {
+        while self.slots.front().is_some_and(Vec::is_empty) {
             self.slots.pop_front();
             self.first += 1;
         }
-        keys.map(|keys| *keys)
+        self.usual = keys.len();
+        Some(keys)
     }
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        let bytes = |keys: &Vec<u32>| size_of::<Vec<u32>>() + keys.capacity() * size_of::<u32>();
-        let keys: usize = self.slots.iter().flatten().map(|keys| bytes(keys)).sum();
-        self.slots.capacity() * size_of::<Slot>() + keys
+        let keys: usize = self.slots.iter().map(|keys| keys.capacity() * size_of::<u32>()).sum();
+        self.slots.capacity() * size_of::<Vec<u32>>() + keys
     }
 }
