@@ -4,8 +4,9 @@ use std::io::{self, Read};
 
 use memchr::memchr;
 
-use crate::engine::{Hashes, PostedEvent};
+use crate::engine::{Hashes, LOOK_AHEAD, PostedEvent};
 use crate::event::{Canary, Decoder, Event, EventTime, Layouts, Reason};
+use crate::near::near_lines;
 
 /// Bytes of a piece: what comes of it stays in the cache of a core.
 pub(crate) const CHUNK_BYTES: usize = 128 << 10;
@@ -116,6 +117,12 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'e> Row<'e> {
+    /// Brings what a step reads of it near.
+    #[inline]
+    pub(crate) fn near(&self) {
+        near_lines(self);
+    }
+
     /// Its event, `first` being the number of the first record of the piece.
     #[inline]
     pub(crate) fn posted(&self, first: i64) -> Option<PostedEvent<'_, 'e>> {
@@ -125,6 +132,12 @@ impl<'e> Row<'e> {
 }
 
 impl<'e> Rows<'e> {
+    /// Some rows at a time, each time with those that come next.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = (&[Row<'e>], &[Row<'e>])> {
+        let next = self.rows.chunks(LOOK_AHEAD).skip(1).chain(std::iter::once(&[][..]));
+        self.rows.chunks(LOOK_AHEAD).zip(next)
+    }
+
     /// The row of a number, which most likely stands at its place.
     #[inline]
     pub(crate) fn of_number(&self, number: u32) -> Option<&Row<'e>> {

@@ -1,5 +1,6 @@
 //! Folds in threads: one reads, some decode, one looks for duplicates, and of each fold one steps over
-//! the events and one owns the keys that cross partitions. What they come to is handed out by the caller's thread.
+//! the events and one owns the keys that cross partitions. Where two cores are all there is, one thread
+//! does the first three: a piece is decoded while it is in the cache. What they come to is handed out by the caller's thread.
 //!
 //! Nothing depends on how fast any of them is: pieces go from each to the next in order, and the
 //! two halves of a fold see what they would see in one thread. All queues are bounded.
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use crate::backtest::chunk::{Chunk, Decoded, Decoding, Form, Hashed, RecordAt, Rows, Source};
+use crate::backtest::chunk::{Chunk, Decoded, Decoding, Form, Hashed, RecordAt, Row, Rows, Source};
 use crate::backtest::fold::Backtest;
 use crate::backtest::halves::{Own, Record, Shared, Step, Tagged, Told};
 use crate::backtest::results::Results;
@@ -68,7 +69,7 @@ pub(crate) fn run(
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
     let Some(first) = folds.first() else { return Ok(()) };
-    let (decoding, mut gate) = (first.decoding.clone(), first.gate.clone());
+    let (decoding, gate) = (first.decoding.clone(), first.gate.clone());
     let failed = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut results: Vec<(&mut Results, Receiver<Done>)> = Vec::new();
@@ -84,22 +85,34 @@ pub(crate) fn run(
             scope.spawn(move || shared_half(shared, &posts, &done));
             results.push((of_fold, finished));
         }
-        let (mut readers, mut gated) = (Vec::new(), Vec::new());
-        for _ in 0..decoders() {
-            let (read, chunks) = sync_channel(WAITING);
-            let (decoded, pieces) = sync_channel(WAITING);
+        let mut gating = Gating { gate, folds: steppers };
+        let mut take: Box<dyn FnMut(Chunk) -> bool + Send> = if decoders() == 1 {
             let mut decoding = decoding.clone();
-            scope.spawn(move || decode(&mut decoding, &chunks, &decoded));
-            readers.push(read);
-            gated.push(pieces);
-        }
-        scope.spawn(move || look_for_duplicates(&mut gate, &gated, &steppers));
+            Box::new(move |chunk| gating.pass(decoding.decode(chunk)))
+        } else {
+            let (mut readers, mut decoded) = (Vec::new(), Vec::new());
+            for _ in 0..decoders() {
+                let (read, chunks) = sync_channel(WAITING);
+                let (to, pieces) = sync_channel(WAITING);
+                let mut decoding = decoding.clone();
+                scope.spawn(move || decode(&mut decoding, &chunks, &to));
+                readers.push(read);
+                decoded.push(pieces);
+            }
+            scope.spawn(move || look_for_duplicates(&mut gating, &decoded));
+            // Piece k goes to decoder k modulo their number.
+            let mut next = (0..readers.len()).cycle();
+            Box::new(move |chunk| {
+                let reader = next.next().and_then(|next| readers.get(next));
+                reader.is_some_and(|reader| reader.send(chunk).is_ok())
+            })
+        };
         let failed = &failed;
         let reading = scope.spawn(move || {
-            let read = read(&mut source, &readers);
+            let read = read(&mut source, &mut *take);
             // Before the queues close, which is taken for the end of the input.
             failed.store(read.is_err(), Ordering::SeqCst);
-            drop(readers);
+            drop(take);
             read
         });
         let written = hand_out(results, sink, progress);
@@ -114,11 +127,10 @@ fn decoders() -> usize {
     (cores / 2).clamp(1, 4)
 }
 
-/// Reads to the end, or until nobody wants more: piece k goes to decoder k modulo their number.
-fn read(source: &mut impl Source, decoders: &[SyncSender<Chunk>]) -> io::Result<()> {
-    for decoder in decoders.iter().cycle() {
-        let Some(chunk) = source.next()? else { break };
-        if decoder.send(chunk).is_err() {
+/// Reads to the end, or until nobody wants more.
+fn read(source: &mut impl Source, take: &mut dyn FnMut(Chunk) -> bool) -> io::Result<()> {
+    while let Some(chunk) = source.next()? {
+        if !take(chunk) {
             break;
         }
     }
@@ -133,21 +145,28 @@ fn decode(decoding: &mut Decoding, chunks: &Receiver<Chunk>, to: &SyncSender<Dec
     }
 }
 
-fn look_for_duplicates(
-    gate: &mut Gate,
-    decoders: &[Receiver<Decoded>],
-    folds: &[SyncSender<Arc<Gated>>],
-) {
+fn look_for_duplicates(gating: &mut Gating, decoders: &[Receiver<Decoded>]) {
     // The first piece that does not come is behind the last one.
     for decoder in decoders.iter().cycle() {
         let Ok(decoded) = decoder.recv() else { return };
-        let duplicates = decoded.with_dependent(|_, rows| duplicates(gate, rows));
-        let piece = Arc::new(Gated { decoded, duplicates });
-        for fold in folds {
-            if fold.send(piece.clone()).is_err() {
-                return;
-            }
+        if !gating.pass(decoded) {
+            return;
         }
+    }
+}
+
+/// Looks for duplicates on the way to the folds.
+struct Gating {
+    gate: Gate,
+    folds: Vec<SyncSender<Arc<Gated>>>,
+}
+
+impl Gating {
+    /// False when nobody wants more.
+    fn pass(&mut self, decoded: Decoded) -> bool {
+        let duplicates = decoded.with_dependent(|_, rows| duplicates(&mut self.gate, rows));
+        let piece = Arc::new(Gated { decoded, duplicates });
+        self.folds.iter().all(|fold| fold.send(piece.clone()).is_ok())
     }
 }
 
@@ -206,7 +225,8 @@ fn step_over(own: &mut Own, piece: Arc<Gated>, first: i64) -> Stepped {
     let mut issued = Vec::new();
     decoded.with_dependent(|_, rows| {
         issued.reserve_exact(rows.rows.len());
-        for some in rows.rows.chunks(LOOK_AHEAD) {
+        for (some, next) in rows.batches() {
+            next.iter().for_each(Row::near);
             own.look_ahead(some.iter().filter_map(|row| row.posted(first)));
             for row in some {
                 let before = own.state.watermark();

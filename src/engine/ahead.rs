@@ -21,6 +21,7 @@ use crate::engine::state::State;
 use crate::engine::table::Cells;
 use crate::engine::turn::step_of;
 use crate::event::Event;
+use crate::near::near;
 use crate::rule::Field;
 
 /// Events of one look: enough to hide a wait, few enough for what they ask for to stay near.
@@ -160,6 +161,7 @@ impl State {
         }
         self.seen.iter().for_each(|seen| seen.near_index(hashes.member));
         if let Some(space) = plan.user_space {
+            near(&*event.user);
             self.keyed.cells.spaces[space].near_index(hashes.user);
         }
         if ahead.fresh == MOST {

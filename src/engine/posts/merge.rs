@@ -18,6 +18,7 @@ use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
 use crate::engine::together::{Alike, Together};
 use crate::event::Event;
+use crate::near::near;
 
 /// What one event brings.
 #[derive(Debug)]
@@ -436,8 +437,13 @@ impl State {
         let many = |seal: &Seal| seal.posting(plan).map_or(&[][..], |posting| &posting.many);
         for (seal, Coming { posted, hashes, .. }) in seals.iter().zip(&mut reading.coming) {
             for (many, hash) in many(seal).iter().zip(hashes) {
-                *hash = posted.and_then(|posted| Some(posted.key(plan, many.space)?.hash));
-                hash.iter().for_each(|hash| cells.spaces[many.space].near_index(*hash));
+                let Some(key) = posted.and_then(|posted| posted.key(plan, many.space)) else {
+                    continue;
+                };
+                *hash = Some(key.hash);
+                // The text is compared with that of the row.
+                near(key.text);
+                cells.spaces[many.space].near_index(key.hash);
             }
         }
         let mut looks: SmallVec<[_; MANY * LOOK_AHEAD]> = SmallVec::new();
