@@ -64,6 +64,17 @@ pub(crate) struct Done {
 /// Runs all folds over one reading of the input; see [`crate::backtest::run_all`].
 pub(crate) fn run(
     folds: &mut [&mut Backtest],
+    source: impl Source,
+    sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    run_in(decoders(), folds, source, sink, progress)
+}
+
+/// The same with so many threads that decode.
+fn run_in(
+    decoders: usize,
+    folds: &mut [&mut Backtest],
     mut source: impl Source,
     sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
     progress: &mut dyn FnMut(u64),
@@ -86,12 +97,12 @@ pub(crate) fn run(
             results.push((of_fold, finished));
         }
         let mut gating = Gating { gate, folds: steppers };
-        let mut take: Box<dyn FnMut(Chunk) -> bool + Send> = if decoders() == 1 {
+        let mut take: Box<dyn FnMut(Chunk) -> bool + Send> = if decoders <= 1 {
             let mut decoding = decoding.clone();
             Box::new(move |chunk| gating.pass(decoding.decode(chunk)))
         } else {
             let (mut readers, mut decoded) = (Vec::new(), Vec::new());
-            for _ in 0..decoders() {
+            for _ in 0..decoders {
                 let (read, chunks) = sync_channel(WAITING);
                 let (to, pieces) = sync_channel(WAITING);
                 let mut decoding = decoding.clone();
@@ -301,3 +312,6 @@ fn hand_out(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
