@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use memchr::memchr;
 
-use crate::engine::{Hashes, LOOK_AHEAD, PostedEvent};
+use crate::engine::{Hashes, PostedEvent};
 use crate::event::{Canary, Decoder, Event, EventTime, Layouts, Reason};
 use crate::near::near_lines;
 
@@ -132,12 +132,6 @@ impl<'e> Row<'e> {
 }
 
 impl<'e> Rows<'e> {
-    /// Some rows at a time, each time with those that come next.
-    pub(crate) fn batches(&self) -> impl Iterator<Item = (&[Row<'e>], &[Row<'e>])> {
-        let next = self.rows.chunks(LOOK_AHEAD).skip(1).chain(std::iter::once(&[][..]));
-        self.rows.chunks(LOOK_AHEAD).zip(next)
-    }
-
     /// The row of a number, which most likely stands at its place.
     #[inline]
     pub(crate) fn of_number(&self, number: u32) -> Option<&Row<'e>> {

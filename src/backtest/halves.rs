@@ -64,8 +64,8 @@ impl Own {
         Own { plan, state: State::new(origin), out, effects, begin: None }
     }
 
-    /// Brings near what steps over these events will read.
-    pub(crate) fn look_ahead<'a, 'e: 'a>(
+    /// Asks for the first of what steps over these events will read.
+    pub(crate) fn foresee<'a, 'e: 'a>(
         &mut self,
         events: impl Iterator<Item = PostedEvent<'a, 'e>>,
     ) {
@@ -73,7 +73,16 @@ impl Own {
             let event = (offset, event, hashes);
             self.state.foresee_hashed(&self.plan, event, &self.out.partials);
         }
-        self.state.look_ahead(&self.plan, &self.out.partials);
+    }
+
+    /// Asks for the keys of the events foreseen since the last call.
+    pub(crate) fn look_at_keys(&mut self) {
+        self.state.look_at_keys(&self.plan);
+    }
+
+    /// Asks for the cells of the events whose keys were asked for since the last call.
+    pub(crate) fn look_at_cells(&mut self) {
+        self.state.look_at_cells(&self.plan);
     }
 
     pub(crate) fn step(&mut self, one: Step<'_, '_>) -> Outcome {

@@ -236,10 +236,19 @@ fn step_over(own: &mut Own, piece: Arc<Gated>, first: i64) -> Stepped {
     let mut issued = Vec::new();
     decoded.with_dependent(|_, rows| {
         issued.reserve_exact(rows.rows.len());
-        for (some, next) in rows.batches() {
-            next.iter().for_each(Row::near);
-            own.look_ahead(some.iter().filter_map(|row| row.posted(first)));
-            for row in some {
+        let batches: Vec<&[Row<'_>]> = rows.rows.chunks(LOOK_AHEAD).collect();
+        let batch = |at: usize| batches.get(at).copied().unwrap_or_default();
+        let events = |at: usize| batch(at).iter().filter_map(|row| row.posted(first));
+        // Each of these asks for what the one before it has brought, a batch of steps later.
+        own.foresee(events(0));
+        own.look_at_keys();
+        own.foresee(events(1));
+        for (at, some) in batches.iter().enumerate() {
+            own.look_at_cells();
+            own.look_at_keys();
+            own.foresee(events(at + 2));
+            batch(at + 3).iter().for_each(Row::near);
+            for row in *some {
                 let before = own.state.watermark();
                 let event = row.event.as_ref();
                 let outcome = own.step(Step {

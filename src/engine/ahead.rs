@@ -34,8 +34,10 @@ const MOST: usize = 8 * LOOK_AHEAD;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ahead {
     events: VecDeque<Foreseen>,
-    /// Of how many of those, the last ones, the cells are to be asked for.
+    /// Of how many of those, the last ones, the keys are to be asked for, and of how many before
+    /// them the cells.
     fresh: usize,
+    guessed: usize,
     /// Hashes of entries that wait for other partitions.
     outgoing: Vec<u64>,
 }
@@ -58,6 +60,12 @@ impl Foreseen {
     pub(crate) fn not(event: &Event<'_>) -> Foreseen {
         let hashes = Hashes::of(event);
         Foreseen { offset: 0, hashes, ways: 0, user: None, shown: [None; 2] }
+    }
+
+    /// The cells to ask for. Under other rules than those that were in force when it was foreseen they
+    /// are too many or too few.
+    fn seats<'p>(&self, plan: &'p Plan) -> &'p [Seat] {
+        plan.routes.all().get(self.ways).map_or(&[], |ways| &ways.cells)
     }
 }
 
@@ -118,16 +126,16 @@ impl Ahead {
     }
 
     fn forget_looks(&mut self) {
-        self.fresh = 0;
+        (self.fresh, self.guessed) = (0, 0);
         self.outgoing.clear();
     }
 
     /// What is known of the event at this offset, if it was foreseen; forgets all before it.
-    pub(crate) fn at(&mut self, offset: i64) -> Option<Foreseen> {
+    pub(crate) fn at(&mut self, offset: i64) -> Option<&Foreseen> {
         while self.events.front().is_some_and(|known| known.offset < offset) {
             self.events.pop_front();
         }
-        self.events.front().filter(|known| known.offset == offset).copied()
+        self.events.front().filter(|known| known.offset == offset)
     }
 }
 
@@ -164,7 +172,7 @@ impl State {
             near(&*event.user);
             self.keyed.cells.spaces[space].near_index(hashes.user);
         }
-        if ahead.fresh == MOST {
+        if ahead.fresh + ahead.guessed >= MOST {
             ahead.forget_looks();
         }
         let ways = plan.routes.of(event, hashes.source);
@@ -188,28 +196,45 @@ impl State {
 
     /// Asks for the rest of what steps over the events foreseen since the last call will read.
     pub fn look_ahead(&mut self, plan: &Plan, outbox: &PartialsOutbox) {
-        let Ahead { events, fresh, outgoing } = &mut self.ahead;
+        self.look_at_keys(plan);
+        self.look_at_cells(plan);
+        for hash in self.ahead.outgoing.drain(..) {
+            outbox.pending.near(hash);
+        }
+    }
+
+    /// Asks for the keys of the events foreseen since the last call.
+    pub(crate) fn look_at_keys(&mut self, plan: &Plan) {
+        self.prepare(plan);
+        let Ahead { events, fresh, guessed, .. } = &mut self.ahead;
         let begin = events.len().saturating_sub(*fresh);
+        *guessed += std::mem::take(fresh);
         for (at, seen) in self.seen.iter().enumerate() {
             for event in events.range_mut(begin..) {
                 let place = seen.near(event.hashes.member);
                 event.shown.iter_mut().skip(at).take(1).for_each(|shown| *shown = place);
             }
         }
-        for hash in outgoing {
-            outbox.pending.near(*hash);
+        let Some(space) = plan.user_space else { return };
+        let space = &self.keyed.cells.spaces[space];
+        for event in events.range_mut(begin..) {
+            event.user = space.guess(event.hashes.user);
+            if let Some(id) = event.user {
+                space.near(id, event.seats(plan));
+            }
         }
+    }
+
+    /// Asks for the cells of the events whose keys were asked for since the last call.
+    pub(crate) fn look_at_cells(&mut self, plan: &Plan) {
+        let Ahead { events, fresh, guessed, .. } = &mut self.ahead;
+        let end = events.len().saturating_sub(*fresh);
+        let begin = end.saturating_sub(std::mem::take(guessed));
         if let Some(space) = plan.user_space {
-            // Under other rules than those that were in force then, too much or too little is asked for.
-            let cells = &self.keyed.cells;
-            let keys = events.range_mut(begin..).map(|event| {
-                event.user = cells.spaces[space].guess(event.hashes.user);
-                let ways = plan.routes.all().get(event.ways);
-                Some((event.user?, space, ways.map_or(&[][..], |ways| &ways.cells)))
-            });
-            cells.look_on(keys.flatten());
+            let keys = events.range(begin..end);
+            let keys = keys.filter_map(|event| Some((event.user?, space, event.seats(plan))));
+            self.keyed.cells.near_cells(keys);
         }
-        self.ahead.forget_looks();
     }
 }
 
@@ -223,13 +248,18 @@ impl Cells {
         let guess = |(hash, space, seats): (u64, usize, _)| {
             Some((self.spaces[space].guess(hash)?, space, seats))
         };
-        self.look_on(keys.into_iter().filter_map(guess));
+        let keys: SmallVec<[_; 2 * LOOK_AHEAD]> = keys.into_iter().filter_map(guess).collect();
+        self.look_on(keys.into_iter());
     }
 
     /// The same for keys whose ids are known.
-    pub(crate) fn look_on<'a>(&self, keys: impl Iterator<Item = (u32, usize, &'a [Seat])>) {
-        let keys = keys.inspect(|(id, space, seats)| self.spaces[*space].near(*id, seats));
-        let keys: SmallVec<[_; 2 * LOOK_AHEAD]> = keys.collect();
+    fn look_on<'a>(&self, keys: impl Iterator<Item = (u32, usize, &'a [Seat])> + Clone) {
+        keys.clone().for_each(|(id, space, seats)| self.spaces[space].near(id, seats));
+        self.near_cells(keys);
+    }
+
+    /// The same for keys whose rows have been asked for.
+    pub(crate) fn near_cells<'a>(&self, keys: impl Iterator<Item = (u32, usize, &'a [Seat])>) {
         let mut whole: SmallVec<[(usize, u32); 2 * LOOK_AHEAD]> = SmallVec::new();
         for (id, space, seats) in keys {
             let space = &self.spaces[space];

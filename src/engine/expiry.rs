@@ -135,6 +135,13 @@ impl Expiry {
         self.is_earlier(slot.over());
     }
 
+    /// Brings near where a rule's keys wait.
+    pub(crate) fn near(&self, slot: Slot, rule: u32) {
+        if let Some(ring) = self.rings.get(rule as usize) {
+            ring.near(slot.over());
+        }
+    }
+
     /// A counter that is to be looked at again.
     pub(crate) fn wait(&mut self, slot: Slot, rule: u32, key: u32) {
         let over = slot.over();

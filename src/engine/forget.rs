@@ -1,5 +1,7 @@
 //! Cells that no event not late can touch any more are forgotten.
 
+use smallvec::SmallVec;
+
 use crate::engine::LOOK_AHEAD;
 use crate::engine::cell::{Body, Cell, PeriodCell};
 use crate::engine::forecast::FLOW_MS;
@@ -13,23 +15,34 @@ impl Keyed {
     /// Forgets cells that no event not late can touch any more.
     pub(crate) fn expire(&mut self, plan: &Plan, watermark: i64) {
         while let Some(due) = self.cells.due(watermark) {
-            let all = due.iter().flat_map(|(rule, keys)| keys.iter().map(|key| (*rule, *key)));
-            let mut ahead = all.clone();
-            for (at, (rule, key)) in all.enumerate() {
-                if at.is_multiple_of(LOOK_AHEAD) {
-                    let next = ahead.clone().take(LOOK_AHEAD);
-                    self.cells.look_at_due(plan, next);
-                    ahead.nth(LOOK_AHEAD - 1);
+            let mut all = due.iter().flat_map(|(rule, keys)| keys.iter().map(|key| (*rule, *key)));
+            loop {
+                let some: SmallVec<[_; LOOK_AHEAD]> = all.by_ref().take(LOOK_AHEAD).collect();
+                if some.is_empty() {
+                    break;
                 }
-                let place = rule as usize;
-                let Some(until) = self.until(place, key, plan) else { continue };
-                let slot = self.cells.slot(until, (place, key), plan);
-                if slot.over() <= watermark {
-                    self.forget(place, key, plan);
-                } else {
-                    self.cells.wait(slot, rule, key);
-                    self.cells.shrink(place, key, plan);
-                }
+                self.forget_some(plan, &some, watermark);
+            }
+        }
+    }
+
+    /// Forgets cells, each by rule and key, or has them wait for longer.
+    fn forget_some(&mut self, plan: &Plan, due: &[(u32, u32)], watermark: i64) {
+        self.cells.look_at_due(plan, due.iter().copied());
+        let slot = |(rule, key): &(u32, u32)| {
+            let of = (*rule as usize, *key);
+            let slot = self.cells.slot(self.until(of.0, of.1, plan)?, of, plan);
+            self.cells.near_slot(slot, *rule);
+            Some(slot)
+        };
+        let slots: SmallVec<[_; LOOK_AHEAD]> = due.iter().map(slot).collect();
+        for ((rule, key), slot) in due.iter().zip(slots) {
+            let Some(slot) = slot else { continue };
+            if slot.over() <= watermark {
+                self.forget(*rule as usize, *key, plan);
+            } else {
+                self.cells.wait(slot, *rule, *key);
+                self.cells.shrink(*rule as usize, *key, plan);
             }
         }
     }

@@ -235,6 +235,7 @@ impl State {
         }
     }
 
+    /// An event, with what is known of it ahead.
     fn event(
         &mut self,
         plan: &Plan,
@@ -243,12 +244,28 @@ impl State {
         record_ts: Option<EventTime>,
         out: &mut Output,
     ) -> Outcome {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        let event = (event, offset, record_ts);
+        let outcome = match ahead.at(offset) {
+            Some(known) => self.known_event(plan, event, known, out),
+            None => self.known_event(plan, event, &Foreseen::not(event.0), out),
+        };
+        self.ahead = ahead;
+        outcome
+    }
+
+    fn known_event(
+        &mut self,
+        plan: &Plan,
+        (event, offset, record_ts): (&Event<'_>, i64, Option<EventTime>),
+        known: &Foreseen,
+        out: &mut Output,
+    ) -> Outcome {
         let ts = event.ts.0;
         if plan.settings.is_too_far_ahead(event.ts, record_ts) {
             return Outcome::Quarantined(Reason::TooFarAhead);
         }
         let watermark = self.watermark.map_or(ts, |watermark| watermark.max(ts));
-        let known = self.ahead.at(offset).unwrap_or_else(|| Foreseen::not(event));
         let hashes = &known.hashes;
         if self.has_come(plan, hashes.identity, watermark) {
             return Outcome::Duplicate;
@@ -275,7 +292,7 @@ impl State {
                 plan,
                 event,
                 at: &at,
-                keys: Keys { plan, event, composed: &composed, foreseen: &known, known: keys },
+                keys: Keys { plan, event, composed: &composed, foreseen: known, known: keys },
                 text: &mut text,
                 keyed: &mut self.keyed,
                 seen: &self.seen,
@@ -294,7 +311,7 @@ impl State {
             }
         }
         if !late && !self.seen.is_empty() {
-            self.remember(plan, (event, &known), &mut text, out);
+            self.remember(plan, (event, known), &mut text, out);
         }
         (self.composed, self.text) = (composed, text);
         if late {

@@ -199,6 +199,11 @@ impl Cells {
         info.pace.slot_of(until, || self.spaces[info.space].hash(id))
     }
 
+    /// Brings near where a rule's cells wait.
+    pub(crate) fn near_slot(&self, slot: Slot, rule: u32) {
+        self.expiry.near(slot, rule);
+    }
+
     /// Looks at a cell again when it may go.
     pub(crate) fn wait(&mut self, slot: Slot, rule: u32, key: u32) {
         self.expiry.wait(slot, rule, key);

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::near::near;
+
 /// Slots that a ring spans at most: of rolling windows of up to two hours, all that anything waits in.
 const SPAN_MAX: usize = 1 << 12;
 
@@ -21,18 +23,33 @@ impl Ring {
         Ring { width_ms, ..Ring::default() }
     }
 
+    /// The number of the slot that ends then, if that is one of these.
+    #[inline]
+    fn number(&self, end: i64) -> Option<i64> {
+        let number = end.checked_div_euclid(self.width_ms)?;
+        (number.checked_mul(self.width_ms) == Some(end)).then_some(number)
+    }
+
+    /// Its place.
+    #[inline]
+    fn place(&self, end: i64) -> Option<usize> {
+        usize::try_from(self.number(end)?.checked_sub(self.first)?).ok()
+    }
+
+    /// Brings near where the next key of a slot will stand.
+    #[inline]
+    pub(super) fn near(&self, end: i64) {
+        let keys = self.place(end).and_then(|at| self.slots.get(at));
+        keys.and_then(|keys| keys.last()).into_iter().for_each(near);
+    }
+
     /// Adds a key to the slot that ends then; false, and nothing is done, where that lies too far
     /// from the others, or is none of these.
     pub(super) fn push(&mut self, end: i64, key: u32) -> bool {
-        let number = end.checked_div_euclid(self.width_ms).unwrap_or_default();
-        if number.checked_mul(self.width_ms) != Some(end) {
-            return false;
-        }
         if self.slots.is_empty() {
-            self.first = number;
+            self.first = self.number(end).unwrap_or_default();
         }
-        let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        let Some(at) = at.filter(|at| *at < SPAN_MAX) else { return false };
+        let Some(at) = self.place(end).filter(|at| *at < SPAN_MAX) else { return false };
         if at >= self.slots.len() {
             self.slots.resize_with(at + 1, Vec::new);
         }

@@ -7,7 +7,7 @@ use crate::engine::inputs;
 use crate::engine::keyed::{Contribution, Ctx};
 use crate::engine::partial::EntryMark;
 use crate::engine::plan::Plan;
-use crate::engine::posting::{Posting, Told};
+use crate::engine::posting::{Many, Posting, Told};
 use crate::engine::posts::few::Few;
 use crate::engine::posts::{
     Brought, Events, FEW, LACKING, Mover, Posted, PostedEvent, Posts, Seal,
@@ -16,6 +16,7 @@ use crate::engine::routes::Adds;
 use crate::engine::shared::{Brings, Head};
 use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
+use crate::engine::table::Cells;
 use crate::engine::together::{Alike, Together};
 use crate::event::Event;
 use crate::near::near;
@@ -31,6 +32,9 @@ struct Post<'a, 'f> {
     few: &'f mut [Key<'a>],
 }
 
+/// Events are asked for, then their keys, then their cells, each while steps go over others.
+const STAGES: usize = 3;
+
 /// How far posts have been read, and room for what is read.
 #[derive(Debug)]
 struct Reading<'a, 'e> {
@@ -38,8 +42,9 @@ struct Reading<'a, 'e> {
     entry: u32,
     key: u32,
     few: Few<'a>,
-    /// The events of the next seals, and how many of them have been read.
-    coming: Vec<Coming<'a, 'e>>,
+    /// The events of these seals and of those after them, some at a time, each time in the next of
+    /// these lists; and how many of the first have been read.
+    coming: [Vec<Coming<'a, 'e>>; STAGES],
     read: usize,
     /// Of those the plain ones that are alike.
     groups: Vec<Group<'a>>,
@@ -53,6 +58,7 @@ struct Reading<'a, 'e> {
 #[derive(Debug, Clone, Copy)]
 struct Coming<'a, 'e> {
     posted: Option<PostedEvent<'a, 'e>>,
+    posting: Option<u32>,
     /// Its group, if it is plain.
     group: Option<usize>,
     /// Of its keys of the first forms that have many: their hashes, and most likely their ids.
@@ -152,7 +158,7 @@ impl<'a, 'e> Reading<'a, 'e> {
             entry: 0,
             key: 0,
             few: Few::of(posts),
-            coming: Vec::with_capacity(LOOK_AHEAD),
+            coming: Default::default(),
             read: 0,
             groups: Vec::new(),
             keys: Vec::new(),
@@ -161,14 +167,53 @@ impl<'a, 'e> Reading<'a, 'e> {
         }
     }
 
-    /// Looks up the events of the next seals, and puts those together that are alike.
-    fn come(&mut self, plan: &Plan, events: &'a impl Events<'e>, seals: &[Seal]) {
-        self.coming.clear();
+    /// Goes on to the next seals: looks up the events of those that come `STAGES` later, and asks for
+    /// their keys, for the rows of those before, and for the cells of these.
+    fn go_on(
+        &mut self,
+        plan: &Plan,
+        cells: &Cells,
+        events: &'a impl Events<'e>,
+        later: Option<&[Seal]>,
+    ) {
+        self.coming.rotate_left(1);
+        let [these, next, last] = &mut self.coming;
+        last.clear();
+        last.extend(later.unwrap_or_default().iter().map(|seal| {
+            let posted = events.event(seal.tag);
+            let mut hashes = [None; MANY];
+            for (many, hash) in seal.many(plan).iter().zip(&mut hashes) {
+                let Some(key) = posted.and_then(|posted| posted.key(plan, many.space)) else {
+                    continue;
+                };
+                *hash = Some(key.hash);
+                // The text is compared with that of the row.
+                near(key.text);
+                cells.spaces[many.space].near_index(key.hash);
+            }
+            Coming { posted, posting: seal.plain, group: None, hashes, ids: [None; MANY] }
+        }));
+        for coming in next {
+            let Coming { posting, hashes, ids, .. } = coming;
+            for ((many, hash), id) in many_of(plan, *posting).iter().zip(hashes).zip(ids) {
+                let space = &cells.spaces[many.space];
+                *id = hash.and_then(|hash| space.guess(hash));
+                id.iter().for_each(|id| space.near(*id, &many.seats));
+            }
+        }
+        cells.near_cells(these.iter().flat_map(|coming| {
+            let ids = many_of(plan, coming.posting).iter().zip(coming.ids);
+            ids.filter_map(|(many, id)| Some((id?, many.space, many.seats.as_slice())))
+        }));
+    }
+
+    /// Puts those of these events together that are alike.
+    fn group(&mut self, plan: &Plan) {
         self.groups.clear();
         self.read = 0;
-        for seal in seals {
-            let posted = events.event(seal.tag);
-            let group = seal.plain.zip(posted).map(|(posting, posted)| {
+        let [these, ..] = &mut self.coming;
+        for Coming { posted, posting, group, .. } in these {
+            *group = posting.zip(*posted).map(|(posting, posted)| {
                 let PostedEvent { event, hashes, .. } = posted;
                 let is_it = |group: &Group<'_>| group.is(posting, event, hashes.source);
                 let at = self.groups.iter().position(is_it).unwrap_or_else(|| {
@@ -178,7 +223,6 @@ impl<'a, 'e> Reading<'a, 'e> {
                 self.groups[at].sum.add(event.ts.0, event.points);
                 at
             });
-            self.coming.push(Coming { posted, group, hashes: [None; MANY], ids: [None; MANY] });
         }
     }
 
@@ -192,7 +236,7 @@ impl<'a, 'e> Reading<'a, 'e> {
         let first = std::mem::replace(&mut self.key, seal.keys);
         self.entry = seal.end;
         self.entries.clear();
-        let coming = self.coming.get(self.read).copied();
+        let coming = self.coming[0].get(self.read).copied();
         self.read += 1;
         let posted = coming.and_then(|coming| coming.posted);
         let group = coming.and_then(|coming| self.groups.get(coming.group?));
@@ -250,11 +294,22 @@ impl<'a, 'e> Reading<'a, 'e> {
     }
 }
 
+/// Key forms of a posting that have many keys.
+fn many_of(plan: &Plan, posting: Option<u32>) -> &[Many] {
+    let posting = posting.and_then(|posting| plan.postings.get(posting as usize));
+    posting.map_or(&[], |posting| &posting.many)
+}
+
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 impl Seal {
+    /// Key forms of its event that have many keys.
+    fn many<'p>(&self, plan: &'p Plan) -> &'p [Many] {
+        many_of(plan, self.plain)
+    }
+
     /// What its event posts plainly.
     #[inline]
     fn posting<'p>(&self, plan: &'p Plan) -> Option<&'p Posting> {
@@ -338,9 +393,14 @@ impl State {
         self.prepare(plan);
         let from = self.origin_of(&posts.topic, posts.partition);
         let mut reading = Reading::new(posts);
+        let mut later = posts.seals.chunks(LOOK_AHEAD);
+        for _ in 1..STAGES {
+            reading.go_on(plan, &self.keyed.cells, events, later.next());
+        }
         for seals in posts.seals.chunks(LOOK_AHEAD) {
-            reading.come(plan, events, seals);
-            self.look_at_posts(plan, posts, (&mut reading, seals));
+            reading.go_on(plan, &self.keyed.cells, events, later.next());
+            reading.group(plan);
+            self.look_at_entries_of(plan, posts, (&reading, seals));
             self.take_together(plan, (posts, seals), &mut reading, out);
             for seal in seals {
                 self.keyed.begin_step();
@@ -417,42 +477,21 @@ impl State {
             && over < self.day.end
     }
 
-    /// Brings near the cells that the next events count in. Of keys that are few they are near anyway.
-    fn look_at_posts(
-        &mut self,
+    /// Brings near the cells of what is not posted plainly. Of keys that are few they are near anyway.
+    fn look_at_entries_of(
+        &self,
         plan: &Plan,
         posts: &Posts,
-        (reading, seals): (&mut Reading<'_, '_>, &[Seal]),
+        (reading, seals): (&Reading<'_, '_>, &[Seal]),
     ) {
         let end = seals.last().map_or(reading.entry, |seal| seal.end);
         let entries = posts.entries.get(reading.entry as usize..end as usize).unwrap_or_default();
         let seats: SmallVec<[_; 8]> =
             entries.iter().map(|entry| (entry.key, [plan.seat(entry.rule)])).collect();
-        let cells = &self.keyed.cells;
-        cells.look_at(seats.iter().filter_map(|(key, seat)| {
+        self.keyed.cells.look_at(seats.iter().filter_map(|(key, seat)| {
             // None of the few.
             let key = posts.keys.get(*key as usize)?;
             Some((key.hash, key.space as usize, seat.as_slice()))
         }));
-        let many = |seal: &Seal| seal.posting(plan).map_or(&[][..], |posting| &posting.many);
-        for (seal, Coming { posted, hashes, .. }) in seals.iter().zip(&mut reading.coming) {
-            for (many, hash) in many(seal).iter().zip(hashes) {
-                let Some(key) = posted.and_then(|posted| posted.key(plan, many.space)) else {
-                    continue;
-                };
-                *hash = Some(key.hash);
-                // The text is compared with that of the row.
-                near(key.text);
-                cells.spaces[many.space].near_index(key.hash);
-            }
-        }
-        let mut looks: SmallVec<[_; MANY * LOOK_AHEAD]> = SmallVec::new();
-        for (seal, Coming { hashes, ids, .. }) in seals.iter().zip(&mut reading.coming) {
-            for ((many, hash), id) in many(seal).iter().zip(hashes).zip(ids) {
-                *id = hash.and_then(|hash| cells.spaces[many.space].guess(hash));
-                looks.extend(id.map(|id| (id, many.space, many.seats.as_slice())));
-            }
-        }
-        cells.look_on(looks.into_iter());
     }
 }
