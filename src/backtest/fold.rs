@@ -95,9 +95,10 @@ impl Backtest {
         let posted =
             event.ok().map(|(hashes, event)| PostedEvent { event, hashes, offset: number });
         self.merge(&One(posted));
-        if let (Outcome::Accepted, Some(posted)) = (outcome, posted) {
-            let issued = Issued::of(posted.event, posted.hashes);
-            issued.into_iter().for_each(|(user, points)| self.results.issued.add(user, points));
+        if let (Outcome::Accepted, Some(posted)) = (outcome, posted)
+            && let Some((user, points)) = Issued::of(posted.event, posted.hashes)
+        {
+            self.results.issued.add(user, points);
         }
     }
 
@@ -109,7 +110,7 @@ impl Backtest {
     }
 
     /// Tells the half of shared keys what came of one event.
-    fn merge<'e>(&mut self, event: &One<'_, 'e>) {
+    fn merge(&mut self, event: &One<'_, '_>) {
         let (own, told) = self.own.take();
         let shared = self.shared.merge(&told, event);
         self.effects.extend(own.into_iter().chain(shared).map(|(_, effect)| effect));

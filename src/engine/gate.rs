@@ -56,6 +56,7 @@ impl Gate {
 
 impl Plan {
     /// The same for a state behind a [`Gate`], which looks for no duplicates itself.
+    #[must_use]
     pub fn behind_gate(mut self) -> Plan {
         self.settings.dedup_ms = None;
         self

@@ -198,7 +198,9 @@ impl<'a, 'e> Reading<'a, 'e> {
             for ((many, hash), id) in many_of(plan, *posting).iter().zip(hashes).zip(ids) {
                 let space = &cells.spaces[many.space];
                 *id = hash.and_then(|hash| space.guess(hash));
-                id.iter().for_each(|id| space.near(*id, &many.seats));
+                if let Some(id) = id {
+                    space.near(*id, &many.seats);
+                }
             }
         }
         cells.near_cells(these.iter().flat_map(|coming| {
@@ -452,9 +454,9 @@ impl State {
             plan.postings.get(group.posting as usize).map_or(&[][..], |posting| &posting.told)
         };
         for group in &*groups {
-            told_of(group)
-                .iter()
-                .for_each(|told| sums.add(told, group.names[told.space], &group.sum));
+            for told in told_of(group) {
+                sums.add(told, group.names[told.space], &group.sum);
+            }
         }
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         for at in &sums.used {
