@@ -285,6 +285,13 @@ impl<'e> Events<'e> for Piece<'_, 'e> {
     fn event(&self, tag: u32) -> Option<PostedEvent<'_, 'e>> {
         self.rows?.of_number(tag)?.posted(self.first)
     }
+
+    #[inline]
+    fn near(&self, tag: u32) {
+        // Where no line is blank, that is its place.
+        let row = self.rows.and_then(|rows| rows.rows.get(tag as usize));
+        row.into_iter().for_each(Row::near);
+    }
 }
 
 fn shared_half(shared: &mut Shared, from: &Receiver<Stepped>, to: &SyncSender<Done>) {

@@ -260,7 +260,8 @@ impl Cells {
 
     /// The same for keys whose rows have been asked for.
     pub(crate) fn near_cells<'a>(&self, keys: impl Iterator<Item = (u32, usize, &'a [Seat])>) {
-        let mut whole: SmallVec<[(usize, u32); 2 * LOOK_AHEAD]> = SmallVec::new();
+        let mut whole: SmallVec<[(usize, u32); 4 * LOOK_AHEAD]> = SmallVec::new();
+        let near_heap = |(rule, place): (usize, u32)| self.tables[rule].near_heap(place);
         for (id, space, seats) in keys {
             let space = &self.spaces[space];
             let places = space.places(id);
@@ -268,13 +269,15 @@ impl Cells {
                 let place = places.get(*column).copied();
                 let place = place.unwrap_or_else(|| space.place(id, *column));
                 if self.tables[*rule].near(place) {
+                    if whole.len() == whole.inline_size() {
+                        // The first of them are near by now.
+                        whole.drain(..).for_each(near_heap);
+                    }
                     whole.push((*rule, place));
                 }
             }
         }
-        for (rule, place) in whole {
-            self.tables[rule].near_heap(place);
-        }
+        whole.into_iter().for_each(near_heap);
     }
 
     /// Asks for cells, each by rule and key.

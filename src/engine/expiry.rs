@@ -183,6 +183,15 @@ impl Expiry {
         Some((first, due))
     }
 
+    /// Takes the lists back in which keys came.
+    pub(crate) fn give_back(&mut self, due: Due) {
+        for (rule, keys) in due {
+            if let Some(ring) = self.rings.get_mut(rule as usize) {
+                ring.give_back(keys);
+            }
+        }
+    }
+
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
         let later: usize = self.later.values().map(|keys| keys.capacity() * 4).sum();

@@ -23,6 +23,7 @@ impl Keyed {
                 }
                 self.forget_some(plan, &some, watermark);
             }
+            self.cells.give_back(due);
         }
     }
 

@@ -66,6 +66,11 @@ enum Mover {
 /// The events that were stepped over, found by the tags of their seals.
 pub trait Events<'e> {
     fn event(&self, tag: u32) -> Option<PostedEvent<'_, 'e>>;
+
+    /// Brings near what [`Events::event`] will find. Optional.
+    fn near(&self, tag: u32) {
+        let _ = tag;
+    }
 }
 
 /// An event that was stepped over, its hashes, and its offset.
@@ -302,5 +307,6 @@ impl Posts {
 
 mod few;
 mod merge;
+mod sums;
 #[cfg(test)]
 mod tests;

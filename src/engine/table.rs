@@ -220,6 +220,11 @@ impl Cells {
         Some(due)
     }
 
+    /// Takes the lists of such keys back.
+    pub(crate) fn give_back(&mut self, due: Due) {
+        self.expiry.give_back(due);
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.spaces.iter().map(Space::bytes).sum::<usize>()
             + self.tables.iter().map(Table::bytes).sum::<usize>()

@@ -154,8 +154,10 @@ impl Turn<'_, '_, '_> {
         if !info.shared && self.keyed.add_number(rule, key, Entry { ts, value }, &self.ctx) {
             return;
         }
-        // The measure takes the one that it looks at.
-        let of = Added { count: value, sum: value, ..NOTHING };
+        let of = match number {
+            Adds::One => Added { count: value, ..NOTHING },
+            _ => Added { sum: value, ..NOTHING },
+        };
         self.contribute(rule, &Contribution { ts, of: &of, to: &NOTHING, reversal: false });
     }
 

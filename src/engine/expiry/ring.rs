@@ -14,9 +14,13 @@ pub(super) struct Ring {
     /// Number of the first of the slots, which is not empty.
     first: i64,
     slots: VecDeque<Vec<u32>>,
-    /// How many keys the slot had that was taken last: the next will have about as many.
-    usual: usize,
+    /// Emptied lists, for slots that begin.
+    spare: Vec<Vec<u32>>,
 }
+
+/// Keys that a spare list has room for at most, and lists that are kept.
+const SPARE_KEYS_MAX: usize = 256;
+const SPARE_MAX: usize = 4;
 
 impl Ring {
     pub(super) fn of(width_ms: i64) -> Ring {
@@ -53,11 +57,13 @@ impl Ring {
         if at >= self.slots.len() {
             self.slots.resize_with(at + 1, Vec::new);
         }
-        let keys = &mut self.slots[at];
-        if keys.capacity() == 0 {
-            keys.reserve_exact((self.usual / 2).clamp(4, 256));
+        if self.slots[at].capacity() == 0 {
+            // It will have about as many as the one before.
+            let before = at.checked_sub(1).map_or(0, |before| self.slots[before].len());
+            let fresh = || Vec::with_capacity(before.clamp(4, SPARE_KEYS_MAX));
+            self.slots[at] = self.spare.pop().unwrap_or_else(fresh);
         }
-        keys.push(key);
+        self.slots[at].push(key);
         true
     }
 
@@ -71,19 +77,27 @@ impl Ring {
         if self.first() != Some(end) {
             return None;
         }
-        let keys = self.slots.pop_front()?;
+        let keys = self.slots.pop_front();
         self.first += 1;
         while self.slots.front().is_some_and(Vec::is_empty) {
             self.slots.pop_front();
             self.first += 1;
         }
-        self.usual = keys.len();
-        Some(keys)
+        keys
+    }
+
+    /// Takes a list back, to be used again.
+    pub(super) fn give_back(&mut self, mut keys: Vec<u32>) {
+        if self.spare.len() < SPARE_MAX && keys.capacity() <= SPARE_KEYS_MAX {
+            keys.clear();
+            self.spare.push(keys);
+        }
     }
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        let keys: usize = self.slots.iter().map(|keys| keys.capacity() * size_of::<u32>()).sum();
-        self.slots.capacity() * size_of::<Vec<u32>>() + keys
+        let all = self.slots.iter().chain(&self.spare);
+        let keys: usize = all.map(|keys| keys.capacity() * size_of::<u32>()).sum();
+        (self.slots.capacity() + self.spare.capacity()) * size_of::<Vec<u32>>() + keys
     }
 }

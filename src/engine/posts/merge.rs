@@ -9,6 +9,7 @@ use crate::engine::partial::EntryMark;
 use crate::engine::plan::Plan;
 use crate::engine::posting::{Many, Posting, Told};
 use crate::engine::posts::few::Few;
+use crate::engine::posts::sums::Sums;
 use crate::engine::posts::{
     Brought, Events, FEW, LACKING, Mover, Posted, PostedEvent, Posts, Seal,
 };
@@ -17,7 +18,7 @@ use crate::engine::shared::{Brings, Head};
 use crate::engine::space::Key;
 use crate::engine::state::{Output, State};
 use crate::engine::table::Cells;
-use crate::engine::together::{Alike, Together};
+use crate::engine::together::Alike;
 use crate::event::Event;
 use crate::near::near;
 
@@ -100,58 +101,6 @@ impl<'a> Group<'a> {
     }
 }
 
-/// What the next events bring together, by number of the key among the few and of the rule.
-#[derive(Debug, Default)]
-struct Sums {
-    all: Vec<Together>,
-    rules: usize,
-    /// Those that something comes to.
-    used: Vec<usize>,
-}
-
-/// More keys times rules are not worth their room.
-const SUMS_MAX: usize = 4096;
-
-impl Sums {
-    /// Where a rule and key stand; `None` where what comes to them is looked at one by one.
-    #[inline]
-    fn at(&self, told: &Told, name: u32) -> Option<usize> {
-        let rule = told.together?;
-        let is_few = name != LACKING && name & FEW != 0;
-        is_few.then_some((name & !FEW) as usize * self.rules + rule)
-    }
-
-    /// Forgets all, and makes room for so many keys and rules; false where they are too many.
-    fn begin(&mut self, keys: usize, rules: usize) -> bool {
-        for at in self.used.drain(..) {
-            self.all[at] = Together::default();
-        }
-        let fits = keys * rules <= SUMS_MAX;
-        if fits {
-            self.all.resize(keys * rules, Together::default());
-            self.rules = rules;
-        }
-        fits
-    }
-
-    /// What events that are alike bring to a rule, by the number of the key.
-    #[inline]
-    fn add(&mut self, told: &Told, name: u32, group: &Alike) {
-        let at = self.at(told, name);
-        if let Some((at, all)) = at.and_then(|at| Some((at, self.all.get_mut(at)?))) {
-            if !all.has_some {
-                self.used.push(at);
-            }
-            all.join(group, (told.of, told.to));
-        }
-    }
-
-    fn is_done(&self, told: &Told, name: u32) -> bool {
-        let all = self.at(told, name).and_then(|at| self.all.get(at));
-        all.is_some_and(|all| all.is_done)
-    }
-}
-
 impl<'a, 'e> Reading<'a, 'e> {
     fn new(posts: &'a Posts) -> Reading<'a, 'e> {
         Reading {
@@ -167,19 +116,21 @@ impl<'a, 'e> Reading<'a, 'e> {
         }
     }
 
-    /// Goes on to the next seals: looks up the events of those that come `STAGES` later, and asks for
-    /// their keys, for the rows of those before, and for the cells of these.
+    /// Goes on to the next seals: asks for the events of the latest of those to come, for the keys of
+    /// those before, for the rows of those before them, and for the cells of these.
     fn go_on(
         &mut self,
         plan: &Plan,
         cells: &Cells,
         events: &'a impl Events<'e>,
-        later: Option<&[Seal]>,
+        later: (&[Seal], &[Seal]),
     ) {
+        let (later, latest) = later;
+        latest.iter().for_each(|seal| events.near(seal.tag));
         self.coming.rotate_left(1);
         let [these, next, last] = &mut self.coming;
         last.clear();
-        last.extend(later.unwrap_or_default().iter().map(|seal| {
+        last.extend(later.iter().map(|seal| {
             let posted = events.event(seal.tag);
             let mut hashes = [None; MANY];
             for (many, hash) in seal.many(plan).iter().zip(&mut hashes) {
@@ -395,12 +346,13 @@ impl State {
         self.prepare(plan);
         let from = self.origin_of(&posts.topic, posts.partition);
         let mut reading = Reading::new(posts);
-        let mut later = posts.seals.chunks(LOOK_AHEAD);
-        for _ in 1..STAGES {
-            reading.go_on(plan, &self.keyed.cells, events, later.next());
+        let some = |at: usize| posts.seals.chunks(LOOK_AHEAD).nth(at).unwrap_or_default();
+        for at in 1..STAGES {
+            reading.go_on(plan, &self.keyed.cells, events, (some(at - 1), some(at)));
         }
-        for seals in posts.seals.chunks(LOOK_AHEAD) {
-            reading.go_on(plan, &self.keyed.cells, events, later.next());
+        for (at, seals) in posts.seals.chunks(LOOK_AHEAD).enumerate() {
+            let later = (some(at + STAGES - 1), some(at + STAGES));
+            reading.go_on(plan, &self.keyed.cells, events, later);
             reading.group(plan);
             self.look_at_entries_of(plan, posts, (&reading, seals));
             self.take_together(plan, (posts, seals), &mut reading, out);
