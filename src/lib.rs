@@ -85,12 +85,13 @@
 //! are one line of the cache, in pages that never move. A worker decodes up to
 //! [`engine::LOOK_AHEAD`] records, each by the layout of those before it ([`event::Layouts`]), and
 //! lets the state look ahead before it steps over them. What stays far from its bounds is counted
-//! by the shortest way ([`engine`]'s `quiet`). The quiet path allocates nothing: texts are borrowed
+//! by the shortest way ([`engine`]'s `direct` and `quiet`). The quiet path allocates nothing: texts are borrowed
 //! from the record, and the state keeps hashes and interned keys.
 //!
-//! A backtest needs no records in between: an event tells the owner of shared keys once what all
-//! rules count of it (`posting`, `posts`), and what events in a row bring to the whole system or to a
-//! source is added in one go where none of them comes near a bound (`together`).
+//! A backtest needs no records in between: of an event the owner of shared keys is told once what all
+//! rules count (`posting`, `posts`), its keys are read where it was decoded, and what events in a row
+//! bring to the whole system or to a source is added in one go where none of them comes near a bound
+//! (`together`). Duplicates are found before events come to the state (`gate`).
 //!
 //! # Errors and limits
 //!

@@ -51,3 +51,19 @@ fn a_user_who_has_a_place_still_is_told_of_with_its_last_value() {
     anew.restore(*user, values, 100);
     assert_eq!((anew.len(), values.len(), values[0].1), (1, 1, 9));
 }
+
+#[test]
+fn a_wrong_guess_changes_nothing() {
+    let mut seen = Seen::default();
+    let (u, v) = (user_of("u"), user_of("v"));
+    assert!(seen.record((u, None), (hash_of("d1"), 7), 100, 9));
+    assert!(seen.record((v, None), (hash_of("d1"), 7), 100, 9));
+    let guesses = [u, v].map(|user| seen.near(user));
+    assert!(guesses[0].is_some() && guesses[0] != guesses[1]);
+    for guess in [guesses[0], Some(99), None, guesses[1]] {
+        assert!(seen.record((v, guess), (hash_of("d2"), 9), 100, 9));
+    }
+    assert_eq!(seen.len(), 2);
+    assert!(seen.is_new(u, hash_of("d2"), 9, 100));
+    assert!(!seen.is_new(v, hash_of("d2"), 9, 100));
+}
