@@ -126,7 +126,9 @@ impl<'a, 'e> Reading<'a, 'e> {
         later: (&[Seal], &[Seal]),
     ) {
         let (later, latest) = later;
-        latest.iter().for_each(|seal| events.near(seal.tag));
+        for seal in latest {
+            events.near(seal.tag);
+        }
         self.coming.rotate_left(1);
         let [these, next, last] = &mut self.coming;
         last.clear();
