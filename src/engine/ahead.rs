@@ -16,7 +16,7 @@ use crate::engine::partial::{PartialsOutbox, slot_hash};
 use crate::engine::plan::{KeyForm, Plan};
 use crate::engine::routes::Seat;
 use crate::engine::seen::user_of;
-use crate::engine::space::hash_of;
+use crate::engine::space::{Key, field_of, hash_of};
 use crate::engine::state::State;
 use crate::engine::table::Cells;
 use crate::engine::turn::step_of;
@@ -107,15 +107,29 @@ impl Hashes {
         hash_of(name)
     }
 
-    /// Of a field of the event, where it is among these.
-    pub(crate) fn field(&self, field: &Field) -> Option<u64> {
+    /// Of what the event has in a field; `text` is room for what is no text.
+    pub(crate) fn value(&self, field: &Field, event: &Event<'_>, text: &mut String) -> Option<u64> {
         match field {
             Field::User => Some(self.user),
             Field::Source => self.source,
             Field::Device => self.device,
             Field::Ip => self.ip,
-            _ => None,
+            _ => field_of(field, event, text).map(hash_of),
         }
+    }
+
+    /// The event's key of a form; `None` where it lacks that, and of one that is composed.
+    #[inline]
+    pub(crate) fn key<'a>(&self, form: KeyForm, event: &'a Event<'_>) -> Option<Key<'a>> {
+        let (text, hash) = match form {
+            KeyForm::Global => return Some(Key::new("")),
+            KeyForm::User => (Some(&*event.user), Some(self.user)),
+            KeyForm::Device => (event.device.as_deref(), self.device),
+            KeyForm::Ip => (event.ip.as_deref(), self.ip),
+            KeyForm::Source => (event.source.as_deref(), self.source),
+            KeyForm::Composite => return None,
+        };
+        Some(Key::hashed(text?, hash?))
     }
 }
 
@@ -179,13 +193,9 @@ impl State {
         let outgoing = if outbox.apart.is_some() { &[][..] } else { ways.outgoing.as_slice() };
         for rule in outgoing {
             let info = &plan.info[*rule];
-            let hash = match plan.key_forms[info.space] {
-                KeyForm::Device => hashes.device,
-                _ => hashes.ip,
-            };
-            let Some(hash) = hash else { continue };
+            let Some(key) = hashes.key(plan.key_forms[info.space], event) else { continue };
             let step = step_of(plan, *rule, event.ts.0, offset);
-            let hash = slot_hash(hash, info.fingerprint, step);
+            let hash = slot_hash(key.hash, info.fingerprint, step);
             outbox.pending.near_index(hash);
             ahead.outgoing.push(hash);
         }

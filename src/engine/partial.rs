@@ -143,8 +143,7 @@ impl PartialsOutbox {
     /// told although it brought nothing and did not move the watermark.
     pub fn seal(&mut self, watermark: Option<EventTime>, heartbeat: bool, tag: u32) {
         let watermark = watermark.map(|watermark| watermark.0);
-        let moved = watermark != self.told;
-        self.told = watermark;
+        let moved = self.tell(watermark, false);
         if let Some(posts) = &mut self.apart {
             posts.seal(watermark, self.mover.as_ref(), (moved, heartbeat), tag);
         }

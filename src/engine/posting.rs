@@ -5,7 +5,6 @@
 
 use crate::engine::plan::{KeyForm, Plan, RuleInfo};
 use crate::engine::routes::{Adds, Route, Seat, Sees, Ways};
-use crate::event::Event;
 
 /// What events of one kind and source post.
 #[derive(Debug, Clone)]
@@ -45,6 +44,12 @@ pub(crate) struct Told {
 impl Plan {
     pub(crate) fn seat(&self, rule: usize) -> Seat {
         Seat { rule, column: self.info[rule].column }
+    }
+
+    /// The posting of a number, if there is one.
+    #[inline]
+    pub(crate) fn posting_of(&self, number: Option<u32>) -> Option<&Posting> {
+        self.postings.get(number? as usize)
     }
 
     /// The same, for events that are posted.
@@ -97,17 +102,6 @@ impl Posting {
 }
 
 impl KeyForm {
-    /// Whether an event has such a key; of one that is composed that is not known.
-    pub(crate) fn is_of(self, event: &Event<'_>) -> bool {
-        match self {
-            KeyForm::Global | KeyForm::User => true,
-            KeyForm::Device => event.device.is_some(),
-            KeyForm::Ip => event.ip.is_some(),
-            KeyForm::Source => event.source.is_some(),
-            KeyForm::Composite => false,
-        }
-    }
-
     /// Whether there are few keys, which many events share.
     pub(crate) fn has_few(self) -> bool {
         matches!(self, KeyForm::Global | KeyForm::Source)

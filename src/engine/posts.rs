@@ -82,19 +82,10 @@ pub struct PostedEvent<'a, 'e> {
 }
 
 impl<'a> PostedEvent<'a, '_> {
-    /// Its key of a form; `None` where it lacks that, or the key is composed.
+    /// Its key of a form; `None` where it lacks that, and of one that is composed.
     #[inline]
     fn key(&self, plan: &Plan, space: usize) -> Option<Key<'a>> {
-        let PostedEvent { event, hashes, .. } = self;
-        let (text, hash) = match plan.key_forms[space] {
-            KeyForm::Global => return Some(Key::new("")),
-            KeyForm::User => (Some(&*event.user), Some(hashes.user)),
-            KeyForm::Device => (event.device.as_deref(), hashes.device),
-            KeyForm::Ip => (event.ip.as_deref(), hashes.ip),
-            KeyForm::Source => (event.source.as_deref(), hashes.source),
-            KeyForm::Composite => return None,
-        };
-        Some(Key::hashed(text?, hash?))
+        self.hashes.key(plan.key_forms[space], self.event)
     }
 }
 

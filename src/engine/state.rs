@@ -12,7 +12,6 @@ use crate::engine::partial::{Mark, PartialsOutbox};
 use crate::engine::plan::Plan;
 use crate::engine::seen::Seen;
 use crate::engine::snapshot::Point;
-use crate::engine::space::{field_of, hash_of};
 use crate::engine::turn::{Composed, Keys, Known, Turn, compose};
 use crate::engine::{Counts, Decision, Effect, Input, Origin, Outcome};
 use crate::event::{Event, EventTime, Kind, Reason};
@@ -159,43 +158,12 @@ pub fn step(state: &mut State, plan: &Plan, input: Input<'_, '_>, out: &mut Outp
     state.keyed.begin_step();
     match input {
         Input::Event { event, offset, record_ts } => {
-            out.counts.consumed += 1;
-            out.outcome = state.event(plan, event, offset, record_ts, out);
-            let [accepted, duplicate, late, quarantined] =
-                state.intake.count(offset, &plan.settings);
-            match out.outcome {
-                Outcome::Accepted => {
-                    out.counts.accepted += 1;
-                    *accepted += 1;
-                }
-                Outcome::Duplicate => {
-                    out.counts.duplicate += 1;
-                    *duplicate += 1;
-                }
-                Outcome::Late => {
-                    out.counts.late += 1;
-                    *late += 1;
-                }
-                Outcome::Quarantined(_) => {
-                    out.counts.quarantined += 1;
-                    *quarantined += 1;
-                }
-                Outcome::Canary => out.counts.canaries += 1,
-            }
+            let outcome = state.event(plan, event, offset, record_ts, out);
+            state.count(plan, outcome, offset, out);
         }
-        Input::Duplicate { offset } => {
-            out.counts.consumed += 1;
-            out.counts.duplicate += 1;
-            out.outcome = Outcome::Duplicate;
-            let [_, duplicate, ..] = state.intake.count(offset, &plan.settings);
-            *duplicate += 1;
-        }
+        Input::Duplicate { offset } => state.count(plan, Outcome::Duplicate, offset, out),
         Input::Rejected { reason, offset } => {
-            out.counts.consumed += 1;
-            out.counts.quarantined += 1;
-            out.outcome = Outcome::Quarantined(reason);
-            let [.., quarantined] = state.intake.count(offset, &plan.settings);
-            *quarantined += 1;
+            state.count(plan, Outcome::Quarantined(reason), offset, out);
         }
         Input::Partials { payload, record_ts, .. } if is_sheet(payload) => {
             state.sheet(plan, payload, record_ts, out);
@@ -232,6 +200,32 @@ impl State {
         self.keyed.cells.prepare(plan);
         if self.seen.len() != plan.new_fields.len() {
             self.seen.resize_with(plan.new_fields.len(), Seen::default);
+        }
+    }
+
+    /// Counts what became of a record.
+    fn count(&mut self, plan: &Plan, outcome: Outcome, offset: i64, out: &mut Output) {
+        out.counts.consumed += 1;
+        out.outcome = outcome;
+        let [accepted, duplicate, late, quarantined] = self.intake.count(offset, &plan.settings);
+        match outcome {
+            Outcome::Accepted => {
+                out.counts.accepted += 1;
+                *accepted += 1;
+            }
+            Outcome::Duplicate => {
+                out.counts.duplicate += 1;
+                *duplicate += 1;
+            }
+            Outcome::Late => {
+                out.counts.late += 1;
+                *late += 1;
+            }
+            Outcome::Quarantined(_) => {
+                out.counts.quarantined += 1;
+                *quarantined += 1;
+            }
+            Outcome::Canary => out.counts.canaries += 1,
         }
     }
 
@@ -381,9 +375,7 @@ impl State {
         let guesses = known.shown.into_iter().chain(std::iter::repeat(None));
         let fields = plan.new_fields.iter().zip(guesses);
         for (seen, ((field, within_ms), guess)) in self.seen.iter_mut().zip(fields) {
-            let value = known.hashes.field(field);
-            let value = value.or_else(|| field_of(field, event, text).map(hash_of));
-            if let Some(value) = value
+            if let Some(value) = known.hashes.value(field, event, text)
                 && !seen.record((known.hashes.member, guess), (value, event.ts.0), *within_ms, max)
             {
                 out.counts.values_dropped += 1;

@@ -15,7 +15,7 @@ use crate::engine::rolling::Entry;
 use crate::engine::routes::{Adds, Route, Sees};
 use crate::engine::seen::Seen;
 use crate::engine::shared::closes;
-use crate::engine::space::{Key, field_of, hash_of, write_key};
+use crate::engine::space::{Key, write_key};
 use crate::engine::tally::{Added, NOTHING, Values};
 use crate::engine::view::span;
 use crate::event::{Event, EventTime, Kind};
@@ -74,22 +74,16 @@ impl<'a> Keys<'a, '_, '_> {
 
     #[inline(never)]
     fn read(&self, space: usize) -> Known<'a> {
-        let (form, event, hashes) = (self.plan.key_forms[space], self.event, &self.foreseen.hashes);
-        let (text, hash) = match form {
-            KeyForm::Global => (Some(""), None),
-            KeyForm::User => {
-                return Known::Is(Key::guessed(&event.user, hashes.user, self.foreseen.user));
-            }
-            KeyForm::Device => (event.device.as_deref(), hashes.device),
-            KeyForm::Ip => (event.ip.as_deref(), hashes.ip),
-            KeyForm::Source => (event.source.as_deref(), hashes.source),
+        let (form, known) = (self.plan.key_forms[space], self.foreseen);
+        let key = match form {
             KeyForm::Composite => {
                 let whole = self.composed.get(space).filter(|key| key.whole);
-                (whole.map(|key| key.text.as_str()), None)
+                whole.map(|key| Key::new(&key.text))
             }
+            KeyForm::User => Some(Key::guessed(&self.event.user, known.hashes.user, known.user)),
+            _ => known.hashes.key(form, self.event),
         };
-        let key = |text| hash.map_or_else(|| Key::new(text), |hash| Key::hashed(text, hash));
-        text.map_or(Known::Lacking, |text| Known::Is(key(text)))
+        key.map_or(Known::Lacking, Known::Is)
     }
 }
 
@@ -164,7 +158,8 @@ impl Turn<'_, '_, '_> {
     /// Posts what the event brings to rules whose keys cross partitions.
     pub(crate) fn post(&mut self, posting: &Posting, number: usize) {
         let Some(posts) = &mut self.partials.apart else { return };
-        let has = |space: &usize| self.plan.key_forms[*space].is_of(self.event);
+        let hashes = &self.keys.foreseen.hashes;
+        let has = |space: &usize| hashes.key(self.plan.key_forms[*space], self.event).is_some();
         if posting.spaces.iter().any(has) {
             posts.post(number);
         }
@@ -227,9 +222,8 @@ impl Turn<'_, '_, '_> {
     /// The value that a distinct count looks at.
     fn value(&mut self, input: &Measured) -> Option<(u64, i64)> {
         let Measure::Distinct(field) = &input.measure else { return None };
-        let known = self.keys.foreseen.hashes.field(field);
-        let hash = known.or_else(|| Some(hash_of(field_of(field, self.event, self.text)?)));
-        hash.map(|hash| (hash, self.event.ts.0))
+        let hash = self.keys.foreseen.hashes.value(field, self.event, self.text)?;
+        Some((hash, self.event.ts.0))
     }
 
     /// What the event adds to a measure that sees it.
@@ -256,8 +250,7 @@ impl Turn<'_, '_, '_> {
                 return false;
             };
             let mut text = String::new();
-            let value = known.hashes.field(field);
-            let value = value.or_else(|| field_of(field, event, &mut text).map(hash_of));
+            let value = known.hashes.value(field, event, &mut text);
             value.is_some_and(|value| seen[at].is_new(known.hashes.member, value, ts.0, within_ms))
         };
         let (calendar, edits) = (&plan.calendar, self.edits);

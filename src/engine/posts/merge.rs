@@ -7,7 +7,7 @@ use crate::engine::inputs;
 use crate::engine::keyed::{Contribution, Ctx};
 use crate::engine::partial::EntryMark;
 use crate::engine::plan::Plan;
-use crate::engine::posting::{Many, Posting, Told};
+use crate::engine::posting::{Many, Told};
 use crate::engine::posts::few::Few;
 use crate::engine::posts::sums::Sums;
 use crate::engine::posts::{
@@ -94,7 +94,7 @@ impl<'a> Group<'a> {
 
     /// One that nothing is in.
     fn new(plan: &Plan, number: u32, posted: &PostedEvent<'a, '_>, few: &mut Few<'a>) -> Group<'a> {
-        let spaces = plan.postings.get(number as usize).map_or(&[][..], |posting| &posting.spaces);
+        let spaces = plan.posting_of(Some(number)).map_or(&[][..], |posting| &posting.spaces);
         let names = spaces.iter().map(|space| few.name(plan, *space, posted)).collect();
         let source = posted.hashes.source.zip(posted.event.source.as_deref());
         Group { posting: number, source, names, sum: Alike::default(), is_done: false }
@@ -135,7 +135,7 @@ impl<'a, 'e> Reading<'a, 'e> {
         last.extend(later.iter().map(|seal| {
             let posted = events.event(seal.tag);
             let mut hashes = [None; MANY];
-            for (many, hash) in seal.many(plan).iter().zip(&mut hashes) {
+            for (many, hash) in many_of(plan, seal.plain).iter().zip(&mut hashes) {
                 let Some(key) = posted.and_then(|posted| posted.key(plan, many.space)) else {
                     continue;
                 };
@@ -196,7 +196,9 @@ impl<'a, 'e> Reading<'a, 'e> {
         let posted = coming.and_then(|coming| coming.posted);
         let group = coming.and_then(|coming| self.groups.get(coming.group?));
         let mut place = 0;
-        if let (Some(posting), Some(posted), Some(group)) = (seal.posting(plan), posted, group) {
+        if let (Some(posting), Some(posted), Some(group)) =
+            (plan.posting_of(seal.plain), posted, group)
+        {
             let mut names: SmallVec<[u32; 4]> = SmallVec::from_slice(&group.names);
             let mut lacks = false;
             let ids = coming.map_or([None; MANY], |coming| coming.ids);
@@ -251,25 +253,11 @@ impl<'a, 'e> Reading<'a, 'e> {
 
 /// Key forms of a posting that have many keys.
 fn many_of(plan: &Plan, posting: Option<u32>) -> &[Many] {
-    let posting = posting.and_then(|posting| plan.postings.get(posting as usize));
-    posting.map_or(&[], |posting| &posting.many)
+    plan.posting_of(posting).map_or(&[], |posting| &posting.many)
 }
 
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-impl Seal {
-    /// Key forms of its event that have many keys.
-    fn many<'p>(&self, plan: &'p Plan) -> &'p [Many] {
-        many_of(plan, self.plain)
-    }
-
-    /// What its event posts plainly.
-    #[inline]
-    fn posting<'p>(&self, plan: &'p Plan) -> Option<&'p Posting> {
-        plan.postings.get(self.plain? as usize)
-    }
 }
 
 impl<'a> PostedEvent<'a, '_> {
@@ -405,7 +393,7 @@ impl State {
             return;
         }
         let told_of = |group: &Group<'_>| {
-            plan.postings.get(group.posting as usize).map_or(&[][..], |posting| &posting.told)
+            plan.posting_of(Some(group.posting)).map_or(&[][..], |posting| &posting.told)
         };
         for group in &*groups {
             for told in told_of(group) {
