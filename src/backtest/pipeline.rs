@@ -1,25 +1,23 @@
-//! Folds in threads: one reads, some decode, one looks for duplicates, and of each fold one steps over
-//! the events and one owns the keys that cross partitions. Where two cores are all there is, one thread
-//! does the first three: a piece is decoded while it is in the cache. What they come to is handed out by the caller's thread.
+//! Folds in threads: pieces of the input go through stages, in order. The first reads a piece, decodes
+//! it and looks for duplicates; of each fold one steps over its events and one owns the keys that
+//! cross partitions; the last hands out what they come to, in the caller's thread.
 //!
-//! Nothing depends on how fast any of them is: pieces go from each to the next in order, and the
-//! two halves of a fold see what they would see in one thread. All queues are bounded.
+//! Who does what is settled in [`stages`]. Nothing depends on it, nor on how fast anybody is: the two
+//! halves of a fold see what they would see in one thread. What is under way is bounded.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use crate::backtest::chunk::{Chunk, Decoded, Decoding, Form, Hashed, RecordAt, Row, Rows, Source};
+use crate::backtest::chunk::{Decoded, Decoding, Form, Hashed, RecordAt, Row, Rows, Source};
 use crate::backtest::fold::Backtest;
 use crate::backtest::halves::{Own, Record, Shared, Step, Tagged, Told};
+use crate::backtest::pipeline::stages::{Line, Stages};
 use crate::backtest::results::Results;
 use crate::backtest::tally::Issued;
 use crate::engine::{Effect, Events, Gate, LOOK_AHEAD, Outcome, PostedEvent};
 
-/// Pieces that wait between two threads.
-const WAITING: usize = 2;
+mod stages;
 
 /// A piece whose duplicates are known.
 struct Gated {
@@ -49,7 +47,6 @@ pub(crate) struct About {
     pub(crate) places: Vec<RecordAt>,
     /// The record that moved the watermark last, by its place in the piece.
     pub(crate) mover: Option<u32>,
-    is_end: bool,
 }
 
 /// A piece that both halves are done with.
@@ -68,116 +65,57 @@ pub(crate) fn run(
     sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    run_in(decoders(), folds, source, sink, progress)
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    run_in(cores, folds, source, sink, progress)
 }
 
-/// The same with so many threads that decode.
+/// The same in so many threads at most.
 fn run_in(
-    decoders: usize,
+    threads: usize,
     folds: &mut [&mut Backtest],
-    mut source: impl Source,
+    source: impl Source,
     sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
     let Some(first) = folds.first() else { return Ok(()) };
-    let (decoding, gate) = (first.decoding.clone(), first.gate.clone());
-    let failed = AtomicBool::new(false);
+    let intake = Intake { source, decoding: first.decoding.clone(), gate: first.gate.clone() };
+    let (mut lines, mut results) = (Vec::new(), Vec::<&mut Results>::new());
+    for fold in folds.iter_mut() {
+        let Backtest { own, shared, results: of_fold, .. } = &mut **fold;
+        lines.push(Line::new(OwnHalf { own, next: 0 }, shared));
+        results.push(of_fold);
+    }
+    // Each of the stages may be at work.
+    let others = threads.min(2 * lines.len() + 2) - 1;
+    let stages = Stages::new(intake, lines);
     thread::scope(|scope| {
-        let mut results: Vec<(&mut Results, Receiver<Done>)> = Vec::new();
-        let mut steppers = Vec::new();
-        for fold in folds.iter_mut() {
-            let Backtest { own, shared, results: of_fold, .. } = &mut **fold;
-            let (gated, pieces) = sync_channel(WAITING);
-            steppers.push(gated);
-            let (stepped, posts) = sync_channel(WAITING);
-            let (done, finished) = sync_channel(WAITING);
-            let failed = &failed;
-            scope.spawn(move || own_half(own, &pieces, failed, &stepped));
-            scope.spawn(move || shared_half(shared, &posts, &done));
-            results.push((of_fold, finished));
+        for _ in 0..others {
+            scope.spawn(|| stages.work());
         }
-        let mut gating = Gating { gate, folds: steppers };
-        let mut take: Box<dyn FnMut(Chunk) -> bool + Send> = if decoders <= 1 {
-            let mut decoding = decoding.clone();
-            Box::new(move |chunk| gating.pass(decoding.decode(chunk)))
-        } else {
-            let (mut readers, mut decoded) = (Vec::new(), Vec::new());
-            for _ in 0..decoders {
-                let (read, chunks) = sync_channel(WAITING);
-                let (to, pieces) = sync_channel(WAITING);
-                let mut decoding = decoding.clone();
-                scope.spawn(move || decode(&mut decoding, &chunks, &to));
-                readers.push(read);
-                decoded.push(pieces);
-            }
-            scope.spawn(move || look_for_duplicates(&mut gating, &decoded));
-            // Piece k goes to decoder k modulo their number.
-            let mut next = (0..readers.len()).cycle();
-            Box::new(move |chunk| {
-                let reader = next.next().and_then(|next| readers.get(next));
-                reader.is_some_and(|reader| reader.send(chunk).is_ok())
+        stages.work_and_hand_out(&mut |folds| {
+            progress(folds.first().map_or(0, |done| done.about.bytes));
+            let mut folds = results.iter_mut().zip(folds).enumerate();
+            folds.try_for_each(|(at, (results, done))| {
+                results.take_piece(done, &mut |effect| sink(at, effect))
             })
-        };
-        let failed = &failed;
-        let reading = scope.spawn(move || {
-            let read = read(&mut source, &mut *take);
-            // Before the queues close, which is taken for the end of the input.
-            failed.store(read.is_err(), Ordering::SeqCst);
-            drop(take);
-            read
-        });
-        let written = hand_out(results, sink, progress);
-        let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        written.and(read)
+        })
     })
 }
 
-/// Decoding costs a third of stepping at most.
-fn decoders() -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).clamp(1, 4)
-}
-
-/// Reads to the end, or until nobody wants more.
-fn read(source: &mut impl Source, take: &mut dyn FnMut(Chunk) -> bool) -> io::Result<()> {
-    while let Some(chunk) = source.next()? {
-        if !take(chunk) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn decode(decoding: &mut Decoding, chunks: &Receiver<Chunk>, to: &SyncSender<Decoded>) {
-    for chunk in chunks {
-        if to.send(decoding.decode(chunk)).is_err() {
-            return;
-        }
-    }
-}
-
-fn look_for_duplicates(gating: &mut Gating, decoders: &[Receiver<Decoded>]) {
-    // The first piece that does not come is behind the last one.
-    for decoder in decoders.iter().cycle() {
-        let Ok(decoded) = decoder.recv() else { return };
-        if !gating.pass(decoded) {
-            return;
-        }
-    }
-}
-
-/// Looks for duplicates on the way to the folds.
-struct Gating {
+/// Reads, decodes, and looks for duplicates.
+struct Intake<S> {
+    source: S,
+    decoding: Decoding,
     gate: Gate,
-    folds: Vec<SyncSender<Arc<Gated>>>,
 }
 
-impl Gating {
-    /// False when nobody wants more.
-    fn pass(&mut self, decoded: Decoded) -> bool {
+impl<S: Source> Intake<S> {
+    /// `None` at the end of the input.
+    fn next(&mut self) -> io::Result<Option<Arc<Gated>>> {
+        let Some(chunk) = self.source.next()? else { return Ok(None) };
+        let decoded = self.decoding.decode(chunk);
         let duplicates = decoded.with_dependent(|_, rows| duplicates(&mut self.gate, rows));
-        let piece = Arc::new(Gated { decoded, duplicates });
-        self.folds.iter().all(|fold| fold.send(piece.clone()).is_ok())
+        Ok(Some(Arc::new(Gated { decoded, duplicates })))
     }
 }
 
@@ -198,29 +136,26 @@ fn duplicates(gate: &mut Gate, rows: &Rows<'_>) -> Vec<u32> {
     duplicates
 }
 
-fn own_half(
-    own: &mut Own,
-    pieces: &Receiver<Arc<Gated>>,
-    failed: &AtomicBool,
-    to: &SyncSender<Stepped>,
-) {
-    let mut next = 0;
-    for piece in pieces {
-        let numbers = piece.decoded.with_dependent(|_, rows| i64::from(rows.numbers));
-        let stepped = step_over(own, piece, next);
-        next += numbers;
-        if to.send(stepped).is_err() {
-            return;
+/// The half of a fold that sees events.
+struct OwnHalf<'a> {
+    own: &'a mut Own,
+    /// Number of the next record.
+    next: i64,
+}
+
+impl OwnHalf<'_> {
+    /// Steps over a piece; none is the end of the input.
+    fn step(&mut self, piece: Option<Arc<Gated>>) -> Stepped {
+        let first = self.next;
+        if let Some(piece) = piece {
+            self.next += piece.decoded.with_dependent(|_, rows| i64::from(rows.numbers));
+            return step_over(self.own, piece, first);
         }
+        self.own.end();
+        let (effects, told) = self.own.take();
+        let about = About { first, ..About::default() };
+        Stepped { piece: None, effects, told, issued: Vec::new(), about }
     }
-    if failed.load(Ordering::SeqCst) {
-        return;
-    }
-    own.end();
-    let (effects, told) = own.take();
-    let about = About { is_end: true, first: next, ..About::default() };
-    // Nobody may be there to take it; they know why.
-    drop(to.send(Stepped { piece: None, effects, told, issued: Vec::new(), about }));
 }
 
 /// Steps over a piece whose first record has the number `first`.
@@ -232,7 +167,7 @@ fn step_over(own: &mut Own, piece: Arc<Gated>, first: i64) -> Stepped {
         Form::Records(records) => records.clone(),
     };
     let bytes = decoded.borrow_owner().text.len() as u64;
-    let mut about = About { bytes, first, places, mover: None, is_end: false };
+    let mut about = About { bytes, first, places, mover: None };
     let mut issued = Vec::new();
     decoded.with_dependent(|_, rows| {
         issued.reserve_exact(rows.rows.len());
@@ -294,39 +229,19 @@ impl<'e> Events<'e> for Piece<'_, 'e> {
     }
 }
 
-fn shared_half(shared: &mut Shared, from: &Receiver<Stepped>, to: &SyncSender<Done>) {
-    for Stepped { piece, effects, told, issued, about } in from {
-        let first = about.first;
-        let mut merged = match piece {
-            Some(piece) => piece
-                .decoded
-                .with_dependent(|_, rows| shared.merge(&told, &Piece { rows: Some(rows), first })),
-            None => shared.merge(&told, &Piece { rows: None, first }),
-        };
-        if about.is_end {
-            merged.extend(shared.end());
-        }
-        if to.send(Done { own: effects, shared: merged, issued, about }).is_err() {
-            return;
-        }
-    }
-}
-
-/// Hands out what the folds come to, piece by piece.
-fn hand_out(
-    mut folds: Vec<(&mut Results, Receiver<Done>)>,
-    sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
-    progress: &mut dyn FnMut(u64),
-) -> io::Result<()> {
-    loop {
-        for (at, (results, finished)) in folds.iter_mut().enumerate() {
-            let Ok(done) = finished.recv() else { return Ok(()) };
-            if at == 0 {
-                progress(done.about.bytes);
-            }
-            results.take_piece(done, &mut |effect| sink(at, effect))?;
-        }
-    }
+/// Merges what the other half has to tell of a piece.
+fn merge(shared: &mut Shared, stepped: Stepped) -> Done {
+    let Stepped { piece, effects, told, issued, about } = stepped;
+    let first = about.first;
+    let merged = if let Some(piece) = piece {
+        let decoded = &piece.decoded;
+        decoded.with_dependent(|_, rows| shared.merge(&told, &Piece { rows: Some(rows), first }))
+    } else {
+        let mut merged = shared.merge(&told, &Piece { rows: None, first });
+        merged.extend(shared.end());
+        merged
+    };
+    Done { own: effects, shared: merged, issued, about }
 }
 
 #[cfg(test)]

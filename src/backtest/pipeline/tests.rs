@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::backtest::Summary;
-use crate::backtest::chunk::{CHUNK_BYTES, Lines};
+use crate::backtest::chunk::{CHUNK_BYTES, Chunk, Lines};
 use crate::engine::{Lists, Plan, Settings};
 use crate::event::Decoder;
 use crate::rule::{Source as File, load};
@@ -40,31 +40,121 @@ fn lines() -> String {
     text
 }
 
-fn outcome(text: &str, decoders: usize) -> (Vec<String>, Summary) {
-    let set = load(&[File { path: "a.yaml".to_owned(), text: RULES.to_owned() }]).unwrap();
+fn fold(rules: &str) -> Backtest {
+    let set = load(&[File { path: "a.yaml".to_owned(), text: rules.to_owned() }]).unwrap();
     let settings = Settings { max_ahead_ms: None, ..Settings::default() };
     let plan = Plan::new(Arc::new(set), Lists::default(), settings);
-    let mut fold = Backtest::new(plan, Decoder::default(), 65_536, "events");
-    let mut effects = Vec::new();
-    let mut sink = |_: usize, effect: &Effect| {
-        effects.push(format!("{effect:?}"));
+    Backtest::new(plan, Decoder::default(), 65_536, "events")
+}
+
+/// What a fold has come to.
+type Outcome = (Vec<String>, Summary);
+
+fn outcomes(source: impl Source, threads: usize, rules: &[&str]) -> (Vec<Outcome>, io::Result<()>) {
+    let mut folds: Vec<Backtest> = rules.iter().map(|rules| fold(rules)).collect();
+    let mut effects = vec![Vec::new(); folds.len()];
+    let mut sink = |at: usize, effect: &Effect| {
+        effects[at].push(format!("{effect:?}"));
         Ok(())
     };
-    let source = Lines::new(text.as_bytes());
-    run_in(decoders, &mut [&mut fold], source, &mut sink, &mut |_| {}).unwrap();
-    (effects, fold.summary())
+    let mut all: Vec<&mut Backtest> = folds.iter_mut().collect();
+    let ran = run_in(threads, &mut all, source, &mut sink, &mut |_| {});
+    let summaries = folds.iter().map(Backtest::summary);
+    (effects.into_iter().zip(summaries).collect(), ran)
+}
+
+fn outcome(text: &str, threads: usize) -> Outcome {
+    let (mut outcomes, ran) = outcomes(Lines::new(text.as_bytes()), threads, &[RULES]);
+    ran.unwrap();
+    outcomes.remove(0)
+}
+
+/// Lines that cannot be read to their end.
+struct Broken<'a>(Lines<&'a [u8]>, usize);
+
+impl Source for Broken<'_> {
+    fn next(&mut self) -> io::Result<Option<Chunk>> {
+        if self.1 == 0 {
+            return Err(io::Error::other("unplugged"));
+        }
+        self.1 -= 1;
+        self.0.next()
+    }
 }
 
 #[test]
-fn any_number_of_decoders_comes_to_the_same() {
+fn any_number_of_threads_comes_to_the_same() {
     let text = lines();
     assert!(text.len() > 5 * CHUNK_BYTES);
     let (effects, summary) = outcome(&text, 1);
     let counts = (effects.len() > 50, summary.duplicate, summary.quarantined);
     assert_eq!(counts, (true, 224, 18));
-    for decoders in 2..5 {
-        let other = outcome(&text, decoders);
-        assert_eq!(other.0, effects, "{decoders}");
-        assert_eq!(format!("{:?}", other.1), format!("{summary:?}"), "{decoders}");
+    for threads in 2..7 {
+        let other = outcome(&text, threads);
+        assert_eq!(other.0, effects, "{threads}");
+        assert_eq!(format!("{:?}", other.1), format!("{summary:?}"), "{threads}");
+    }
+}
+
+#[test]
+fn folds_do_not_see_each_other() {
+    let text = lines();
+    let rules = [RULES, &RULES.replace("above: 300", "above: 100"), "version: 1\nrules: []\n"];
+    for threads in [1, 2, 9] {
+        let (together, ran) = outcomes(Lines::new(text.as_bytes()), threads, &rules);
+        ran.unwrap();
+        for (rules, together) in rules.iter().zip(together) {
+            let (alone, _) = outcomes(Lines::new(text.as_bytes()), 1, &[rules]);
+            assert_eq!(format!("{together:?}"), format!("{:?}", alone[0]), "{threads}");
+        }
+    }
+}
+
+#[test]
+fn what_was_read_before_a_fault_counts_and_nothing_closes() {
+    let text = lines();
+    let whole = outcome(&text, 1);
+    for threads in 1..5 {
+        let (outcomes, ran) = outcomes(Broken(Lines::new(text.as_bytes()), 3), threads, &[RULES]);
+        assert_eq!(ran.unwrap_err().to_string(), "unplugged");
+        let (effects, summary) = &outcomes[0];
+        assert!(summary.events > 2_000 && summary.events < whole.1.events, "{summary:?}");
+        assert!(!effects.is_empty() && whole.0.starts_with(effects), "{threads}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_sink_that_fails() {
+    let text = lines();
+    for threads in 1..5 {
+        let mut one = fold(RULES);
+        let mut sink = |_: usize, _: &Effect| Err(io::Error::other("full"));
+        let source = Lines::new(text.as_bytes());
+        let ran = run_in(threads, &mut [&mut one], source, &mut sink, &mut |_| {});
+        assert_eq!(ran.unwrap_err().to_string(), "full");
+        let mut one = fold(RULES);
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut sink = |_: usize, _: &Effect| panic!("a fault of ours");
+            let source = Lines::new(text.as_bytes());
+            run_in(threads, &mut [&mut one], source, &mut sink, &mut |_| {})
+        }));
+        assert!(ran.is_err(), "{threads}");
+    }
+}
+
+/// A source that fails as ours would not.
+struct Faulty;
+
+impl Source for Faulty {
+    fn next(&mut self) -> io::Result<Option<Chunk>> {
+        panic!("a fault of ours")
+    }
+}
+
+#[test]
+fn a_fault_of_any_thread_ends_all() {
+    for threads in 1..5 {
+        let ran = std::panic::catch_unwind(|| outcomes(Faulty, threads, &[RULES]));
+        assert!(ran.is_err(), "{threads}");
     }
 }
