@@ -96,9 +96,9 @@ impl Backtest {
             event.ok().map(|(hashes, event)| PostedEvent { event, hashes, offset: number });
         self.merge(&One(posted));
         if let (Outcome::Accepted, Some(posted)) = (outcome, posted)
-            && let Some((user, points)) = Issued::of(posted.event, posted.hashes)
+            && let Some(issued) = Issued::of(posted.event, posted.hashes)
         {
-            self.results.issued.add(user, points);
+            self.results.issued.add_all(&[issued]);
         }
     }
 

@@ -56,9 +56,7 @@ impl Results {
         sink: &mut dyn FnMut(&Effect) -> io::Result<()>,
     ) -> io::Result<()> {
         let Done { own, shared, issued, about } = done;
-        for (user, points) in issued {
-            self.issued.add(user, points);
-        }
+        self.issued.add_all(&issued);
         let (mut own, mut shared) = (own.into_iter().peekable(), shared.into_iter().peekable());
         let tag = |next: Option<&(u32, Effect)>| next.map(|(tag, _)| *tag);
         while let Some(now) = tag(own.peek()).into_iter().chain(tag(shared.peek())).min() {
