@@ -4,9 +4,8 @@
 
 use crate::engine::Counts;
 use crate::engine::calendar::Span;
-use crate::engine::cell::{
-    Body, CalendarCell, Cell, PeriodCell, Roll, RollingCell, Sum, ZCell, ratio,
-};
+use crate::engine::cell::{Body, CalendarCell, Cell, PeriodCell, Roll, Sum, ZCell, ratio};
+use crate::engine::direct::first_values;
 use crate::engine::distinct::Exact;
 use crate::engine::firing::Measured;
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
@@ -271,12 +270,8 @@ impl Keyed {
         let ts = one.ts;
         let (first, end) = match info.window {
             Window::Duration(window_ms) if quiet.values => {
-                let mut exact = Exact::default();
-                if !exact.add_quietly(of, quiet.most, ts.saturating_sub(window_ms)) {
-                    return false;
-                }
-                let body = RollingCell { t: ts, of: Roll::Values(exact), more: None };
-                (First::Body(Body::Rolling(body)), ts.saturating_add(window_ms))
+                let Some(first) = first_values(of, ts, quiet) else { return false };
+                (first, ts.saturating_add(window_ms))
             }
             _ if one.value > quiet.most => return false,
             Window::Duration(window_ms) if info.form == Form::Rolling => {
@@ -346,7 +341,7 @@ impl Keyed {
 }
 
 /// The distinct value that is added, where that is one, of this event time.
-fn only(of: &Added<'_>, ts: i64) -> Option<u64> {
+pub(crate) fn only(of: &Added<'_>, ts: i64) -> Option<u64> {
     let (hash, of_value) = of.values.iter().next()?;
     (of.values.len() == 1 && of_value == ts).then_some(hash)
 }
@@ -480,7 +475,7 @@ impl Exact {
     /// Adds values, and forgets those not later than `since`; false, and nothing is done, where they
     /// could become more than `most`.
     #[inline]
-    fn add_quietly(&mut self, of: &Added<'_>, most: i64, since: i64) -> bool {
+    pub(crate) fn add_quietly(&mut self, of: &Added<'_>, most: i64, since: i64) -> bool {
         if !self.takes(of.values.len(), most) {
             return false;
         }

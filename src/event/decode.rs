@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
+use crate::event::attrs::attributes;
 use crate::event::eights::eight_digits;
 use crate::event::layout::Layouts;
 use crate::event::scan::{NotJson, Scanner, word};
 use crate::event::span::{Sort, Span};
-use crate::event::{AttrValue, Attrs, Event, EventTime, Kind, Reason, Reverses};
+use crate::event::{Event, EventTime, Kind, Reason, Reverses};
 
 const POINTS_MAX: i64 = 1_000_000_000_000;
 const ID_BYTES_MAX: usize = 128;
-const TEXT_BYTES_MAX: usize = 256;
-const ATTRS_MAX: usize = 32;
+pub(super) const TEXT_BYTES_MAX: usize = 256;
 
 /// Names that `input.fields` may map, beside `attrs.NAME`.
 const FIELDS: [&str; 14] = [
@@ -62,7 +62,7 @@ pub(super) struct Members<'a> {
     /// The members of `attrs`, if that is an object.
     pub(super) attrs: SmallVec<[(Span, Span); 4]>,
     /// `attrs.NAME` by mapping.
-    mapped: Vec<(String, Span)>,
+    pub(super) mapped: Vec<(String, Span)>,
 }
 
 /// Where [`FIELDS`] names `attrs`.
@@ -298,12 +298,12 @@ pub(super) fn place_of(name: u64) -> Option<usize> {
 
 /// `null` and the empty string mean absent (E2).
 #[inline]
-fn present(value: Span) -> bool {
+pub(super) fn present(value: Span) -> bool {
     !(value.is(Sort::Null) || value.is_text() && value.is_empty())
 }
 
 #[inline]
-fn required<'a>(
+pub(super) fn required<'a>(
     scanner: Scanner<'a>,
     value: Span,
     bytes_max: usize,
@@ -322,11 +322,31 @@ fn optional<'a>(
     value: Span,
     field: &'static str,
 ) -> Result<Option<Cow<'a, str>>, Reason> {
+    match plain(scanner, value) {
+        Some(text) => Ok(Some(Cow::Borrowed(text))),
+        None => of_any(scanner, value, field),
+    }
+}
+
+/// What [`optional`] says of any value.
+#[inline(never)]
+fn of_any<'a>(
+    scanner: Scanner<'a>,
+    value: Span,
+    field: &'static str,
+) -> Result<Option<Cow<'a, str>>, Reason> {
     if present(value) {
         required(scanner, value, TEXT_BYTES_MAX, field).map(Some)
     } else {
         Ok(None)
     }
+}
+
+/// A text without escapes that is neither empty nor too long, as most are.
+#[inline]
+pub(super) fn plain<'a>(scanner: Scanner<'a>, value: Span) -> Option<&'a str> {
+    let text = if value.is(Sort::Text) { scanner.slice(value) } else { return None };
+    (1..=TEXT_BYTES_MAX).contains(&text.len()).then_some(text)
 }
 
 /// Integer milliseconds, or RFC 3339 with fractions cut to milliseconds (E1).
@@ -374,51 +394,6 @@ fn rfc_3339(text: &str) -> Option<i64> {
 }
 
 #[inline]
-fn attributes<'a>(members: &Members<'a>) -> Result<Attrs<'a>, Reason> {
-    const BAD: Reason = Reason::Bad("attrs");
-    let Members { scanner, values, attrs: own, mapped, .. } = members;
-    if !values[ATTRS].is(Sort::Object) && present(values[ATTRS]) {
-        return Err(BAD);
-    }
-    let mut attrs = Attrs::new();
-    let mut count = 0;
-    let mut take = |name: Cow<'a, str>, value| {
-        count += 1;
-        if count > ATTRS_MAX || name.len() > TEXT_BYTES_MAX {
-            return Err(BAD);
-        }
-        if present(value) {
-            attrs.push((name, attribute(*scanner, value)?));
-        }
-        Ok(())
-    };
-    for (name, value) in mapped {
-        take(Cow::Owned(name.clone()), *value)?;
-    }
-    for (name, value) in own {
-        let name = scanner.string(*name);
-        if !mapped.iter().any(|(known, _)| *known == name) {
-            take(name, *value)?;
-        }
-    }
-    Ok(attrs)
-}
-
-#[inline]
-fn attribute(scanner: Scanner<'_>, value: Span) -> Result<AttrValue<'_>, Reason> {
-    const BAD: Reason = Reason::Bad("attrs");
-    Ok(match value.sort() {
-        Sort::Text | Sort::Escaped => {
-            AttrValue::Text(required(scanner, value, TEXT_BYTES_MAX, "attrs")?)
-        }
-        Sort::True => AttrValue::Bool(true),
-        Sort::False => AttrValue::Bool(false),
-        Sort::Integer | Sort::Decimal => number(scanner.slice(value)).ok_or(BAD)?,
-        Sort::Null | Sort::Object | Sort::Array => return Err(BAD),
-    })
-}
-
-#[inline]
 fn integer(scanner: Scanner<'_>, value: Span) -> Option<i64> {
     let size = value.last() - value.begin();
     let text = scanner.slice(value);
@@ -435,13 +410,6 @@ fn integer(scanner: Scanner<'_>, value: Span) -> Option<i64> {
         }
         None => eight_digits(first << (8 * (8 - size))),
     })
-}
-
-fn number<'a>(text: &str) -> Option<AttrValue<'a>> {
-    if let Ok(integer) = text.parse() {
-        return Some(AttrValue::Integer(integer));
-    }
-    text.parse().ok().filter(|float: &f64| float.is_finite()).map(AttrValue::Float)
 }
 
 /// What a JSON pointer (RFC 6901) leads to within an object or array that was checked before.

@@ -51,6 +51,8 @@ struct Way {
     then: Then,
     /// The step behind the value.
     next: u32,
+    /// The first two numbers of the bytes say it all.
+    is_short: bool,
 }
 
 /// Bytes as numbers of eight, each with a mask of those that count: the first two, and the rest.
@@ -91,7 +93,8 @@ impl Layouts {
         let Some(mut step) = self.steps.first() else { return false };
         let mut at = 0;
         loop {
-            let Some(way) = step.ways.iter().find(|way| way.fits(scanner, at)) else {
+            let here = scanner.chunks(at);
+            let Some(way) = step.ways.iter().find(|way| way.fits(scanner, at, here)) else {
                 return false;
             };
             at += way.between.size;
@@ -141,7 +144,7 @@ impl Layouts {
                     self.misses += 1;
                     return;
                 }
-                ways.push(Way { between, then, next });
+                ways.push(Way::new(between, then, next));
                 self.steps.push(Step::default());
                 next as usize
             };
@@ -192,9 +195,21 @@ fn path_of(scanner: Scanner<'_>, record: Span) -> Result<Option<Path>, NotJson> 
 }
 
 impl Way {
+    fn new(between: Between, then: Then, next: u32) -> Way {
+        let is_short = between.rest.is_empty() && then != Then::End;
+        Way { between, then, next, is_short }
+    }
+
+    /// Whether the text goes on so from a place; `here` are its [`chunks`](Scanner::chunks) there.
     #[inline]
-    fn fits(&self, scanner: Scanner<'_>, at: u32) -> bool {
-        self.between.stands(scanner, at)
+    fn fits(&self, scanner: Scanner<'_>, at: u32, here: [u64; 2]) -> bool {
+        self.between.begins(here) && (self.is_short || self.goes_on(scanner, at))
+    }
+
+    /// The same of what is behind the first two numbers.
+    #[inline(never)]
+    fn goes_on(&self, scanner: Scanner<'_>, at: u32) -> bool {
+        self.between.goes_on(scanner, at)
             && (self.then != Then::End || scanner.is_end(at + self.between.size))
     }
 }
@@ -209,16 +224,19 @@ impl Between {
         Between { first, rest: (from..to).step_by(8).skip(2).map(word).collect(), size: to - from }
     }
 
-    /// Whether the text has these bytes there.
+    /// Whether a text begins with the first two.
     #[inline]
-    fn stands(&self, scanner: Scanner<'_>, from: u32) -> bool {
-        let here = scanner.chunks(from);
-        let same = |((word, mask), here): (&(u64, u64), u64)| here & mask == *word;
-        self.first.iter().zip(here).all(same)
-            && (self.rest.is_empty() || {
-                let places = (from..).step_by(8).skip(2);
-                self.rest.iter().zip(places.map(|at| scanner.chunk(at))).all(same)
-            })
+    fn begins(&self, here: [u64; 2]) -> bool {
+        let [(first, of_first), (second, of_second)] = self.first;
+        let others = here[0] & of_first ^ first | here[1] & of_second ^ second;
+        others == 0
+    }
+
+    /// Whether a text has the others where they would stand.
+    fn goes_on(&self, scanner: Scanner<'_>, from: u32) -> bool {
+        let places = (from..).step_by(8).skip(2);
+        let mut rest = self.rest.iter().zip(places.map(|at| scanner.chunk(at)));
+        rest.all(|((word, mask), here)| here & mask == *word)
     }
 }
 

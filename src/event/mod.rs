@@ -4,6 +4,7 @@
 //! Decoding borrows from the record; a string is copied only where it carries a JSON escape.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod attrs;
 mod canary;
 mod decode;
 mod eights;

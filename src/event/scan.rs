@@ -379,8 +379,13 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
                 let halves = [both as u64, (both >> 64) as u64];
                 halves
             }
-            None => [self.chunk(at), self.chunk(at + 8)],
+            None => self.last_chunks(at),
         }
+    }
+
+    #[inline(never)]
+    fn last_chunks(self, at: u32) -> [u64; 2] {
+        [self.chunk(at), self.chunk(at + 8)]
     }
 
     fn tail(self, at: usize) -> u64 {
