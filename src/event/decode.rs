@@ -344,7 +344,7 @@ fn of_any<'a>(
 
 /// A text without escapes that is neither empty nor too long, as most are.
 #[inline]
-pub(super) fn plain<'a>(scanner: Scanner<'a>, value: Span) -> Option<&'a str> {
+pub(super) fn plain(scanner: Scanner<'_>, value: Span) -> Option<&str> {
     let text = if value.is(Sort::Text) { scanner.slice(value) } else { return None };
     (1..=TEXT_BYTES_MAX).contains(&text.len()).then_some(text)
 }
