@@ -92,7 +92,7 @@ fn run_in(
         for _ in 0..others {
             scope.spawn(|| stages.work());
         }
-        stages.work_and_hand_out(&mut |folds| {
+        stages.work_and_hand_out(others == 0, &mut |folds| {
             progress(folds.first().map_or(0, |done| done.about.bytes));
             let mut folds = results.iter_mut().zip(folds).enumerate();
             folds.try_for_each(|(at, (results, done))| {

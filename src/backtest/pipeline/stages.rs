@@ -91,10 +91,12 @@ enum Kind {
     HandOut,
 }
 
-/// What the caller's thread takes first: what is at the end of the line.
-const CALLER: &[Kind] = &[Kind::HandOut, Kind::Shared, Kind::Own, Kind::Read];
-/// What others take first: what takes longest.
-const OTHERS: &[Kind] = &[Kind::Own, Kind::Read, Kind::Shared];
+/// What the caller's thread takes first: what is at the end of the line. Where there are others it does
+/// not read, because input may be long in coming, and what there is would wait to be handed out.
+const CALLER: &[Kind] = &[Kind::HandOut, Kind::Shared, Kind::Own];
+const ALONE: &[Kind] = &[Kind::HandOut, Kind::Shared, Kind::Own, Kind::Read];
+/// What others take first.
+const OTHERS: &[Kind] = &[Kind::Read, Kind::Own, Kind::Shared];
 
 impl<'a, S> Board<'a, S> {
     fn is_ready(&self, kind: Kind) -> bool {
@@ -166,15 +168,16 @@ impl<'a, S: Source> Stages<'a, S> {
     }
 
     /// Does what there is to do to the end of the input, and hands out what has come of pieces, of
-    /// each what has come of it in each fold.
+    /// each what has come of it in each fold. `is_alone`: nobody else works.
     ///
     /// # Errors
     /// What the input or `hand_out` fails with.
     pub(super) fn work_and_hand_out(
         &self,
+        is_alone: bool,
         hand_out: &mut dyn FnMut(Vec<Done>) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.work_at(CALLER, hand_out)?;
+        self.work_at(if is_alone { ALONE } else { CALLER }, hand_out)?;
         std::mem::replace(&mut self.lock().read, Ok(()))
     }
 
@@ -233,7 +236,7 @@ impl<'a, S: Source> Stages<'a, S> {
                 return None;
             }
             let job = board.take(first);
-            if !has_told && board.waiting > 0 && CALLER.iter().any(|kind| board.is_ready(*kind)) {
+            if !has_told && board.waiting > 0 && ALONE.iter().any(|kind| board.is_ready(*kind)) {
                 self.changed.notify_all();
             }
             if job.is_some() {

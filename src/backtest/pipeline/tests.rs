@@ -1,6 +1,8 @@
 //! However many threads there are, the same comes out.
 
 use std::fmt::Write as _;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::*;
 use crate::backtest::Summary;
@@ -139,6 +141,53 @@ fn nobody_waits_for_a_sink_that_fails() {
             run_in(threads, &mut [&mut one], source, &mut sink, &mut |_| {})
         }));
         assert!(ran.is_err(), "{threads}");
+    }
+}
+
+/// Lines of which the last come when somebody says so.
+struct Slow<'a> {
+    pieces: Vec<&'a str>,
+    more: mpsc::Receiver<()>,
+}
+
+impl Source for Slow<'_> {
+    fn next(&mut self) -> io::Result<Option<Chunk>> {
+        let Some(piece) = self.pieces.pop() else { return Ok(None) };
+        if self.pieces.is_empty() {
+            let said = self.more.recv_timeout(Duration::from_secs(60));
+            said.map_err(|_| io::Error::other("nobody said so"))?;
+        }
+        let text = piece.as_bytes().to_vec();
+        Ok(Some(Chunk { text, ..Chunk::default() }))
+    }
+}
+
+#[test]
+fn what_has_come_is_handed_out_before_more_comes() {
+    let text = lines();
+    let records = text.lines().filter(|line| !line.is_empty()).count() as u64;
+    let mut pieces: Vec<String> = text
+        .split_inclusive('\n')
+        .collect::<Vec<_>>()
+        .chunks(200)
+        .map(<[&str]>::concat)
+        .rev()
+        .collect();
+    pieces.insert(0, text.lines().take(1).collect());
+    for threads in 1..5 {
+        let (say, more) = mpsc::channel();
+        let mut one = fold(RULES);
+        let mut left = text.len() as u64;
+        let mut progress = |bytes| {
+            left = left.saturating_sub(bytes);
+            if left == 0 {
+                // Behind the end of the input nobody listens.
+                say.send(()).unwrap_or_default();
+            }
+        };
+        let source = Slow { pieces: pieces.iter().map(String::as_str).collect(), more };
+        run_in(threads, &mut [&mut one], source, &mut |_, _| Ok(()), &mut progress).unwrap();
+        assert_eq!(one.summary().events, 1 + records, "{threads}");
     }
 }
 
