@@ -45,6 +45,11 @@ pub(crate) trait Source: Send {
     /// # Errors
     /// When the input cannot be read.
     fn next(&mut self) -> io::Result<Option<Chunk>>;
+
+    /// Whether the next piece may be long in coming.
+    fn may_wait(&self) -> bool {
+        true
+    }
 }
 
 /// Lines of a file or a pipe.
@@ -54,11 +59,12 @@ pub(crate) struct Lines<R> {
     /// A line that has begun.
     rest: Vec<u8>,
     has_ended: bool,
+    may_wait: bool,
 }
 
 impl<R: Read> Lines<R> {
-    pub(crate) fn new(reader: R) -> Lines<R> {
-        Lines { reader, rest: Vec::new(), has_ended: false }
+    pub(crate) fn new(reader: R, may_wait: bool) -> Lines<R> {
+        Lines { reader, rest: Vec::new(), has_ended: false, may_wait }
     }
 }
 
@@ -79,6 +85,10 @@ impl<R: Read + Send> Source for Lines<R> {
         }
         let chunk = Chunk { text, form: Form::Lines };
         Ok((!chunk.text.is_empty()).then_some(chunk))
+    }
+
+    fn may_wait(&self) -> bool {
+        self.may_wait
     }
 }
 

@@ -20,7 +20,7 @@ mod topic;
 
 pub use findings::Names;
 pub use fold::{Asked, Backtest, Explained};
-pub use input::open;
+pub use input::{Opened, open};
 pub use summary::{Fired, Summary};
 pub use targets::{Targets, TopTarget};
 
@@ -58,7 +58,21 @@ pub fn run_all(
     sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    pipeline::run(folds, Lines::new(reader), sink, progress)
+    pipeline::run(folds, Lines::new(reader, true), sink, progress)
+}
+
+/// As [`run_all`], over a file: all threads may read, where no input has to be waited for.
+///
+/// # Errors
+/// When the file cannot be read, and what `sink` fails with.
+pub fn run_file(
+    folds: &mut [&mut Backtest],
+    file: Opened,
+    sink: &mut dyn FnMut(usize, &Effect) -> io::Result<()>,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    let may_wait = file.may_wait;
+    pipeline::run(folds, Lines::new(file, may_wait), sink, progress)
 }
 
 /// As [`run_all`], over a stretch of a topic: its records are one sequence. A trigger's partition

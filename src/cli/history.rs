@@ -1,6 +1,6 @@
 //! What `backtest` and `rules diff` have in common: rules and settings of a fold, and the input.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::tz::TimeZone;
 
-use crate::backtest::{Backtest, open, run_all, run_topic};
+use crate::backtest::{Backtest, Opened, open, run_file, run_topic};
 use crate::config::{Config, FoldConfig, Sources};
 use crate::control::{LoadError, read_rules};
 use crate::engine::{Effect, Lists, Plan, Settings};
@@ -95,7 +95,7 @@ pub(super) struct Input {
 }
 
 enum From {
-    File(Box<dyn Read + Send>),
+    File(Opened),
     Topic(Box<History>),
 }
 
@@ -200,7 +200,7 @@ impl Input {
     ) -> Result<()> {
         let mut progress = |bytes| self.bar.inc(bytes);
         let ran = match self.from {
-            From::File(file) => run_all(folds, file, sink, &mut progress),
+            From::File(file) => run_file(folds, file, sink, &mut progress),
             From::Topic(history) => run_topic(folds, *history, sink, &mut progress),
         };
         self.bar.finish_and_clear();

@@ -21,6 +21,8 @@ pub(super) struct Stages<'a, S> {
     board: Mutex<Board<'a, S>>,
     /// There is more to do, or nothing any more.
     changed: Condvar,
+    /// Input may be long in coming.
+    may_wait: bool,
 }
 
 struct Board<'a, S> {
@@ -91,12 +93,15 @@ enum Kind {
     HandOut,
 }
 
-/// What the caller's thread takes first: what is at the end of the line. Where there are others it does
-/// not read, because input may be long in coming, and what there is would wait to be handed out.
-const CALLER: &[Kind] = &[Kind::HandOut, Kind::Shared, Kind::Own];
-const ALONE: &[Kind] = &[Kind::HandOut, Kind::Shared, Kind::Own, Kind::Read];
-/// What others take first.
-const OTHERS: &[Kind] = &[Kind::Read, Kind::Own, Kind::Shared];
+/// What the caller's thread takes first: what is at the end of the line.
+const CALLER: &[Kind] = &[Kind::HandOut, Kind::Shared, Kind::Own, Kind::Read];
+/// What others take first: what takes longest.
+const OTHERS: &[Kind] = &[Kind::Own, Kind::Read, Kind::Shared];
+
+/// The same where input may be long in coming: the caller does not wait for it, so that what there is
+/// is handed out meanwhile.
+const CALLER_OF_SLOW: &[Kind] = &[Kind::HandOut, Kind::Own, Kind::Shared];
+const OTHERS_OF_SLOW: &[Kind] = &[Kind::Read, Kind::Shared, Kind::Own];
 
 impl<'a, S> Board<'a, S> {
     fn is_ready(&self, kind: Kind) -> bool {
@@ -149,6 +154,7 @@ impl<'a, S> Board<'a, S> {
 
 impl<'a, S: Source> Stages<'a, S> {
     pub(super) fn new(intake: Intake<S>, lines: Vec<Line<'a>>) -> Stages<'a, S> {
+        let may_wait = intake.source.may_wait();
         let board = Board {
             intake: Some(Box::new(intake)),
             has_ended: false,
@@ -158,13 +164,14 @@ impl<'a, S: Source> Stages<'a, S> {
             is_over: false,
             read: Ok(()),
         };
-        Stages { board: Mutex::new(board), changed: Condvar::new() }
+        Stages { board: Mutex::new(board), changed: Condvar::new(), may_wait }
     }
 
     /// Does what there is to do, but for handing out, until nobody wants more.
     pub(super) fn work(&self) {
         // Nothing is handed out here, so that nothing fails.
-        drop(self.work_at(OTHERS, &mut |_| Ok(())));
+        let first = if self.may_wait { OTHERS_OF_SLOW } else { OTHERS };
+        drop(self.work_at(first, &mut |_| Ok(())));
     }
 
     /// Does what there is to do to the end of the input, and hands out what has come of pieces, of
@@ -177,7 +184,8 @@ impl<'a, S: Source> Stages<'a, S> {
         is_alone: bool,
         hand_out: &mut dyn FnMut(Vec<Done>) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.work_at(if is_alone { ALONE } else { CALLER }, hand_out)?;
+        let first = if self.may_wait && !is_alone { CALLER_OF_SLOW } else { CALLER };
+        self.work_at(first, hand_out)?;
         std::mem::replace(&mut self.lock().read, Ok(()))
     }
 
@@ -236,7 +244,7 @@ impl<'a, S: Source> Stages<'a, S> {
                 return None;
             }
             let job = board.take(first);
-            if !has_told && board.waiting > 0 && ALONE.iter().any(|kind| board.is_ready(*kind)) {
+            if !has_told && board.waiting > 0 && CALLER.iter().any(|kind| board.is_ready(*kind)) {
                 self.changed.notify_all();
             }
             if job.is_some() {
