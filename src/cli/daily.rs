@@ -1,13 +1,13 @@
 //! `tidegate daily`: the account of a day, of a running instance or of a file of events.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::backtest::{self, Backtest};
+use crate::backtest::{self, Backtest, run_file};
 use crate::cli::Format;
 use crate::cli::history::{Rules, file_progress};
 use crate::cli::run::ConfigArguments;
@@ -88,19 +88,19 @@ fn of_file(arguments: &Arguments, input: &Path, rules: &Path) -> Result<Option<V
     let config = arguments.config.fold()?;
     let settings = Settings { max_ahead_ms: None, max_keys: None, ..config.settings };
     let reading = || format!("cannot read events from {}", input.display());
-    let reader = BufReader::new(backtest::open(input).with_context(reading)?);
+    let file = backtest::open(input).with_context(reading)?;
     let name = input.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
     let plan = rules.plan(settings);
     let mut fold = Backtest::new(plan, config.decoder, config.max_bytes, &name);
     let bar = file_progress(input);
     let mut reports = Vec::new();
-    let mut sink = |effect: &Effect| {
+    let mut sink = |_: usize, effect: &Effect| {
         if let Effect::Daily(decision) = effect {
             reports.extend(decision.daily.as_deref().cloned());
         }
         Ok(())
     };
-    let read = backtest::run(&mut fold, reader, &mut sink, &mut |bytes| bar.inc(bytes));
+    let read = run_file(&mut [&mut fold], file, &mut sink, &mut |bytes| bar.inc(bytes));
     bar.finish_and_clear();
     read.with_context(reading)?;
     if let Some(date) = &arguments.date {

@@ -73,9 +73,6 @@ struct Capture {
     saved: VecDeque<(i64, Vec<u128>)>,
 }
 
-/// The id that leaves so many behind the one that leaves now is asked for.
-const LEAVING_NEXT: usize = 16;
-
 /// Ids said at a time.
 const SAY_MAX: usize = 4096;
 
@@ -122,8 +119,6 @@ impl Dedup {
             self.runs.pop_first();
             for _ in 0..count {
                 let Some(id) = self.queue.pop_front() else { break };
-                // Nobody has looked there since they came.
-                self.queue.near(LEAVING_NEXT);
                 self.parts[part_of(id)].lose(id, self.gone);
                 self.gone = self.gone.wrapping_add(1);
             }

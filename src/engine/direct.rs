@@ -3,15 +3,11 @@
 //! what it does not take, it leaves untouched for that.
 
 use crate::engine::cell::{Body, Cell, Roll, RollingCell};
-use crate::engine::distinct::Exact;
 use crate::engine::keyed::{Ctx, Keyed};
 use crate::engine::plan::{Quiet, Short};
-use crate::engine::quiet::only;
 use crate::engine::rolling::{Entry, Rolling};
-use crate::engine::small::Little;
 use crate::engine::space::{Key, NONE};
-use crate::engine::table::First;
-use crate::engine::tally::{Added, NOTHING};
+use crate::engine::tally::NOTHING;
 use crate::rule::Check;
 
 impl Keyed {
@@ -65,20 +61,6 @@ impl Keyed {
         }
         is_done
     }
-}
-
-/// The counter of the first distinct values that a key brings; `None` where they may be too many to
-/// stay far from a bound.
-pub(crate) fn first_values(of: &Added<'_>, ts: i64, quiet: Quiet) -> Option<First> {
-    if let Some(hash) = only(of, ts).filter(|_| quiet.most > 0) {
-        return Some(First::Little(Little::Value { hash, ts }));
-    }
-    let mut exact = Exact::default();
-    if !exact.add_quietly(of, quiet.most, ts.saturating_sub(quiet.window_ms)) {
-        return None;
-    }
-    let body = RollingCell { t: ts, of: Roll::Values(exact), more: None };
-    Some(First::Body(Body::Rolling(body)))
 }
 
 impl Cell {

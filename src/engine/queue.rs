@@ -6,6 +6,10 @@ use std::collections::VecDeque;
 use crate::engine::slab::{PAGE, PAGE_BITS, page_of};
 use crate::near::near;
 
+/// The item that leaves so many behind the one that leaves now is asked for: nobody may have looked
+/// there since it came.
+const LEAVING_NEXT: usize = 16;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Queue<T> {
     /// All full but the last; the first has lost so many items at its front.
@@ -73,6 +77,7 @@ impl<T: Copy> Queue<T> {
             self.pages.pop_front();
             self.lost = 0;
         }
+        self.near(LEAVING_NEXT);
         Some(item)
     }
 

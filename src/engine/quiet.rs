@@ -5,8 +5,6 @@
 use crate::engine::Counts;
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, CalendarCell, Cell, PeriodCell, Roll, Sum, ZCell, ratio};
-use crate::engine::direct::first_values;
-use crate::engine::distinct::Exact;
 use crate::engine::firing::Measured;
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
 use crate::engine::plan::{Calm, Form, Plan, Quiet, Short};
@@ -18,6 +16,10 @@ use crate::engine::table::{Cells, First};
 use crate::engine::tally::Added;
 use crate::engine::view::span;
 use crate::rule::{Check, Levels, Measure, Method, Number, Side, Window, ZScore};
+
+use values::{first_values, only};
+
+mod values;
 
 impl Short {
     /// `None` for rules of which each contribution has to be looked at.
@@ -340,12 +342,6 @@ impl Keyed {
     }
 }
 
-/// The distinct value that is added, where that is one, of this event time.
-pub(crate) fn only(of: &Added<'_>, ts: i64) -> Option<u64> {
-    let (hash, of_value) = of.values.iter().next()?;
-    (of.values.len() == 1 && of_value == ts).then_some(hash)
-}
-
 /// What a small counter took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Took {
@@ -467,23 +463,6 @@ impl ZCell {
             }
         }
         *number = value;
-        true
-    }
-}
-
-impl Exact {
-    /// Adds values, and forgets those not later than `since`; false, and nothing is done, where they
-    /// could become more than `most`.
-    #[inline]
-    pub(crate) fn add_quietly(&mut self, of: &Added<'_>, most: i64, since: i64) -> bool {
-        if !self.takes(of.values.len(), most) {
-            return false;
-        }
-        for (hash, ts) in of.values.iter() {
-            let sketch = self.insert(hash, ts);
-            debug_assert!(sketch.is_none(), "few values need none");
-        }
-        self.expire(since);
         true
     }
 }

@@ -12,28 +12,36 @@ const BAD: Reason = Reason::Bad("attrs");
 
 #[inline]
 pub(super) fn attributes<'a>(members: &Members<'a>) -> Result<Attrs<'a>, Reason> {
-    let Members { scanner, values, attrs: own, mapped, .. } = members;
-    if !values[ATTRS].is(Sort::Object) && present(values[ATTRS]) {
+    let object = members.values[ATTRS];
+    if !object.is(Sort::Object) && present(object) {
         return Err(BAD);
     }
-    let mut attrs = Attrs::new();
-    if mapped.is_empty() && own.len() <= attrs.inline_size() {
-        for (name, value) in own {
-            let Some((name, value)) = plain(*scanner, *name).zip(plain(*scanner, *value)) else {
-                attrs.clear();
-                return mixed(members, attrs);
-            };
-            attrs.push((Cow::Borrowed(name), AttrValue::Text(Cow::Borrowed(value))));
-        }
-        return Ok(attrs);
+    match texts(members) {
+        Some(attrs) => Ok(attrs),
+        None => mixed(members),
     }
-    mixed(members, attrs)
+}
+
+/// The attributes where they are few, and all plain texts.
+#[inline]
+fn texts<'a>(members: &Members<'a>) -> Option<Attrs<'a>> {
+    let Members { scanner, attrs: own, mapped, .. } = members;
+    let mut attrs = Attrs::new();
+    if !mapped.is_empty() || own.len() > attrs.inline_size() {
+        return None;
+    }
+    for (name, value) in own {
+        let (name, value) = (plain(*scanner, *name)?, plain(*scanner, *value)?);
+        attrs.push((Cow::Borrowed(name), AttrValue::Text(Cow::Borrowed(value))));
+    }
+    Some(attrs)
 }
 
 /// Attributes of all sorts.
 #[inline(never)]
-fn mixed<'a>(members: &Members<'a>, mut attrs: Attrs<'a>) -> Result<Attrs<'a>, Reason> {
+fn mixed<'a>(members: &Members<'a>) -> Result<Attrs<'a>, Reason> {
     let Members { scanner, attrs: own, mapped, .. } = members;
+    let mut attrs = Attrs::new();
     let mut count = 0;
     let mut take = |name: Cow<'a, str>, value| {
         count += 1;

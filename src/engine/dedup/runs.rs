@@ -1,6 +1,5 @@
 //! When the ids of a queue expire: how many of them together, one run after the other.
 
-use crate::engine::dedup::LEAVING_NEXT;
 use crate::engine::queue::Queue;
 
 /// Bits of a run that count its ids; the others tell how much later than the run before it expires.
@@ -41,7 +40,6 @@ impl Runs {
 
     pub(super) fn pop_first(&mut self) {
         self.queue.pop_front();
-        self.queue.near(LEAVING_NEXT);
         self.first = self.first.saturating_add_unsigned(self.later(0));
     }
 
