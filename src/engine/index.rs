@@ -4,17 +4,18 @@
 use crate::near::near;
 
 /// Slots of a bucket.
-const SLOTS: usize = 7;
+const SLOTS: usize = 9;
 const BUCKETS_MIN: usize = 2;
 /// As long as there are fewer buckets they are doubled.
 const FEW: usize = 64;
-/// Ids a bucket holds on average before there are more buckets: at 5 of 7 slots, one
-/// id in eight finds its bucket full, just before it grows.
-const LOAD_MAX: usize = 5;
+/// Ids a bucket holds on average before there are more buckets: at 7 of 9 slots, one
+/// id in eleven finds its bucket full, just before it grows.
+const LOAD_MAX: usize = 7;
 /// No id: the slot is free.
 const FREE: u32 = u32::MAX;
 
-/// Ids by half a hash. Several may share a hash: the caller knows what an id stands for.
+/// Ids by half a hash. Several may share a hash, and some that do not look as if they did: the caller
+/// knows what an id stands for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
     buckets: Vec<Bucket>,
@@ -22,17 +23,57 @@ pub(crate) struct Index {
 }
 
 #[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 struct Bucket {
-    hashes: [u32; SLOTS],
     ids: [u32; SLOTS],
-    /// Ids that belong here or before and found this bucket full: they stand further on.
-    passed: u32,
+    /// Marks of their hashes, the lower 16 bits and the higher 8.
+    low: [u16; SLOTS],
+    high: [u8; SLOTS],
+    /// Ids that belong here or before and found this bucket full: they stand further on. At the
+    /// greatest number nobody counts any more.
+    passed: u8,
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-const EMPTY: Bucket = Bucket { hashes: [0; SLOTS], ids: [FREE; SLOTS], passed: 0 };
+const EMPTY: Bucket = Bucket { ids: [FREE; SLOTS], low: [0; SLOTS], high: [0; SLOTS], passed: 0 };
+
+/// What is kept of a hash: 24 bits that do not choose the part of a great index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    low: u16,
+    high: u8,
+}
+
+impl Mark {
+    const BITS: u32 = 24;
+
+    #[inline]
+    fn of(hash: u32) -> Mark {
+        let [.., low, more, high, _] = spread(u64::from(hash)).to_le_bytes();
+        Mark { low: u16::from_le_bytes([low, more]), high }
+    }
+
+    /// The first bucket of so many that it may stand in, each having its share.
+    #[inline]
+    fn home(self, buckets: usize) -> usize {
+        let mark = usize::from(self.high) << 16 | usize::from(self.low);
+        (mark * buckets) >> Mark::BITS
+    }
+}
+
+impl Bucket {
+    /// A bit for each slot whose mark may be this one.
+    #[inline]
+    fn alike(&self, low: u16) -> u32 {
+        let slots = self.low.iter().enumerate();
+        slots.fold(0, |alike, (slot, other)| alike | u32::from(*other == low) << slot)
+    }
+
+    fn mark(&self, slot: usize) -> Mark {
+        Mark { low: self.low[slot], high: self.high[slot] }
+    }
+}
 
 impl Index {
     pub(crate) fn len(&self) -> usize {
@@ -42,26 +83,32 @@ impl Index {
     /// Brings the line near where a hash would stand.
     #[inline]
     pub(crate) fn near(&self, hash: u32) {
-        if let Some(bucket) = self.buckets.get(self.home(hash)) {
+        if let Some(bucket) = self.buckets.get(Mark::of(hash).home(self.buckets.len())) {
             near(bucket);
         }
     }
 
     /// The id under this hash that `is` says yes to.
     pub(crate) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut at = self.home(hash);
-        loop {
-            let bucket = self.buckets.get(at)?;
-            for (other, id) in bucket.hashes.iter().zip(bucket.ids) {
-                if *other == hash && id != FREE && is(id) {
+        let mark = Mark::of(hash);
+        let mut at = mark.home(self.buckets.len());
+        for _ in 0..self.buckets.len() {
+            let bucket = &self.buckets[at];
+            let mut alike = bucket.alike(mark.low);
+            while alike != 0 {
+                let slot = alike.trailing_zeros() as usize;
+                let id = bucket.ids[slot];
+                if bucket.high[slot] == mark.high && id != FREE && is(id) {
                     return Some(id);
                 }
+                alike &= alike - 1;
             }
             if bucket.passed == 0 {
-                return None;
+                break;
             }
             at = self.next(at);
         }
+        None
     }
 
     /// Adds an id, below `u32::MAX`, that is not there.
@@ -70,30 +117,32 @@ impl Index {
             self.grow(widened(self.buckets.len()).max(BUCKETS_MIN));
         }
         self.len += 1;
-        self.put(hash, id);
+        self.put(Mark::of(hash), id);
     }
 
     /// Takes an id out, if it is there.
     pub(crate) fn remove(&mut self, hash: u32, id: u32) {
-        let home = self.home(hash);
+        let mark = Mark::of(hash);
+        let home = mark.home(self.buckets.len());
         let mut at = home;
-        loop {
-            let Some(bucket) = self.buckets.get_mut(at) else { return };
+        for _ in 0..self.buckets.len() {
+            let bucket = &mut self.buckets[at];
             let slot = bucket.ids.iter().position(|other| *other == id);
-            if let Some(slot) = slot.filter(|slot| bucket.hashes[*slot] == hash) {
+            if let Some(slot) = slot.filter(|slot| bucket.mark(*slot) == mark) {
                 bucket.ids[slot] = FREE;
-                break;
+                self.len -= 1;
+                let found = at;
+                at = home;
+                while at != found {
+                    let passed = &mut self.buckets[at].passed;
+                    *passed -= u8::from(*passed < u8::MAX);
+                    at = self.next(at);
+                }
+                return;
             }
             if bucket.passed == 0 {
                 return;
             }
-            at = self.next(at);
-        }
-        self.len -= 1;
-        let found = at;
-        at = home;
-        while at != found {
-            self.buckets[at].passed -= 1;
             at = self.next(at);
         }
     }
@@ -125,30 +174,23 @@ impl Index {
     fn grow(&mut self, count: usize) {
         let old = std::mem::replace(&mut self.buckets, vec![EMPTY; count]);
         for bucket in &old {
-            for (hash, id) in bucket.hashes.iter().zip(bucket.ids) {
-                if id != FREE {
-                    self.put(*hash, id);
-                }
+            for (slot, id) in bucket.ids.iter().enumerate().filter(|(_, id)| **id != FREE) {
+                self.put(bucket.mark(slot), *id);
             }
         }
     }
 
-    fn put(&mut self, hash: u32, id: u32) {
-        let mut at = self.home(hash);
+    fn put(&mut self, mark: Mark, id: u32) {
+        let mut at = mark.home(self.buckets.len());
         loop {
             let bucket = &mut self.buckets[at];
             if let Some(slot) = bucket.ids.iter().position(|other| *other == FREE) {
-                (bucket.hashes[slot], bucket.ids[slot]) = (hash, id);
+                (bucket.low[slot], bucket.high[slot], bucket.ids[slot]) = (mark.low, mark.high, id);
                 return;
             }
-            bucket.passed += 1;
+            bucket.passed = bucket.passed.saturating_add(1);
             at = self.next(at);
         }
-    }
-
-    /// By bits that do not choose the part of a great index.
-    fn home(&self, hash: u32) -> usize {
-        place_among(self.buckets.len(), spread(u64::from(hash)) << 8)
     }
 
     fn next(&self, at: usize) -> usize {
@@ -233,10 +275,10 @@ fn buckets_for(ids: usize) -> usize {
     (ids / LOAD_MAX + 1).max(BUCKETS_MIN)
 }
 
-/// How many there are where so many were too few: twice as many where there are few, later half as
-/// many more, so that no more than a third of the room is in reserve.
+/// How many there are where so many were too few: twice as many where there are few, later a quarter
+/// more, so that no more than a fifth of the room is in reserve.
 pub(crate) fn widened(count: usize) -> usize {
-    if count < FEW { count * 2 } else { count + count / 2 }
+    if count < FEW { count * 2 } else { count + count / 4 }
 }
 
 /// One of so many places, by the higher half of a hash, each for its share: the higher part of the
