@@ -81,8 +81,9 @@
 //! # Speed
 //!
 //! An event costs a dozen reads of memory that no cache holds, so they are few and under way
-//! together. A key is interned once; its row ([`engine`]'s `space`) and each of its cells (`cell`)
-//! are one line of the cache, in pages that never move. A worker decodes up to
+//! together. A key is interned once; in its row ([`engine`]'s `rows`) stand its text, its small
+//! counters and what its member has shown, in as many bytes as they need. Larger counters (`cell`)
+//! are a line of the cache each, in pages that never move. A worker decodes up to
 //! [`engine::LOOK_AHEAD`] records, each by the layout of those before it ([`event::Layouts`]), and
 //! lets the state look ahead before it steps over them. What stays far from its bounds is counted
 //! by the shortest way ([`engine`]'s `direct` and `quiet`). The quiet path allocates nothing: texts are borrowed

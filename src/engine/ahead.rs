@@ -15,6 +15,7 @@ use crate::engine::dedup::identity;
 use crate::engine::partial::{PartialsOutbox, slot_hash};
 use crate::engine::plan::{KeyForm, Plan};
 use crate::engine::routes::Seat;
+use crate::engine::rows::At;
 use crate::engine::seen::user_of;
 use crate::engine::space::{Key, field_of, hash_of};
 use crate::engine::state::State;
@@ -60,6 +61,12 @@ impl Foreseen {
     pub(crate) fn not(event: &Event<'_>) -> Foreseen {
         let hashes = Hashes::of(event);
         Foreseen { offset: 0, hashes, ways: 0, user: None, shown: [None; 2] }
+    }
+
+    /// The key of the event's user.
+    #[inline]
+    pub(crate) fn user_key<'a>(&self, event: &'a Event<'_>) -> Key<'a> {
+        Key::guessed(&event.user, self.hashes.user, self.user)
     }
 
     /// The cells to ask for. Under other rules than those that were in force when it was foreseen they
@@ -181,7 +188,7 @@ impl State {
         if plan.settings.dedup_ms.is_some() {
             self.dedup.near(hashes.identity);
         }
-        self.seen.iter().for_each(|seen| seen.near_index(hashes.member));
+        self.keyed.cells.seen.iter().for_each(|seen| seen.near_index(hashes.member));
         if let Some(space) = plan.user_space {
             near(&*event.user);
             self.keyed.cells.spaces[space].near_index(hashes.user);
@@ -219,7 +226,7 @@ impl State {
         let Ahead { events, fresh, guessed, .. } = &mut self.ahead;
         let begin = events.len().saturating_sub(*fresh);
         *guessed += std::mem::take(fresh);
-        for (at, seen) in self.seen.iter().enumerate() {
+        for (at, seen) in self.keyed.cells.seen.iter().enumerate() {
             for event in events.range_mut(begin..) {
                 let place = seen.near(event.hashes.member);
                 event.shown.iter_mut().skip(at).take(1).for_each(|shown| *shown = place);
@@ -268,23 +275,27 @@ impl Cells {
         self.near_cells(keys);
     }
 
-    /// The same for keys whose rows have been asked for.
-    pub(crate) fn near_cells<'a>(&self, keys: impl Iterator<Item = (u32, usize, &'a [Seat])>) {
+    /// The same for keys whose beginnings have been asked for.
+    pub(crate) fn near_cells<'a>(
+        &self,
+        keys: impl Iterator<Item = (u32, usize, &'a [Seat])> + Clone,
+    ) {
+        keys.clone().for_each(|(id, space, _)| self.spaces[space].near_row(id));
         let mut whole: SmallVec<[(usize, u32); 4 * LOOK_AHEAD]> = SmallVec::new();
         let near_heap = |(rule, place): (usize, u32)| self.tables[rule].near_heap(place);
         for (id, space, seats) in keys {
             let space = &self.spaces[space];
-            let places = space.places(id);
+            if !space.has_whole(id) {
+                continue;
+            }
             for Seat { rule, column } in seats {
-                let place = places.get(*column).copied();
-                let place = place.unwrap_or_else(|| space.place(id, *column));
-                if self.tables[*rule].near(place) {
-                    if whole.len() == whole.inline_size() {
-                        // The first of them are near by now.
-                        whole.drain(..).for_each(near_heap);
-                    }
-                    whole.push((*rule, place));
+                let At::Whole(place) = space.at(id, *column) else { continue };
+                self.tables[*rule].near(place);
+                if whole.len() == whole.inline_size() {
+                    // The first of them are near by now.
+                    whole.drain(..).for_each(near_heap);
                 }
+                whole.push((*rule, place));
             }
         }
         whole.into_iter().for_each(near_heap);

@@ -35,7 +35,7 @@ impl Keyed {
             let mut keys = self.timers.remove(&(end, rule)).unwrap_or_default();
             let space = &self.cells.spaces[ctx.plan.info[rule].space];
             let column = ctx.plan.info[rule].column;
-            keys.retain(|key| self.cells.tables[rule].has(space.place(*key, column)));
+            keys.retain(|key| space.has(*key, column));
             keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
             keys.dedup();
             for key in keys {
@@ -176,7 +176,7 @@ impl Keyed {
             };
             let space = &self.cells.spaces[plan.info[rule].space];
             let mut keys = if moved {
-                self.cells.tables[rule].keys()
+                self.cells.keys_of(rule, plan)
             } else {
                 seen.range((rule, 0)..=(rule, u32::MAX)).map(|((_, key), _)| *key).collect()
             };

@@ -4,11 +4,13 @@
 
 use crate::engine::cell::{Body, Cell, Roll, RollingCell};
 use crate::engine::keyed::{Ctx, Keyed};
-use crate::engine::plan::{Quiet, Short};
+use crate::engine::plan::{Plan, Quiet, Short};
 use crate::engine::rolling::{Entry, Rolling};
+use crate::engine::rows::{At, Spot};
 use crate::engine::space::{Key, NONE};
+use crate::engine::table::Cells;
 use crate::engine::tally::NOTHING;
-use crate::rule::Check;
+use crate::rule::{Check, ZScore};
 
 impl Keyed {
     /// Adds a number to the counter of a rule and key; false, and nothing is done, where there may
@@ -27,37 +29,72 @@ impl Keyed {
         }
         let has_open = !self.opens.is_empty();
         let space = &self.cells.spaces[info.space];
-        let id = space.find(key).unwrap_or(NONE);
-        let place = if id == NONE { NONE } else { space.place(id, info.column) };
-        let table = &mut self.cells.tables[rule];
-        let is_done = match short {
-            Short::Bound(quiet) if quiet.values => false,
-            Short::Bound(quiet) if place == NONE => {
+        let (id, at) = space.seek(key, info.column).unwrap_or((NONE, At::Nowhere));
+        let is_done = match (short, at) {
+            (Short::Bound(quiet), _) if quiet.values => false,
+            (Short::Bound(quiet), At::Nowhere) => {
                 return self.begin_quietly(rule, key, *quiet, (one, &NOTHING), ctx);
             }
-            Short::Bound(quiet) => {
-                if let Some((small, sizes)) = table.small_mut(place) {
-                    sizes.add_within(small, one, quiet.most)
-                } else {
-                    let cell = table.get_mut(place);
-                    cell.is_some_and(|cell| cell.slide(quiet, one, has_open))
-                }
+            (Short::Bound(quiet), At::Small(spot)) => {
+                self.cells.add_within((rule, spot), one, quiet.most, ctx.plan)
             }
-            Short::Score { .. } => {
-                let over = ctx.watermark.saturating_sub(info.close_after_ms);
-                match (&ctx.plan.rule(rule).check, table.habit_mut(place)) {
-                    (Check::ZScore(check), Some((habit, periods))) => {
-                        habit.add(periods, check, one, over)
-                    }
-                    _ => false,
-                }
+            (Short::Bound(quiet), At::Whole(place)) => {
+                let cell = self.cells.tables[rule].get_mut(place);
+                cell.is_some_and(|cell| cell.slide(quiet, one, has_open))
             }
-            Short::Flow { .. } | Short::Silence { .. } | Short::Sides { .. } => false,
+            (Short::Score { .. }, At::Habit(spot)) => match &ctx.plan.rule(rule).check {
+                Check::ZScore(check) => {
+                    let over = ctx.watermark.saturating_sub(info.close_after_ms);
+                    self.cells.add_habit((rule, spot), (check, over), one, ctx.plan)
+                }
+                _ => false,
+            },
+            _ => false,
         };
         if is_done {
             // A key that comes again grows old.
             let cells = &mut self.cells;
             cells.young.grows_old(&mut cells.spaces[info.space], id);
+        }
+        is_done
+    }
+}
+
+impl Cells {
+    /// Adds to the number of a small counter of a period that holds the time, up to `most`; false, and
+    /// nothing is done, where there is more to it.
+    #[inline]
+    pub(crate) fn add_within(
+        &mut self,
+        (rule, spot): (usize, Spot),
+        one: Entry,
+        most: i64,
+        plan: &Plan,
+    ) -> bool {
+        let space = &mut self.spaces[plan.info[rule].space];
+        let Some(mut small) = space.small(spot) else { return false };
+        let is_done = self.tables[rule].small.sizes.add_within(&mut small, one, most);
+        if is_done {
+            space.set_small(spot, small);
+        }
+        is_done
+    }
+
+    /// Adds to the open window of a small counter what brings it to no verdict; false, and nothing is
+    /// done, where there may be more to it. `over`: what ended by then is closed.
+    #[inline]
+    pub(crate) fn add_habit(
+        &mut self,
+        (rule, spot): (usize, Spot),
+        (check, over): (&ZScore, i64),
+        one: Entry,
+        plan: &Plan,
+    ) -> bool {
+        let space = &mut self.spaces[plan.info[rule].space];
+        let Some(mut habit) = space.habit(spot) else { return false };
+        let is_done = habit.add(&self.tables[rule].small.periods, check, one, over);
+        if is_done {
+            space.set_habit(spot, habit);
         }
         is_done
     }

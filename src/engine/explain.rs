@@ -226,12 +226,9 @@ impl State {
             return Vec::new();
         };
         let info = &plan.info[rule];
-        let (Some(space), Some(table)) =
-            (self.keyed.cells.spaces.get(info.space), self.keyed.cells.tables.get(rule))
-        else {
-            return Vec::new();
-        };
-        let texts = table.keys().into_iter().map(|id| space.text(id));
+        let cells = &self.keyed.cells;
+        let Some(space) = cells.spaces.get(info.space) else { return Vec::new() };
+        let texts = cells.keys_of(rule, plan).into_iter().map(|id| space.text(id));
         let own = texts.filter(|text| text.split(PART).nth(part) == Some(user.as_str()));
         let mut own: Vec<String> = own.take(KEYS_MAX).map(str::to_owned).collect();
         own.sort_unstable();
@@ -253,7 +250,7 @@ impl State {
         let info = &plan.info[rule];
         let space = self.keyed.cells.spaces.get(info.space)?;
         let id = space.find(&mut Key::new(key))?;
-        self.keyed.cells.tables.get(rule)?.get(space.place(id, info.column))
+        self.keyed.cells.held(rule, id, plan)
     }
 
     fn rule_answer(&self, plan: &Plan, at: usize, key: &str, judge: &Judge<'_, '_>) -> RuleAnswer {

@@ -214,8 +214,7 @@ impl Keyed {
     pub(crate) fn outlook(&self, rule: usize, key: u32, now: i64, plan: &Plan) -> Option<Outlook> {
         let flow = self.flows.of(rule, key)?;
         let info = plan.info.get(rule)?;
-        let place = self.cells.spaces.get(info.space)?.place(key, info.column);
-        let cell = self.cells.tables.get(rule)?.get(place)?;
+        let cell = self.cells.held(rule, key, plan)?;
         let Body::Calendar(body) = &cell.body else {
             return None;
         };

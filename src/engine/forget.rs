@@ -51,11 +51,9 @@ impl Keyed {
     /// The watermark at which the cell of a rule and key no longer matters.
     fn until(&self, rule: usize, id: u32, plan: &Plan) -> Option<i64> {
         let info = &plan.info[rule];
-        let table = &self.cells.tables[rule];
-        let place = self.cells.spaces[info.space].place(id, info.column);
         let last = self.cooldowns.latest(rule, id);
-        let of_whole = || Some(keep_until(&*table.get(place)?, last, plan, rule));
-        let Some(little) = table.little(place) else { return of_whole() };
+        let of_whole = || Some(keep_until(&*self.cells.held(rule, id, plan)?, last, plan, rule));
+        let Some(little) = self.cells.little(rule, id, plan) else { return of_whole() };
         let body = match little {
             Little::Calendar { span, t, .. } => kept_for_periods(info, span.end, t),
             Little::Rolling(Entry { ts, .. }) | Little::Value { ts, .. } => {

@@ -1,5 +1,5 @@
-//! What is usual for a key, in half a line of the cache: a baseline that keeps no values, and at most
-//! one window that is open. Members have such a one each, for as long as they act now and then. It is
+//! What is usual for a key, in few bytes of its row: a baseline that keeps no values, and at most one
+//! window that is open. Members have such a one each, for as long as they act now and then. It is
 //! made whole as soon as there is more to it.
 //!
 //! Which form a counter has is no part of the state: both say the same of it.
@@ -14,8 +14,6 @@ use crate::engine::score::{exceeds, running_bound};
 use crate::engine::small::Periods;
 use crate::rule::{Method, ZScore};
 
-/// A free place's key.
-const NOBODY: u32 = u32::MAX;
 /// No window is open.
 const NONE: u16 = u16::MAX;
 
@@ -27,14 +25,11 @@ const FIRED: u16 = 1 << 3;
 const MARKS: u32 = 4;
 const EMPTIES_MAX: u32 = (1 << (16 - MARKS)) - 1;
 
-/// A z-score rule's counter in 32 bytes.
+/// A z-score rule's counter in 28 bytes.
 #[derive(Debug, Clone, Copy)]
-#[repr(align(32))]
 pub(crate) struct Habit {
     mean: f64,
     var: f64,
-    /// Id of the key.
-    key: u32,
     /// Of the open window.
     value: i32,
     /// How many have closed.
@@ -45,23 +40,33 @@ pub(crate) struct Habit {
     marks: u16,
 }
 
-const _: () = assert!(size_of::<Habit>() == 32);
-
 impl Habit {
-    pub(crate) const FREE: Habit = Habit {
-        mean: 0.0,
-        var: 0.0,
-        key: NOBODY,
-        value: 0,
-        windows: 0,
-        next: NONE,
-        open: NONE,
-        marks: 0,
-    };
+    /// How many bytes it takes.
+    pub(crate) const BYTES: usize = 28;
 
-    /// Id of its key; `None` of a free place.
-    pub(crate) fn key(&self) -> Option<u32> {
-        (self.key != NOBODY).then_some(self.key)
+    /// As it stands in a row.
+    #[inline]
+    pub(crate) fn of_bytes(bytes: &[u8; Habit::BYTES]) -> Habit {
+        let (words, _) = bytes.as_chunks();
+        let word = |at: usize| u32::from_le_bytes(words[at]);
+        let float = |at: usize| f64::from_bits(u64::from(word(at)) | u64::from(word(at + 1)) << 32);
+        let ([windows, next], [open, marks]) = (halves(word(5)), halves(word(6)));
+        let (mean, var, value) = (float(0), float(2), word(4).cast_signed());
+        Habit { mean, var, value, windows, next, open, marks }
+    }
+
+    #[inline]
+    pub(crate) fn to_bytes(self) -> [u8; Habit::BYTES] {
+        let Habit { mean, var, value, windows, next, open, marks } = self;
+        let mut bytes = [0; Habit::BYTES];
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        for (at, float) in [mean, var].into_iter().enumerate() {
+            words[2 * at..2 * at + 2].copy_from_slice(float.to_le_bytes().as_chunks().0);
+        }
+        words[4] = value.to_le_bytes();
+        words[5] = both(windows, next);
+        words[6] = both(open, marks);
+        bytes
     }
 
     /// `None` for a counter with more to it.
@@ -71,8 +76,7 @@ impl Habit {
         else {
             return None;
         };
-        if series.values.is_some() || open.len() > 1 || *empties > EMPTIES_MAX || cell.key == NOBODY
-        {
+        if series.values.is_some() || open.len() > 1 || *empties > EMPTIES_MAX {
             return None;
         }
         let mark = |is: bool, mark: u16| if is { mark } else { 0 };
@@ -96,12 +100,11 @@ impl Habit {
             None => NONE,
         };
         let (mean, var) = (series.mean, series.var);
-        Some(Habit { mean, var, key: cell.key, value, windows, next, open, marks })
+        Some(Habit { mean, var, value, windows, next, open, marks })
     }
 
-    /// What it says. `None` of a free place.
-    pub(crate) fn cell(&self, periods: &Periods) -> Option<Cell> {
-        let key = self.key()?;
+    /// What it says; `None` of one that is not of this rule.
+    pub(crate) fn cell(&self, key: u32, periods: &Periods) -> Option<Cell> {
         let has = |mark: u16| self.marks & mark != 0;
         let mut open = SmallVec::new();
         if let Some(span) = periods.get(self.open.into()) {
@@ -149,6 +152,16 @@ impl Habit {
     fn series(&self) -> Series {
         Series { mean: self.mean, var: self.var, values: None, windows: self.windows.into() }
     }
+}
+
+fn halves(word: u32) -> [u16; 2] {
+    let [a, b, c, d] = word.to_le_bytes();
+    [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
+}
+
+fn both(one: u16, two: u16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (one.to_le_bytes(), two.to_le_bytes());
+    [a, b, c, d]
 }
 
 /// There are fewer than 65,535 periods.

@@ -105,8 +105,8 @@ pub fn changes(live: &Plan, new: &Plan) -> Vec<(RuleImpact, Option<(usize, usize
 
 impl State {
     /// Ids of the keys that a rule counts.
-    pub fn keys_of_rule(&self, rule: usize) -> Vec<u32> {
-        self.keyed.cells.tables.get(rule).map_or_else(Vec::new, crate::engine::table::Table::keys)
+    pub fn keys_of_rule(&self, rule: usize, plan: &Plan) -> Vec<u32> {
+        self.keyed.cells.keys_of(rule, plan)
     }
 
     /// Judges some keys of the rule at place `old` of `live` by the levels of the rule at `new` of
@@ -126,8 +126,7 @@ impl State {
         let info = &live.info[old];
         let space = &self.keyed.cells.spaces[info.space];
         for &key in keys {
-            let place = space.place(key, info.column);
-            let cell = self.keyed.cells.tables[old].get(place);
+            let cell = self.keyed.cells.held(old, key, live);
             let Some((stand, _)) = cell.and_then(|cell| stand_of(live, old, &cell, watermark))
             else {
                 continue;

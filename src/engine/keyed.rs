@@ -398,13 +398,7 @@ impl Keyed {
             let text = self.cells.spaces[plan.info[rule].space].text(key);
             self.opens.ends(rule, (key, text), over_at);
         }
-        let info = &plan.info[rule];
-        let space = &mut self.cells.spaces[info.space];
-        let place = space.take(key, info.column);
-        if space.is_unused(key) {
-            self.cells.young.grows_old(space, key);
-        }
-        self.cells.tables[rule].remove(place);
+        self.cells.remove(rule, key, plan);
         self.cooldowns.forget(rule, key);
         self.flows.forget(rule, key);
     }

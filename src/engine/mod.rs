@@ -8,6 +8,7 @@
 
 pub(crate) mod act;
 mod ahead;
+mod arena;
 pub(crate) mod baseline;
 mod by_rule;
 mod bytes;
@@ -60,6 +61,7 @@ pub(crate) mod score;
 pub(crate) mod season;
 pub(crate) mod seen;
 pub(crate) mod shared;
+pub(crate) mod shown;
 pub(crate) mod slab;
 pub(crate) mod small;
 pub mod snapshot;

@@ -3,18 +3,23 @@
 //! With hundreds of rules a key has cells of those few that its events match. A row with a place for
 //! each rule would be larger than all of its cells.
 
-use crate::engine::index::Index;
-use crate::engine::slab::Slab;
+use crate::engine::habit::Habit;
+use crate::engine::index::GreatIndex;
+use crate::engine::rows::{At, Held, Spot};
+use crate::engine::slab::{Pool, Slab};
+use crate::engine::small::Small;
 
-/// Places by key and rule.
+/// Counters by key and rule: small ones, and the places in their tables of others.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
-    index: Index,
+    index: GreatIndex,
     known: Slab<Known>,
     free: Vec<u32>,
+    smalls: Pool<Option<Small>>,
+    habits: Pool<Option<Habit>>,
 }
 
-/// The place in its table of a key's cell of the space's n-th rule.
+/// Where a key's counter of the space's n-th rule stands.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     id: u32,
@@ -22,9 +27,39 @@ struct Known {
     place: u32,
 }
 
+/// Marks the place of a small counter here.
+const SMALL: u32 = 1 << 31;
+const HABIT: u32 = 1 << 30;
+
 impl Places {
-    pub(crate) fn get(&self, id: u32, n: u32) -> Option<u32> {
-        Some(self.known[self.find(id, n)? as usize].place)
+    #[inline]
+    pub(crate) fn at(&self, id: u32, n: u32) -> At {
+        self.find(id, n).map_or(At::Nowhere, |at| place(self.known[at as usize].place))
+    }
+
+    pub(crate) fn held(&self, id: u32, n: u32) -> Option<Held> {
+        match self.at(id, n) {
+            At::Whole(place) => Some(Held::Whole(place)),
+            At::Small(Spot::Apart(at)) => self.small(at).map(Held::Small),
+            At::Habit(Spot::Apart(at)) => self.habit(at).map(Held::Habit),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn small(&self, at: u32) -> Option<Small> {
+        *self.smalls.get(at as usize)?
+    }
+
+    pub(crate) fn habit(&self, at: u32) -> Option<Habit> {
+        *self.habits.get(at as usize)?
+    }
+
+    pub(crate) fn set_small(&mut self, at: u32, small: Small) {
+        self.smalls.get_mut(at as usize).into_iter().for_each(|own| *own = Some(small));
+    }
+
+    pub(crate) fn set_habit(&mut self, at: u32, habit: Habit) {
+        self.habits.get_mut(at as usize).into_iter().for_each(|own| *own = Some(habit));
     }
 
     /// Brings near where a place would be noted.
@@ -32,37 +67,60 @@ impl Places {
         self.index.near(hash(id, n));
     }
 
-    pub(crate) fn put(&mut self, id: u32, n: u32, place: u32) {
-        let known = Known { id, n, place };
-        if let Some(at) = self.find(id, n) {
-            self.known[at as usize] = known;
-            return;
-        }
-        let at = self.known.put(&mut self.free, known);
+    /// Has this counter of a key and rule, in the place of another if there is one; false, and
+    /// nothing is done, for what is no counter of a rule.
+    pub(crate) fn set(&mut self, id: u32, n: u32, held: Held) -> bool {
+        let place = match held {
+            Held::Whole(place) => place,
+            Held::Value(_) => return false,
+            Held::Small(small) => self.smalls.put(Some(small)) | SMALL,
+            Held::Habit(habit) => self.habits.put(Some(habit)) | SMALL | HABIT,
+        };
+        self.take(id, n);
+        let at = self.known.put(&mut self.free, Known { id, n, place });
         self.index.insert(hash(id, n), at);
+        true
     }
 
-    pub(crate) fn take(&mut self, id: u32, n: u32) -> Option<u32> {
+    pub(crate) fn take(&mut self, id: u32, n: u32) -> Option<Held> {
+        let held = self.held(id, n)?;
         let at = self.find(id, n)?;
         self.index.remove(hash(id, n), at);
         self.free.push(at);
-        Some(self.known[at as usize].place)
+        match place(self.known[at as usize].place) {
+            At::Small(Spot::Apart(at)) => self.smalls.give_back(at as usize, None),
+            At::Habit(Spot::Apart(at)) => self.habits.give_back(at as usize, None),
+            _ => {}
+        }
+        Some(held)
+    }
+
+    /// The keys of a rule.
+    pub(crate) fn keys(&self, n: u32) -> impl Iterator<Item = u32> {
+        self.known().filter(move |known| known.n == n).map(|known| known.id)
+    }
+
+    fn known(&self) -> impl Iterator<Item = &Known> {
+        let known = (0_u32..).zip(self.known.iter());
+        known.filter(|(at, one)| self.find(one.id, one.n) == Some(*at)).map(|(_, one)| one)
     }
 
     /// Forgets the rules from the n-th on.
     pub(crate) fn cut(&mut self, n: u32) {
         let mut kept = Places::default();
-        let known = (0_u32..).zip(self.known.iter());
-        for (_, one) in known.filter(|(at, one)| one.n < n && self.find(one.id, one.n) == Some(*at))
-        {
-            kept.put(one.id, one.n, one.place);
+        for one in self.known().filter(|one| one.n < n) {
+            if let Some(held) = self.held(one.id, one.n) {
+                kept.set(one.id, one.n, held);
+            }
         }
         *self = kept;
     }
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        self.index.bytes() + self.known.bytes() + self.free.capacity() * size_of::<u32>()
+        let small = self.smalls.bytes() + self.habits.bytes();
+        let free = self.free.capacity() * size_of::<u32>();
+        self.index.bytes() + self.known.bytes() + small + free
     }
 
     fn find(&self, id: u32, n: u32) -> Option<u32> {
@@ -71,6 +129,17 @@ impl Places {
             known.id == id && known.n == n
         };
         self.index.find(hash(id, n), is)
+    }
+}
+
+/// What a noted place says.
+#[inline]
+fn place(place: u32) -> At {
+    let spot = Spot::Apart(place & !(SMALL | HABIT));
+    match (place & SMALL != 0, place & HABIT != 0) {
+        (true, false) => At::Small(spot),
+        (true, true) => At::Habit(spot),
+        (false, _) => At::Whole(place),
     }
 }
 

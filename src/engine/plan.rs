@@ -12,6 +12,7 @@ use crate::engine::filter::Lists;
 use crate::engine::opens::resolves;
 use crate::engine::posting::Posting;
 use crate::engine::routes::Routes;
+use crate::engine::rows::Column;
 use crate::engine::view::{View, step_ms};
 use crate::event::Kind;
 use crate::rule::{
@@ -33,12 +34,12 @@ pub struct Plan {
     pub(crate) calendar: Calendar,
     pub(crate) spaces: Vec<KeySpec>,
     pub(crate) key_forms: Vec<KeyForm>,
-    /// Changes with the number of key forms and rules.
+    /// Changes with the number of key forms and rules, and with what those count in.
     pub(crate) shape: u64,
     /// Some key form is more than one text of the event.
     pub(crate) composes: bool,
-    /// Rules of each space.
-    pub(crate) widths: Vec<usize>,
+    /// What the rules of each space count in, rule by rule.
+    pub(crate) columns: Vec<Vec<Column>>,
     pub(crate) info: Vec<RuleInfo>,
     /// Fingerprint and place of each rule, in order of fingerprints.
     by_fingerprint: Vec<(u64, usize)>,
@@ -157,8 +158,7 @@ impl Calm {
     }
 }
 
-/// How a rule takes contributions that come to nothing. What counts is points, or the number of
-/// events where `counts` says so.
+/// How a rule takes contributions that come to nothing: of points, or where `counts` of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Short {
     Bound(Quiet),
@@ -246,7 +246,7 @@ impl Plan {
             key_forms: Vec::new(),
             shape: 0,
             composes: false,
-            widths: Vec::new(),
+            columns: Vec::new(),
             by_fingerprint: Vec::new(),
             info: Vec::new(),
             routes: Routes::default(),
@@ -273,7 +273,8 @@ impl Plan {
     }
 
     fn shaped(mut self) -> Plan {
-        let shape = format!("{:?} {} {}", self.widths, self.info.len(), self.new_fields.len());
+        let shown = (self.user_space, self.new_fields.len());
+        let shape = format!("{:?} {} {shown:?}", self.columns, self.info.len());
         self.shape = xxh3_64(shape.as_bytes());
         self
     }
@@ -337,8 +338,7 @@ impl Plan {
         &self.rules.rules[at]
     }
 
-    /// The rule that partial aggregates name so.
-    /// `guess` is where it may be.
+    /// The rule that partial aggregates name so, most likely that at `guess`.
     pub(crate) fn named(&self, fingerprint: u64, guess: usize) -> Option<usize> {
         if self.info.get(guess).is_some_and(|info| info.fingerprint == fingerprint) {
             return Some(guess);
@@ -353,7 +353,7 @@ impl Plan {
             return space;
         }
         self.spaces.push(rule.per.clone());
-        self.widths.push(0);
+        self.columns.push(Vec::new());
         self.key_forms.push(KeyForm::of(&rule.per));
         self.composes |= KeyForm::of(&rule.per) == KeyForm::Composite;
         self.spaces.len() - 1
@@ -361,8 +361,8 @@ impl Plan {
 
     fn add(&mut self, at: usize, rule: &Rule) {
         let space = self.space_of(rule);
-        let column = self.widths[space];
-        self.widths[space] += 1;
+        let column = self.columns[space].len();
+        self.columns[space].push(Column::of(form(rule)));
         let close_after_ms = match &rule.check {
             Check::ZScore(zscore) => zscore.close_after_ms,
             _ => None,

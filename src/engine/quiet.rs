@@ -9,6 +9,7 @@ use crate::engine::firing::Measured;
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
 use crate::engine::plan::{Calm, Form, Plan, Quiet, Short};
 use crate::engine::rolling::{Entry, Join};
+use crate::engine::rows::{At, Held};
 use crate::engine::score::{exceeds, running_bound};
 use crate::engine::small::Little;
 use crate::engine::space::{Key, NONE};
@@ -104,9 +105,8 @@ impl Keyed {
             return false;
         }
         let space = &self.cells.spaces[info.space];
-        let id = space.find(key).unwrap_or(NONE);
-        let place = if id == NONE { NONE } else { space.place(id, info.column) };
-        if place == NONE {
+        let (id, at) = space.seek(key, info.column).unwrap_or((NONE, At::Nowhere));
+        if at == At::Nowhere {
             return match short {
                 Short::Bound(quiet) => {
                     let one = what.one(quiet.counts);
@@ -115,7 +115,7 @@ impl Keyed {
                 _ => false,
             };
         }
-        let cell = (rule, id, place);
+        let cell = (rule, id, at);
         let is_done = match short {
             Short::Bound(quiet) => self.add_bound(cell, (quiet, what.one(quiet.counts)), what, ctx),
             Short::Flow { most, ahead, counts } => {
@@ -123,7 +123,7 @@ impl Keyed {
             }
             Short::Silence { counts } => self.add_silence(cell, what.one(counts), ctx.plan),
             Short::Sides { count } => self.add_sides(cell, count, (what, false), ctx.plan),
-            Short::Score { counts } => self.add_score((rule, place), what.one(counts), ctx),
+            Short::Score { counts } => self.add_score((rule, at), what.one(counts), ctx),
         };
         if is_done {
             // A key that comes again grows old.
@@ -137,16 +137,16 @@ impl Keyed {
     #[inline]
     fn add_bound(
         &mut self,
-        (rule, id, place): (usize, u32, u32),
+        (rule, id, at): (usize, u32, At),
         (quiet, one): (Quiet, Entry),
         what: &Contribution<'_>,
         ctx: &mut Ctx<'_>,
     ) -> bool {
-        match self.add_small((rule, place), (quiet, one, what.of), ctx) {
+        match self.add_small((rule, id, at), (quiet, one, what.of), ctx) {
             Some(Took::It) => true,
             Some(Took::Nothing) => false,
             None => {
-                let Some(cell) = self.cells.whole_at(rule, (id, place), ctx.plan) else {
+                let Some(cell) = self.cells.whole_at(rule, (id, at), ctx.plan) else {
                     return false;
                 };
                 let is_open = !self.opens.is_empty();
@@ -159,12 +159,12 @@ impl Keyed {
     /// Adds to the counter of a cap whose flow is kept.
     pub(crate) fn add_flow(
         &mut self,
-        (rule, id, place): (usize, u32, u32),
+        (rule, id, at): (usize, u32, At),
         (most, ahead): (i64, Option<(i64, i64)>),
         one: Entry,
         plan: &Plan,
     ) -> bool {
-        let body = self.cells.calendar_at(rule, (id, place), plan);
+        let body = self.cells.calendar_at(rule, (id, at), plan);
         let Some((period, t)) = body.and_then(|body| body.only(one.ts)) else { return false };
         let Sum::Number(number) = &mut period.of else { return false };
         let sum = number.checked_add(one.value).filter(|sum| *sum <= most);
@@ -180,11 +180,11 @@ impl Keyed {
     /// Adds to the counter of a period that is judged when it is over.
     pub(crate) fn add_silence(
         &mut self,
-        (rule, id, place): (usize, u32, u32),
+        (rule, id, at): (usize, u32, At),
         one: Entry,
         plan: &Plan,
     ) -> bool {
-        let body = self.cells.calendar_at(rule, (id, place), plan);
+        let body = self.cells.calendar_at(rule, (id, at), plan);
         let Some(CalendarCell { periods, t }) = body else { return false };
         let period = periods.iter_mut().find(|period| period.holds(one.ts));
         let Some(Sum::Number(number)) = period.map(|period| &mut period.of) else { return false };
@@ -201,13 +201,13 @@ impl Keyed {
     /// Adds to both sides of a ratio what one event brings, or what several do `together`.
     pub(crate) fn add_sides(
         &mut self,
-        (rule, id, place): (usize, u32, u32),
+        (rule, id, at): (usize, u32, At),
         count: [bool; 2],
         (what, together): (&Contribution<'_>, bool),
         plan: &Plan,
     ) -> bool {
         let Check::Ratio { min_to, levels, .. } = &plan.rule(rule).check else { return false };
-        let body = self.cells.calendar_at(rule, (id, place), plan);
+        let body = self.cells.calendar_at(rule, (id, at), plan);
         let Some((period, t)) = body.and_then(|body| body.only(what.ts)) else { return false };
         let Sum::Sides(sides) = &mut period.of else { return false };
         let (Sum::Number(of), Sum::Number(to)) = &mut **sides else { return false };
@@ -235,21 +235,19 @@ impl Keyed {
 
     /// Adds to the open window of a z-score.
     #[inline]
-    pub(crate) fn add_score(
-        &mut self,
-        (rule, place): (usize, u32),
-        one: Entry,
-        ctx: &Ctx<'_>,
-    ) -> bool {
+    pub(crate) fn add_score(&mut self, (rule, at): (usize, At), one: Entry, ctx: &Ctx<'_>) -> bool {
         let Check::ZScore(check) = &ctx.plan.rule(rule).check else { return false };
         let over = ctx.watermark.saturating_sub(ctx.plan.info[rule].close_after_ms);
-        let table = &mut self.cells.tables[rule];
-        if let Some((habit, periods)) = table.habit_mut(place) {
-            return habit.add(periods, check, one, over);
-        }
-        match table.get_mut(place).map(|cell| &mut cell.body) {
-            Some(Body::ZScore(body)) => body.add_quietly(check, one, over),
-            _ => false,
+        match at {
+            At::Habit(spot) => self.cells.add_habit((rule, spot), (check, over), one, ctx.plan),
+            At::Whole(place) => {
+                let cell = self.cells.tables[rule].get_mut(place);
+                match cell.map(|cell| &mut cell.body) {
+                    Some(Body::ZScore(body)) => body.add_quietly(check, one, over),
+                    _ => false,
+                }
+            }
+            At::Small(_) | At::Value(_) | At::Nowhere => false,
         }
     }
 
@@ -264,9 +262,8 @@ impl Keyed {
     ) -> bool {
         let plan = ctx.plan;
         let info = &plan.info[rule];
-        let most = plan.settings.max_keys.unwrap_or(usize::MAX);
         let is_known = self.cells.spaces[info.space].find(key).is_some();
-        if !self.opens.is_empty() || !is_known && self.cells.keys() >= most {
+        if !self.opens.is_empty() || !is_known && !self.cells.has_room(info.space, plan) {
             return false;
         }
         let ts = one.ts;
@@ -292,15 +289,18 @@ impl Keyed {
     #[inline]
     fn add_small(
         &mut self,
-        (rule, place): (usize, u32),
+        (rule, id, at): (usize, u32, At),
         (quiet, one, of): (Quiet, Entry, &Added<'_>),
         ctx: &Ctx<'_>,
     ) -> Option<Took> {
-        let (small, sizes) = self.cells.tables[rule].small_mut(place)?;
-        if sizes.add_within(small, one, quiet.most) {
+        let At::Small(spot) = at else { return None };
+        if self.cells.add_within((rule, spot), one, quiet.most, ctx.plan) {
             return Some(Took::It);
         }
-        let little = match sizes.unpack(small)? {
+        let space = &mut self.cells.spaces[ctx.plan.info[rule].space];
+        let sizes = &mut self.cells.tables[rule].small.sizes;
+        let mut small = space.small(spot)?;
+        let little = match sizes.unpack(&small)? {
             Little::Calendar { span, number, t } if span.start <= one.ts && one.ts < span.end => {
                 let number = number.checked_add(one.value)?;
                 if number > quiet.most {
@@ -338,7 +338,16 @@ impl Keyed {
                 Little::Value { hash: value, ts: t.max(one.ts) }
             }
         };
-        sizes.repack(small, little).then_some(Took::It)
+        let was_odd = small.is_odd;
+        if !sizes.repack(&mut small, little) {
+            return None;
+        }
+        if small.is_odd == was_odd {
+            space.set_small(spot, small);
+        } else {
+            space.set(id, ctx.plan.info[rule].column, Held::Small(small));
+        }
+        Some(Took::It)
     }
 }
 
@@ -418,7 +427,7 @@ impl Cells {
     fn calendar_at(
         &mut self,
         rule: usize,
-        at: (u32, u32),
+        at: (u32, At),
         plan: &Plan,
     ) -> Option<&mut CalendarCell> {
         match &mut self.whole_at(rule, at, plan)?.body {

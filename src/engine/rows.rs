@@ -1,180 +1,481 @@
-//! Keys by id, each with the places of its cells: a line of the cache, or half of one where no more
-//! than one rule counts by the key.
+//! Keys by id: each one's text and counters in a block of its own, as large as they need.
+//!
+//! A row is its size, where its counters begin, what is noted of the key, two bits for each column that
+//! tell which form the counter there has, the text, and the counters, column by column.
+//! A small counter stands in the row itself; of any other its place in the table of its rule does. What
+//! a key has shown stands there like a counter.
 
-use smallvec::SmallVec;
+use hashbrown::HashMap;
 
-use crate::engine::slab::Slab;
+use crate::engine::arena::{Arena, BLOCK_MAX, Byte};
+use crate::engine::habit::Habit;
+use crate::engine::plan::Form;
+use crate::engine::seen::Value;
+use crate::engine::small::Small;
 use crate::engine::space::NONE;
 
-/// Rules whose cells a row places itself.
-pub(crate) const NEAR: usize = 9;
+use begins::Begins;
+use layout::{Known, Layout, NOTHING, ODD, SMALL, WHOLE, form, shown};
+use value::{VALUE, bytes_of, value_of};
 
-#[derive(Debug, Clone)]
-#[repr(align(64))]
-pub(crate) struct Line;
+mod begins;
+mod layout;
+mod value;
 
-#[derive(Debug, Clone)]
-#[repr(align(32))]
-pub(crate) struct HalfLine;
+/// Columns of a row at most.
+pub(crate) const COLUMNS_MAX: usize = 32;
 
-/// A key, aligned as `A`, with the places of its cells of `N` rules.
-#[derive(Debug, Clone)]
-pub(crate) struct Row<A, const N: usize> {
-    _aligned: [A; 0],
-    /// Bytes of a text: most keys are short enough to stand inline.
-    text: SmallVec<[u8; 16]>,
-    notes: Notes,
-    places: [u32; N],
+/// A longer text stands elsewhere: bytes.
+const TEXT_MAX: usize = 100;
+/// Where what is told of a row begins in it: where its counters begin, its notes, the forms.
+const COUNTERS: usize = 1;
+const NOTES: usize = 2;
+const FORMS: usize = 4;
+/// So many bytes less than a row has room for are a reason to move it. One counter that goes and comes
+/// again is none.
+const SLACK: usize = 20;
+/// The row of the newest key has room for so many counters of the largest kind.
+const NEWEST_HAS: usize = 5;
+
+/// The forms are read as a word.
+const ROW_MIN: usize = FORMS + size_of::<u64>();
+
+const _: () = assert!(FORMS + 8 + TEXT_MAX + COLUMNS_MAX * Habit::BYTES <= BLOCK_MAX);
+const _: () = assert!(FORMS + 8 + TEXT_MAX <= u8::MAX as usize);
+
+/// What stands in a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Column {
+    /// Counters of thresholds and the like.
+    Number,
+    /// Counters of z-scores.
+    Habit,
+    /// Values of a field that the key has shown.
+    Shown,
+}
+
+impl Column {
+    /// What rules of this form count in.
+    pub(crate) fn of(form: Form) -> Column {
+        if form == Form::ZScore { Column::Habit } else { Column::Number }
+    }
+}
+
+/// A counter of a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Held {
+    /// Its place in its table.
+    Whole(u32),
+    Small(Small),
+    Habit(Habit),
+    /// One value.
+    Value(Value),
+}
+
+/// Where a counter of a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    Nowhere,
+    /// In its table, at this place.
+    Whole(u32),
+    Small(Spot),
+    Habit(Spot),
+    Value(Byte),
+}
+
+/// Where a small counter stands; good as long as no counter of a key of this form comes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spot {
+    Row {
+        at: Byte,
+        is_odd: bool,
+    },
+    /// Apart from rows, at this place.
+    Apart(u32),
+}
+
+/// The rows of one key form.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rows {
+    /// Where each begins; [`NONE`] of a free id.
+    begins: Begins,
+    arena: Arena,
+    layout: Layout,
+    /// The key that came last: its row has room for all that it may need, until the next one comes.
+    newest: Option<u32>,
+    /// Texts that are too long for a row.
+    long: HashMap<u32, Box<[u8]>>,
+}
+
+/// A row as it was found.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    begin: u32,
+    /// Where its counters begin.
+    counters: u32,
+    forms: u64,
+    shape: Known,
+}
+
+impl Row {
+    /// That of no key.
+    const NONE: Row = Row { begin: NONE, counters: 0, forms: 0, shape: Known::NOT };
 }
 
 /// What else is noted of a key.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Notes {
-    /// How many cells it has.
-    pub(crate) cells: u16,
+    /// How many counters it has that stand in no row.
+    pub(crate) apart: u16,
     /// Whether it has a number in [`Space`](crate::engine::space::Space).
     pub(crate) is_young: bool,
 }
 
-pub(crate) type Slim = Row<HalfLine, 1>;
-pub(crate) type Wide = Row<Line, NEAR>;
+const YOUNG: u16 = 1 << 15;
 
-const _: () = assert!(size_of::<Slim>() == 32 && size_of::<Wide>() == 64);
-
-impl<A, const N: usize> Row<A, N> {
-    fn of(text: &[u8]) -> Row<A, N> {
-        let text = SmallVec::from_slice(text);
-        Row { _aligned: [], text, notes: Notes::default(), places: [NONE; N] }
+impl Notes {
+    fn of(bits: u16) -> Notes {
+        Notes { apart: bits & !YOUNG, is_young: bits & YOUNG != 0 }
     }
-}
 
-/// The rows of one key form.
-#[derive(Debug, Clone)]
-pub(crate) enum Rows {
-    /// Of one rule at most.
-    Slim(Slab<Slim>),
-    Wide(Slab<Wide>),
-}
-
-impl Default for Rows {
-    fn default() -> Self {
-        Rows::Slim(Slab::default())
+    fn bits(self) -> u16 {
+        self.apart.min(!YOUNG) | if self.is_young { YOUNG } else { 0 }
     }
-}
-
-/// The same for rows of either width.
-macro_rules! either {
-    ($all:expr, $rows:ident => $what:expr) => {
-        match $all {
-            Rows::Slim($rows) => $what,
-            Rows::Wide($rows) => $what,
-        }
-    };
 }
 
 impl Rows {
-    /// Makes room for the cells of so many rules.
-    pub(crate) fn widen(&mut self, rules: usize) {
-        let Rows::Slim(slim) = self else { return };
-        if rules <= 1 {
+    /// Makes rows that have these columns; what stands in a column that is another now is gone.
+    pub(crate) fn set_columns(&mut self, columns: &[Column]) {
+        if self.layout.columns == columns {
             return;
         }
-        let mut wide = Slab::default();
-        for Row { text, notes, places: [place], .. } in slim.iter() {
-            let mut row = Wide { text: text.clone(), notes: *notes, ..Wide::of(&[]) };
-            row.places[0] = *place;
-            wide.push(row);
+        let rows = Rows { layout: Layout::new(columns), ..Rows::default() };
+        let old = std::mem::replace(self, rows);
+        for id in 0..u32::try_from(old.len()).unwrap_or(NONE) {
+            if old.begin(id).is_none() {
+                self.begins.set(id, NONE);
+                continue;
+            }
+            self.put_at(id, old.text(id));
+            self.set_notes(id, old.notes(id));
+            for (at, column) in columns.iter().enumerate() {
+                // What is shown comes first, then one rule after the other.
+                let before = match column {
+                    Column::Shown => at,
+                    _ => at - shown(columns) + shown(&old.layout.columns),
+                };
+                if old.layout.columns.get(before) == Some(column)
+                    && let Some(held) = old.held(id, before)
+                {
+                    self.set(id, at, held);
+                }
+            }
         }
-        *self = Rows::Wide(wide);
     }
 
     pub(crate) fn len(&self) -> usize {
-        either!(self, rows => rows.len())
+        self.begins.len
+    }
+
+    /// What room is left is that of rows that grow.
+    pub(crate) fn is_full(&self) -> bool {
+        self.arena.is_full()
+    }
+
+    /// Brings near where a row begins is told.
+    #[inline]
+    pub(crate) fn near(&self, id: u32) {
+        self.begins.near(id);
     }
 
     /// Brings a row near.
     #[inline]
-    pub(crate) fn near(&self, id: u32) {
-        either!(self, rows => rows.near(id as usize));
+    pub(crate) fn near_row(&self, id: u32) {
+        if let Some(begin) = self.begin(id) {
+            self.arena.near(begin);
+        }
     }
 
     /// Puts a key where a free one is, or appends it; returns its id.
     pub(crate) fn put(&mut self, free: &mut Vec<u32>, text: &[u8]) -> u32 {
-        either!(self, rows => rows.put(free, Row::of(text)))
+        let id = free.pop().unwrap_or_else(|| u32::try_from(self.len()).unwrap_or(NONE));
+        self.put_at(id, text);
+        id
+    }
+
+    fn put_at(&mut self, id: u32, text: &[u8]) {
+        let is_long = text.len() > TEXT_MAX;
+        let own = if is_long { &[] } else { text };
+        let head = FORMS + self.layout.forms;
+        if let Some(newest) = self.newest.take() {
+            self.fit(newest);
+        }
+        let most: usize = self.layout.columns.len().min(NEWEST_HAS) * Habit::BYTES;
+        let begin = self.arena.take((head + own.len() + most).max(ROW_MIN));
+        self.newest = Some(id);
+        let row = self.arena.block_mut(begin);
+        row[COUNTERS..head].fill(0);
+        row[COUNTERS] = u8::try_from(head + own.len()).unwrap_or(0);
+        row[head..head + own.len()].copy_from_slice(own);
+        if is_long {
+            self.long.insert(id, text.into());
+        }
+        self.begins.set(id, begin);
+    }
+
+    #[inline]
+    fn begin(&self, id: u32) -> Option<u32> {
+        self.begins.get(id).filter(|begin| *begin != NONE)
+    }
+
+    /// What stands from the beginning of a row on.
+    #[inline]
+    fn row(&self, id: u32) -> Option<&[u8]> {
+        Some(self.arena.from(self.begin(id)?))
     }
 
     /// A key's text; empty where there is none.
     #[inline]
     pub(crate) fn text(&self, id: u32) -> &[u8] {
-        either!(self, rows => rows.get(id as usize).map_or(&[], |row| &row.text))
+        let Some(row) = self.row(id) else { return &[] };
+        let text = &row[FORMS + self.layout.forms..usize::from(row[COUNTERS])];
+        if text.is_empty() { self.long.get(&id).map_or(&[], |text| text) } else { text }
+    }
+
+    /// Nothing of an id that is free, or that there is not.
+    #[inline]
+    pub(crate) fn notes(&self, id: u32) -> Notes {
+        let row = self.row(id).and_then(|row| row.first_chunk::<FORMS>());
+        row.map_or_else(Notes::default, |[.., low, high]| {
+            Notes::of(u16::from_le_bytes([*low, *high]))
+        })
+    }
+
+    pub(crate) fn set_notes(&mut self, id: u32, notes: Notes) {
+        if let Some(begin) = self.begin(id) {
+            self.arena.set_bytes(Arena::byte(begin, NOTES), notes.bits().to_le_bytes());
+        }
+    }
+
+    /// A key's row.
+    #[inline]
+    fn find(&self, id: u32) -> Row {
+        self.begin(id).map_or(Row::NONE, |begin| self.found(begin))
     }
 
     #[inline]
-    pub(crate) fn notes(&self, id: u32) -> Option<Notes> {
-        either!(self, rows => rows.get(id as usize).map(|row| row.notes))
+    fn found(&self, begin: u32) -> Row {
+        let head = self.arena.from(begin).first_chunk::<ROW_MIN>();
+        head.map_or(Row::NONE, |[_, counters, _, _, forms @ ..]| {
+            let (counters, forms) = (u32::from(*counters), self.layout.forms(*forms));
+            let shape = self.layout.known(forms);
+            Row { begin, counters, forms, shape }
+        })
     }
 
-    /// Where the cell of an early rule stands in its table.
+    /// Where the counter in a column stands.
     #[inline]
-    pub(crate) fn place(&self, id: u32, n: usize) -> Option<u32> {
-        either!(self, rows => rows.get(id as usize)?.places.get(n).copied())
+    pub(crate) fn at(&self, id: u32, column: usize) -> At {
+        self.at_row(&self.find(id), column)
     }
 
-    /// Where the cells of all early rules stand; none of a key that there is not.
+    /// The same of a row as it is now.
     #[inline]
-    pub(crate) fn places(&self, id: u32) -> &[u32] {
-        either!(self, rows => rows.get(id as usize).map_or(&[], |row| &row.places))
+    fn at_row(&self, row: &Row, column: usize) -> At {
+        let form = form(row.forms, column);
+        if form == NOTHING {
+            return At::Nowhere;
+        }
+        let at = Arena::byte(row.begin, self.offset(row, column));
+        if form == WHOLE {
+            return At::Whole(u32::from_le_bytes(self.arena.bytes(at)));
+        }
+        match self.layout.kind(column) {
+            Column::Number => At::Small(Spot::Row { at, is_odd: form == ODD }),
+            Column::Habit => At::Habit(Spot::Row { at, is_odd: false }),
+            Column::Shown => At::Value(at),
+        }
     }
 
-    pub(crate) fn notes_mut(&mut self, id: u32) -> &mut Notes {
-        either!(self, rows => &mut rows[id as usize].notes)
+    #[inline]
+    fn offset(&self, row: &Row, column: usize) -> usize {
+        row.counters as usize + self.layout.offset((row.forms, row.shape), column)
     }
 
-    pub(crate) fn place_mut(&mut self, id: u32, n: usize) -> &mut u32 {
-        either!(self, rows => &mut rows[id as usize].places[n])
+    /// Bytes of a row that are used.
+    #[inline]
+    fn used(&self, row: &Row) -> usize {
+        row.counters as usize + self.layout.used((row.forms, row.shape))
     }
 
-    /// Takes a key's text away.
+    /// Whether one of a key's counters stands elsewhere.
+    #[inline]
+    pub(crate) fn has_whole(&self, id: u32) -> bool {
+        let row = self.row(id).and_then(|row| row.first_chunk::<ROW_MIN>());
+        row.is_some_and(|[_, _, _, _, forms @ ..]| self.layout.has_whole(self.layout.forms(*forms)))
+    }
+
+    /// How many counters a key has, wherever they stand.
+    #[inline]
+    pub(crate) fn cells(&self, id: u32) -> u16 {
+        let Some(row) = self.row(id).and_then(|row| row.first_chunk::<ROW_MIN>()) else { return 0 };
+        let [_, _, low, high, forms @ ..] = *row;
+        let apart = Notes::of(u16::from_le_bytes([low, high])).apart;
+        self.layout.cells(self.layout.forms(forms)).saturating_add(apart)
+    }
+
+    /// The counter in a column.
+    pub(crate) fn held(&self, id: u32, column: usize) -> Option<Held> {
+        match self.at(id, column) {
+            At::Nowhere | At::Small(Spot::Apart(_)) | At::Habit(Spot::Apart(_)) => None,
+            At::Whole(place) => Some(Held::Whole(place)),
+            At::Small(Spot::Row { at, is_odd }) => Some(Held::Small(self.small(at, is_odd))),
+            At::Habit(Spot::Row { at, .. }) => Some(Held::Habit(self.habit(at))),
+            At::Value(at) => Some(Held::Value(self.value(at))),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn small(&self, at: Byte, is_odd: bool) -> Small {
+        Small::of_bytes(&self.arena.bytes(at), is_odd)
+    }
+
+    #[inline]
+    pub(crate) fn habit(&self, at: Byte) -> Habit {
+        Habit::of_bytes(&self.arena.bytes(at))
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, at: Byte) -> Value {
+        value_of(self.arena.bytes(at))
+    }
+
+    /// The same counter with other content, which is as odd.
+    #[inline]
+    pub(crate) fn set_small(&mut self, at: Byte, small: Small) {
+        self.arena.set_bytes(at, small.to_bytes());
+    }
+
+    #[inline]
+    pub(crate) fn set_habit(&mut self, at: Byte, habit: Habit) {
+        self.arena.set_bytes(at, habit.to_bytes());
+    }
+
+    /// The same column with another value; false, and nothing is done, where it does not fit.
+    #[inline]
+    pub(crate) fn set_value(&mut self, at: Byte, value: Value) -> bool {
+        let Some(bytes) = bytes_of(value) else { return false };
+        self.arena.set_bytes(at, bytes);
+        true
+    }
+
+    /// Has this counter in a column, in the place of another if there is one; false, and nothing is
+    /// done, where the column has no room for its form.
+    pub(crate) fn set(&mut self, id: u32, column: usize, held: Held) -> bool {
+        match (held, self.layout.columns.get(column)) {
+            (Held::Whole(place), Some(_)) => self.write(id, column, (WHOLE, place.to_le_bytes())),
+            (Held::Small(small), Some(Column::Number)) => {
+                let form = if small.is_odd { ODD } else { SMALL };
+                self.write(id, column, (form, small.to_bytes()));
+            }
+            (Held::Habit(habit), Some(Column::Habit)) => {
+                self.write(id, column, (SMALL, habit.to_bytes()));
+            }
+            (Held::Value(value), Some(Column::Shown)) => match bytes_of(value) {
+                Some(bytes) => self.write(id, column, (SMALL, bytes)),
+                None => return false,
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes the counter of a column out.
+    pub(crate) fn take(&mut self, id: u32, column: usize) -> Option<Held> {
+        let held = self.held(id, column)?;
+        self.write(id, column, (NOTHING, []));
+        Some(held)
+    }
+
+    /// Takes a key away.
     pub(crate) fn clear(&mut self, id: u32) {
-        either!(self, rows => rows[id as usize].text = SmallVec::new());
+        let Some(begin) = self.begin(id) else { return };
+        self.arena.give_back(begin);
+        self.begins.set(id, NONE);
+        self.newest = self.newest.filter(|newest| *newest != id);
+        self.long.remove(&id);
     }
 
-    /// Bytes on the heap, without texts too long to stand inline.
+    /// Puts bytes of a form into a column, in the place of those that stand there.
+    #[inline]
+    fn write<const N: usize>(&mut self, id: u32, column: usize, (to, bytes): (u64, [u8; N])) {
+        let row = self.find(id);
+        if row.begin == NONE {
+            return;
+        }
+        let old = form(row.forms, column);
+        let offset = self.offset(&row, column);
+        let mut begin = row.begin;
+        if (old == NOTHING) != (to == NOTHING) {
+            begin = self.make_room((id, row), (offset, column), to != NOTHING);
+            self.layout.note(row.forms & !(3 << (2 * column)) | to << (2 * column));
+        }
+        if N > 0 {
+            self.arena.set_bytes(Arena::byte(begin, offset), bytes);
+        }
+        if old != to {
+            let forms = row.forms & !(3 << (2 * column)) | to << (2 * column);
+            let [at, of] = [FORMS + column / 4, column / 4];
+            self.arena.set_bytes(Arena::byte(begin, at), [forms.to_le_bytes()[of]]);
+        }
+    }
+
+    /// Makes room for what a column will have, or gives that of what it had back; returns where the row
+    /// begins then.
+    fn make_room(
+        &mut self,
+        (id, row): (u32, Row),
+        (offset, column): (usize, usize),
+        comes: bool,
+    ) -> u32 {
+        let used = self.used(&row);
+        let width = self.layout.width(column);
+        let room = self.arena.block(row.begin).len();
+        if comes {
+            let is_full = used + width > room;
+            let begin = if is_full { self.move_row(id, used, used + width) } else { row.begin };
+            self.arena.block_mut(begin).copy_within(offset..used, offset + width);
+            return begin;
+        }
+        let needed = used - width;
+        self.arena.block_mut(row.begin).copy_within(offset + width..used, offset);
+        let is_loose = needed + SLACK <= room && self.newest != Some(id);
+        if is_loose { self.move_row(id, needed, needed) } else { row.begin }
+    }
+
+    /// Gives a row no more room than it needs.
+    fn fit(&mut self, id: u32) {
+        let row = self.find(id);
+        let used = self.used(&row);
+        self.move_row(id, used, used);
+    }
+
+    /// Moves the first so many bytes of a row to a block that has room for those that are needed;
+    /// returns where it begins.
+    fn move_row(&mut self, id: u32, used: usize, needed: usize) -> u32 {
+        let Some(begin) = self.begin(id) else { return NONE };
+        let to = self.arena.take(needed.max(ROW_MIN));
+        self.arena.copy(begin, to, COUNTERS..used);
+        self.arena.give_back(begin);
+        self.begins.set(id, to);
+        to
+    }
+
+    /// Bytes on the heap, without texts that are too long for a row.
     pub(crate) fn bytes(&self) -> usize {
-        either!(self, rows => rows.bytes())
+        self.begins.lines.bytes() + self.arena.heap() + self.long.allocation_size()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_and_places_stay_when_rows_grow_wide() {
-        let (mut rows, mut free) = (Rows::default(), Vec::new());
-        let texts: Vec<String> =
-            (0..3_000).map(|n| format!("{n:0>width$}", width = n % 40)).collect();
-        for (n, text) in (0..).zip(&texts) {
-            let id = rows.put(&mut free, text.as_bytes());
-            *rows.place_mut(id, 0) = 7 * n;
-            *rows.notes_mut(id) = Notes { cells: 1, is_young: n % 3 == 0 };
-        }
-        rows.widen(1);
-        assert!(matches!(rows, Rows::Slim(_)));
-        let slim = rows.bytes();
-        rows.widen(2);
-        assert!(rows.bytes() > slim);
-        for (n, text) in (0..).zip(&texts) {
-            assert_eq!(rows.text(n), text.as_bytes());
-            assert_eq!([0, 1].map(|rule| rows.place(n, rule)), [Some(7 * n), Some(NONE)]);
-            assert_eq!(rows.notes(n).map(|notes| notes.is_young), Some(n % 3 == 0));
-        }
-        rows.clear(5);
-        free.push(5);
-        assert_eq!(rows.put(&mut free, b"another"), 5);
-        assert_eq!(
-            (rows.text(5), rows.place(5, 0), rows.len()),
-            (&b"another"[..], Some(NONE), 3_000)
-        );
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! Which values of a field a user has shown, and when: the memory of `new` (R5).
+//! Which values of a field users have shown, and when: the memory of `new` (R5), as far as it does not
+//! stand [with their keys](crate::engine::shown).
 
 use std::collections::BTreeMap;
 
@@ -7,11 +8,11 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::index::{GreatIndex, half};
-use crate::engine::slab::Slab;
+use crate::engine::slab::{Pool, Slab};
 use crate::engine::snapshot::Marks;
 
 /// Values remembered for one user and field; the one seen longest ago makes room.
-const VALUES_MAX: usize = 1024;
+pub(crate) const VALUES_MAX: usize = 1024;
 
 /// Hash of a value, and the latest event time that it came with.
 pub(crate) type Value = (u64, i64);
@@ -27,6 +28,10 @@ pub(crate) struct Seen {
     /// Places of users by the hour in which they may be forgotten.
     expiry: BTreeMap<i64, Vec<u32>>,
     capture: Option<Box<Capture>>,
+    /// The values of those who have a key and showed several.
+    pub(crate) lists: Pool<Vec<Value>>,
+    /// How many have what they showed with their keys.
+    pub(crate) in_rows: usize,
 }
 
 /// What one user has shown: most show one value, and two of them stand in a line of the cache.
@@ -71,26 +76,40 @@ fn bare(user: u128) -> u128 {
     user & !(MORE | FREE)
 }
 
+/// R5: among these not this value since then, but another one.
+pub(crate) fn is_new(values: impl Iterator<Item = Value>, value: u64, since: i64) -> bool {
+    let mut other = false;
+    for (seen, last) in values {
+        if last >= since {
+            if seen == value {
+                return false;
+            }
+            other = true;
+        }
+    }
+    other
+}
+
 /// What a user is known by.
 pub(crate) fn user_of(name: &str) -> u128 {
     xxh3_128(name.as_bytes())
 }
 
 impl Seen {
-    /// R5: not this value within `within_ms` before `ts`, but another one.
-    pub(crate) fn is_new(&self, user: u128, value: u64, ts: i64, within_ms: i64) -> bool {
-        let Some(at) = self.place(user) else { return false };
-        let since = ts.saturating_sub(within_ms);
-        let mut other = false;
-        for (seen, last) in self.values(at) {
-            if last >= since {
-                if seen == value {
-                    return false;
-                }
-                other = true;
-            }
-        }
-        other
+    /// R5: not this value since then, but another one.
+    pub(crate) fn is_new(&self, user: u128, value: u64, since: i64) -> bool {
+        self.place(user).is_some_and(|at| is_new(self.values(at), value, since))
+    }
+
+    /// Whether something is remembered here of a user, who stands most likely where `guess` says.
+    pub(crate) fn knows(&self, user: (u128, Option<u32>)) -> bool {
+        self.index.len() > 0 && self.at(user).is_some()
+    }
+
+    fn at(&self, (user, guess): (u128, Option<u32>)) -> Option<u32> {
+        let is_it =
+            |at: &u32| self.users.get(*at as usize).is_some_and(|shown| shown.is(bare(user)));
+        guess.filter(is_it).or_else(|| self.place(user))
     }
 
     /// Records an accepted event's value and time. The user stands most likely where `guess` says. Returns false when another value had to make room, or
@@ -102,10 +121,8 @@ impl Seen {
         keep_ms: i64,
         max_users: usize,
     ) -> bool {
-        let is_it =
-            |at: &u32| self.users.get(*at as usize).is_some_and(|shown| shown.is(bare(user)));
-        let Some(at) = guess.filter(is_it).or_else(|| self.place(user)) else {
-            if self.len() >= max_users {
+        let Some(at) = self.at((user, guess)) else {
+            if self.index.len() >= max_users {
                 return false;
             }
             let at = self.make(user, (hash, ts));
@@ -198,13 +215,23 @@ impl Seen {
         }
     }
 
-    /// A user as a snapshot tells it.
-    pub(crate) fn restore(&mut self, user: u128, values: &[Value], keep_ms: i64) {
+    /// A user with all that it has shown, as a snapshot or its key told it; false where there is no
+    /// room.
+    pub(crate) fn restore(
+        &mut self,
+        user: u128,
+        values: &[Value],
+        keep_ms: i64,
+        max_users: usize,
+    ) -> bool {
+        if self.index.len() >= max_users {
+            return false;
+        }
         let last = values.iter().map(|(_, last)| *last).max();
         let (Some(last), Some((first, rest)), None) =
             (last, values.split_first(), self.place(user))
         else {
-            return;
+            return true;
         };
         let at = self.make(user, *first);
         if !rest.is_empty() {
@@ -212,13 +239,20 @@ impl Seen {
             self.more.insert(at, rest.to_vec());
         }
         self.wait(at, last.saturating_add(keep_ms).div_euclid(HOUR_MS) + 1);
+        true
     }
 
     pub(crate) fn reserve(&mut self, users: usize) {
         self.index.reserve(users);
     }
 
+    /// Users of whom something is remembered.
     pub(crate) fn len(&self) -> usize {
+        self.index.len() + self.in_rows
+    }
+
+    /// Those of them who stand here.
+    pub(crate) fn apart(&self) -> usize {
         self.index.len()
     }
 
@@ -226,7 +260,7 @@ impl Seen {
     pub(crate) fn bytes(&self) -> usize {
         let waiting: usize = self.expiry.values().map(|users| users.capacity() * 4).sum();
         let free = self.free.capacity() * 4 + self.more.allocation_size();
-        self.index.bytes() + self.users.bytes() + waiting + free
+        self.index.bytes() + self.users.bytes() + self.lists.bytes() + waiting + free
     }
 
     /// Brings the line near where a user would be noted.

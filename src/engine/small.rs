@@ -1,6 +1,6 @@
 //! Counters of few bytes: what most keys have is one number of one period, one entry of a rolling
-//! window or one distinct value in it, far from every bound. Such a counter takes a quarter of a line of the cache;
-//! it is made whole as soon as there is more to it, and small again when little is left.
+//! window or one distinct value in it, far from every bound. Such a counter stands in the row of its
+//! key; it is made whole as soon as there is more to it, and small again when little is left.
 //!
 //! Which form a counter has is no part of the state: both say the same of it.
 
@@ -14,24 +14,17 @@ use crate::engine::rolling::{Entry, Rolling};
 /// Periods that small counters of one rule may lie in at a time.
 const PERIODS_MAX: usize = 1024;
 
-/// A free place's key.
-const NOBODY: u32 = u32::MAX;
-/// Beside a key: the epoch of its value is odd.
-const ODD: u32 = 1 << 31;
-
-/// A counter in 16 bytes; what they mean depends on [`Kind`].
-#[derive(Debug, Clone, Copy)]
+/// A counter in 12 bytes and a mark; what they mean depends on [`Kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Small {
-    /// Id of the key, and [`ODD`].
-    key: u32,
+    /// Of a distinct value: the epoch of its event time is odd.
+    pub(crate) is_odd: bool,
     /// The number; of a distinct value the lower half of its event time.
     value: i32,
     /// Event time of a rolling window's entry; of a calendar period its number and the
     /// milliseconds from its start to the latest event; the hash of a distinct value.
     words: [u32; 2],
 }
-
-const _: () = assert!(size_of::<Small>() == 16);
 
 /// What the small counters of a rule are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,16 +104,30 @@ impl Little {
 }
 
 impl Small {
-    pub(crate) const FREE: Small = Small { key: NOBODY, value: 0, words: [0; 2] };
+    /// How many bytes it takes, without the mark.
+    pub(crate) const BYTES: usize = 12;
 
-    /// Id of its key; `None` of a free place.
-    pub(crate) fn key(&self) -> Option<u32> {
-        (self.key != NOBODY).then_some(self.key & !ODD)
+    /// As it stands in a row.
+    #[inline]
+    pub(crate) fn of_bytes(bytes: &[u8; Small::BYTES], is_odd: bool) -> Small {
+        let (words, _) = bytes.as_chunks();
+        let word = |at: usize| u32::from_le_bytes(words[at]);
+        Small { is_odd, value: word(0).cast_signed(), words: [word(1), word(2)] }
+    }
+
+    #[inline]
+    pub(crate) fn to_bytes(self) -> [u8; Small::BYTES] {
+        let mut bytes = [0; Small::BYTES];
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        words[0] = self.value.to_le_bytes();
+        words[1] = self.words[0].to_le_bytes();
+        words[2] = self.words[1].to_le_bytes();
+        bytes
     }
 
     /// Which of the epochs its value lies in.
-    fn epoch(&self) -> usize {
-        usize::from(self.key & ODD != 0)
+    fn epoch(self) -> usize {
+        usize::from(self.is_odd)
     }
 }
 
@@ -145,22 +152,22 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     /// `None` where it does not fit, or the rule's other small counters are of another kind.
-    pub(crate) fn pack(&mut self, key: u32, little: Little) -> Option<Small> {
-        if *self.kind.get_or_insert(little.kind()) != little.kind() || key >= ODD {
+    pub(crate) fn pack(&mut self, little: Little) -> Option<Small> {
+        if *self.kind.get_or_insert(little.kind()) != little.kind() {
             return None;
         }
         match little {
             Little::Rolling(Entry { ts, value }) => {
                 let value = i32::try_from(value).ok()?;
                 let (epoch, within) = halves(ts)?;
-                Some(Small { key, value, words: [epoch.cast_unsigned(), within] })
+                Some(Small { is_odd: false, value, words: [epoch.cast_unsigned(), within] })
             }
             Little::Value { hash, ts } => {
                 let (epoch, within) = halves(ts)?;
                 let [high, low] = [hash >> 32, hash & 0xffff_ffff].map(u32::try_from);
                 let words = [high.ok()?, low.ok()?];
-                let key = if epoch & 1 == 0 { key } else { key | ODD };
-                let small = Small { key, value: within.cast_signed(), words };
+                let is_odd = epoch & 1 != 0;
+                let small = Small { is_odd, value: within.cast_signed(), words };
                 let (own, counters) = &mut self.epochs[small.epoch()];
                 if *counters > 0 && *own != epoch {
                     return None;
@@ -172,16 +179,15 @@ impl Sizes {
                 let value = i32::try_from(number).ok()?;
                 let since = u32::try_from(t.checked_sub(span.start)?).ok()?;
                 let period = self.periods.enter(span)?;
-                Some(Small { key, value, words: [period, since] })
+                Some(Small { is_odd: false, value, words: [period, since] })
             }
         }
     }
 
-    /// What a counter says. `None` of a free place.
+    /// What a counter says; `None` of one that is not of this rule.
     #[inline]
     pub(crate) fn unpack(&self, small: &Small) -> Option<Little> {
         let Small { value, words: [one, two], .. } = *small;
-        small.key()?;
         match self.kind? {
             Kind::Rolling => {
                 let ts = whole(one.cast_signed(), two);
@@ -204,7 +210,7 @@ impl Sizes {
     #[inline]
     pub(crate) fn add_within(&self, small: &mut Small, one: Entry, most: i64) -> bool {
         let period = match self.kind {
-            Some(Kind::Calendar) if small.key != NOBODY => self.periods.get(small.words[0]),
+            Some(Kind::Calendar) => self.periods.get(small.words[0]),
             _ => None,
         };
         let Some(span) = period.filter(|span| span.start <= one.ts && one.ts < span.end) else {
@@ -229,8 +235,7 @@ impl Sizes {
             (small.value, small.words[1]) = (value, since);
             return true;
         }
-        let packed = small.key().and_then(|key| self.pack(key, little));
-        let Some(packed) = packed else { return false };
+        let Some(packed) = self.pack(little) else { return false };
         self.leave(small);
         *small = packed;
         true
@@ -248,8 +253,8 @@ impl Sizes {
         }
     }
 
-    pub(crate) fn cell(&self, small: &Small) -> Option<Cell> {
-        Some(self.unpack(small)?.cell(small.key()?))
+    pub(crate) fn cell(&self, key: u32, small: &Small) -> Option<Cell> {
+        Some(self.unpack(small)?.cell(key))
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -2,34 +2,39 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::engine::arena::Byte;
+use crate::engine::habit::Habit;
 use crate::engine::index::{GreatIndex, half};
 use crate::engine::places::Places;
 use crate::engine::routes::Seat;
-use crate::engine::rows::{NEAR, Rows};
+use crate::engine::rows::{At, COLUMNS_MAX, Column, Held, Notes, Rows, Spot};
+use crate::engine::seen::Value;
+use crate::engine::small::Small;
 use crate::event::{AttrValue, Event};
-use crate::near::near_all;
 use crate::rule::{Field, KeySpec};
 
 /// Separates the parts of a composite key; cannot stand in JSON text unescaped.
 pub(crate) const PART: char = '\u{1f}';
 
-/// No place in a table.
+/// No id.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Rules beyond these are so many that most keys have no cell of them.
-const DENSE: usize = 32;
+/// Fields of which a row has what the key has shown, at most.
+pub(crate) const SHOWN_MAX: usize = 2;
 
-/// The interned keys of one key form, each with the places of its cells.
+/// Rules beyond these are so many that most keys have no cell of them.
+const DENSE: usize = COLUMNS_MAX - SHOWN_MAX;
+
+/// The interned keys of one key form, each with its small counters and the places of others.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Space {
     index: GreatIndex,
     rows: Rows,
     free: Vec<u32>,
-    /// Rules that count by this key form.
+    /// Rules that count by this key form, and fields of which it has what was shown.
     rules: usize,
-    /// Places in their tables of cells of the rules beyond [`NEAR`], row by row.
-    far: Vec<u32>,
-    /// Of the rules beyond [`DENSE`], of those keys that have a cell.
+    shown: usize,
+    /// Counters of the rules beyond [`DENSE`].
     sparse: Places,
     /// By id, as far as needed: the number of a key that is young, or 0.
     born: Vec<u32>,
@@ -65,6 +70,11 @@ impl<'a> Key<'a> {
         Key { text, hash, id: Found::NotLooked, as_of: 0 }
     }
 
+    /// The same key as far as it has been found, by the same text elsewhere.
+    pub(crate) fn found_for<'b>(&self, text: &'b str) -> Key<'b> {
+        Key { text, hash: self.hash, id: self.id, as_of: self.as_of }
+    }
+
     /// The same of a key that most likely has this id.
     pub(crate) fn guessed(text: &'a str, hash: u64, id: Option<u32>) -> Key<'a> {
         Key { id: id.map_or(Found::NotLooked, Found::Guessed), ..Key::hashed(text, hash) }
@@ -76,22 +86,49 @@ pub(crate) fn hash_of(text: &str) -> u64 {
 }
 
 impl Space {
-    /// Makes room for so many rules of this key form.
-    pub(crate) fn widen(&mut self, rules: usize) {
-        let (old, new) = (beyond(self.rules), beyond(rules));
-        if self.rules > DENSE && rules < self.rules {
-            self.sparse.cut(number(rules));
+    /// Makes room for what so many fields show, and for the rules of this key form, which count in
+    /// these ways.
+    pub(crate) fn widen(&mut self, shown: usize, rules: &[Column]) {
+        if self.rules > DENSE && rules.len() < self.rules {
+            self.sparse.cut(number(rules.len()));
         }
-        self.rules = rules;
-        self.rows.widen(rules);
-        if old == new {
-            return;
-        }
-        let mut far = vec![NONE; self.rows.len() * new];
-        for (row, old) in far.chunks_mut(new.max(1)).zip(self.far.chunks(old.max(1))) {
-            row.iter_mut().zip(old).for_each(|(place, old)| *place = *old);
-        }
-        self.far = far;
+        (self.rules, self.shown) = (rules.len(), shown.min(SHOWN_MAX));
+        let shown = std::iter::repeat_n(Column::Shown, self.shown);
+        let columns: Vec<Column> = shown.chain(rules.iter().copied().take(DENSE)).collect();
+        self.rows.set_columns(&columns);
+    }
+
+    /// Whether rows have room for what keys have shown of a field.
+    pub(crate) fn shows(&self, field: usize) -> bool {
+        field < self.shown
+    }
+
+    /// Where that stands.
+    #[inline]
+    pub(crate) fn shown_at(&self, id: u32, field: usize) -> At {
+        if self.shows(field) { self.rows.at(id, field) } else { At::Nowhere }
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, at: Byte) -> Value {
+        self.rows.value(at)
+    }
+
+    /// Another value in the place of one that stands there; false, and nothing is done, where it does
+    /// not fit.
+    #[inline]
+    pub(crate) fn set_value(&mut self, at: Byte, value: Value) -> bool {
+        self.rows.set_value(at, value)
+    }
+
+    /// Has this stand for what a key has shown of a field; false, and nothing is done, where it does
+    /// not fit.
+    pub(crate) fn set_shown(&mut self, id: u32, field: usize, held: Held) -> bool {
+        self.shows(field) && self.rows.set(id, field, held)
+    }
+
+    pub(crate) fn take_shown(&mut self, id: u32, field: usize) -> Option<Held> {
+        if self.shows(field) { self.rows.take(id, field) } else { None }
     }
 
     /// The id of a key, if it is known.
@@ -102,6 +139,19 @@ impl Space {
             Found::Nowhere if key.as_of == self.forgotten => None,
             _ => self.look_up(key),
         }
+    }
+
+    /// The id of a key, and where its cell of the space's n-th rule stands.
+    #[inline]
+    pub(crate) fn seek(&self, key: &mut Key<'_>, n: usize) -> Option<(u32, At)> {
+        let id = self.find(key)?;
+        Some((id, self.at(id, n)))
+    }
+
+    /// The same for what it has shown of a field.
+    pub(crate) fn seek_shown(&self, key: &mut Key<'_>, field: usize) -> Option<(u32, At)> {
+        let id = self.find(key)?;
+        self.shows(field).then(|| (id, self.rows.at(id, field)))
     }
 
     #[inline(never)]
@@ -128,37 +178,39 @@ impl Space {
         self.index.find(half(hash), |_| true)
     }
 
-    /// Brings the row of a key near, and the places of these seats that it has no room for.
+    /// Brings near where the row of a key begins is told, and where the counters of these seats are
+    /// noted that it has no room for.
     #[inline]
     pub(crate) fn near(&self, id: u32, seats: &[Seat]) {
         self.rows.near(id);
-        let far = beyond(self.rules);
-        if far > 0 {
-            let begin = id as usize * far;
-            near_all(self.far.get(begin..begin + far).unwrap_or_default());
-        }
         if self.rules > DENSE {
             let sparse = seats.iter().filter(|seat| seat.column >= DENSE);
             sparse.for_each(|seat| self.sparse.near(id, number(seat.column)));
         }
     }
 
-    /// Where a key's cells of the first rules stand.
+    /// Whether one of a key's counters may stand elsewhere than in its row.
     #[inline]
-    pub(crate) fn places(&self, id: u32) -> &[u32] {
-        self.rows.places(id)
+    pub(crate) fn has_whole(&self, id: u32) -> bool {
+        self.rules > DENSE || self.rows.has_whole(id)
     }
 
-    /// The id of a key, made when it is new. Keep it alive with [`Space::put`].
-    pub(crate) fn intern(&mut self, key: &mut Key<'_>) -> u32 {
+    /// Brings the row of a key near.
+    #[inline]
+    pub(crate) fn near_row(&self, id: u32) {
+        self.rows.near_row(id);
+    }
+
+    /// The id of a key, and whether it is new and was made just now. Keep it alive with
+    /// [`Space::put`].
+    pub(crate) fn intern(&mut self, key: &mut Key<'_>) -> (u32, bool) {
         if let Some(id) = self.find(key) {
-            return id;
+            return (id, false);
         }
         let id = self.rows.put(&mut self.free, key.text.as_bytes());
-        self.far.resize(self.rows.len() * beyond(self.rules), NONE);
         self.index.insert(half(key.hash), id);
         (key.id, key.as_of) = (Found::At(id), self.forgotten);
-        id
+        (id, true)
     }
 
     /// The hash of a key, which is that of its text.
@@ -170,36 +222,69 @@ impl Space {
         std::str::from_utf8(self.rows.text(id)).unwrap_or_default()
     }
 
-    /// Where a key's cell of the space's n-th rule stands; beyond every table when it has none.
+    /// Where a key's cell of the space's n-th rule stands.
     #[inline]
-    pub(crate) fn place(&self, id: u32, n: usize) -> u32 {
-        if n < NEAR { self.rows.place(id, n).unwrap_or(NONE) } else { self.far_place(id, n) }
+    pub(crate) fn at(&self, id: u32, n: usize) -> At {
+        if n < DENSE { self.rows.at(id, self.shown + n) } else { self.sparse.at(id, number(n)) }
     }
 
-    #[inline(never)]
-    fn far_place(&self, id: u32, n: usize) -> u32 {
-        let far = || self.far.get(id as usize * beyond(self.rules) + (n - NEAR)).copied();
-        let place = if n < DENSE { far() } else { self.sparse.get(id, number(n)) };
-        place.unwrap_or(NONE)
+    #[inline]
+    pub(crate) fn has(&self, id: u32, n: usize) -> bool {
+        self.at(id, n) != At::Nowhere
     }
 
-    /// The place of one of the first [`DENSE`] rules.
-    fn place_mut(&mut self, id: u32, n: usize) -> &mut u32 {
-        if n < NEAR {
-            self.rows.place_mut(id, n)
+    /// A key's cell of the space's n-th rule, or its place.
+    pub(crate) fn held(&self, id: u32, n: usize) -> Option<Held> {
+        if n < DENSE { self.rows.held(id, self.shown + n) } else { self.sparse.held(id, number(n)) }
+    }
+
+    /// Keys that have a small cell of the space's n-th rule.
+    pub(crate) fn keys_with_small(&self, n: usize) -> Vec<u32> {
+        let is_small = |id: &u32| matches!(self.at(*id, n), At::Small(_) | At::Habit(_));
+        if n < DENSE {
+            (0..number(self.ids())).filter(is_small).collect()
         } else {
-            &mut self.far[id as usize * beyond(self.rules) + (n - NEAR)]
+            self.sparse.keys(number(n)).filter(is_small).collect()
         }
     }
 
-    /// A key without a cell: made just now.
-    pub(crate) fn is_unused(&self, id: u32) -> bool {
-        self.rows.notes(id).is_some_and(|notes| notes.cells == 0)
+    /// The small cell that stands there.
+    #[inline]
+    pub(crate) fn small(&self, spot: Spot) -> Option<Small> {
+        match spot {
+            Spot::Row { at, is_odd } => Some(self.rows.small(at, is_odd)),
+            Spot::Apart(at) => self.sparse.small(at),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn habit(&self, spot: Spot) -> Option<Habit> {
+        match spot {
+            Spot::Row { at, .. } => Some(self.rows.habit(at)),
+            Spot::Apart(at) => self.sparse.habit(at),
+        }
+    }
+
+    /// Other content of a small cell that stands there; as odd as before.
+    #[inline]
+    pub(crate) fn set_small(&mut self, spot: Spot, small: Small) {
+        match spot {
+            Spot::Row { at, .. } => self.rows.set_small(at, small),
+            Spot::Apart(at) => self.sparse.set_small(at, small),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_habit(&mut self, spot: Spot, habit: Habit) {
+        match spot {
+            Spot::Row { at, .. } => self.rows.set_habit(at, habit),
+            Spot::Apart(at) => self.sparse.set_habit(at, habit),
+        }
     }
 
     /// How many cells a key has.
     pub(crate) fn cells(&self, id: u32) -> u16 {
-        self.rows.notes(id).map_or(0, |notes| notes.cells)
+        self.rows.cells(id)
     }
 
     /// Ids below this one are of keys, or free.
@@ -212,19 +297,22 @@ impl Space {
     }
 
     /// Notes a key's new cell, which holds the key.
-    pub(crate) fn put(&mut self, id: u32, n: usize, place: u32) {
-        self.moves(id, n, place);
-        let notes = self.rows.notes_mut(id);
-        notes.cells = notes.cells.saturating_add(1);
+    pub(crate) fn put(&mut self, id: u32, n: usize, held: Held) {
+        self.set(id, n, held);
+        if n >= DENSE {
+            let notes = self.rows.notes(id);
+            self.rows.set_notes(id, Notes { apart: notes.apart.saturating_add(1), ..notes });
+        }
     }
 
-    /// A key's cell has another place now.
-    pub(crate) fn moves(&mut self, id: u32, n: usize, place: u32) {
-        if n < DENSE {
-            *self.place_mut(id, n) = place;
+    /// A key's cell has another form or place now.
+    pub(crate) fn set(&mut self, id: u32, n: usize, held: Held) {
+        let fits = if n < DENSE {
+            self.rows.set(id, self.shown + n, held)
         } else {
-            self.sparse.put(id, number(n), place);
-        }
+            self.sparse.set(id, number(n), held)
+        };
+        debug_assert!(fits, "{held:?} in column {n}");
     }
 
     /// The number of a young key; 0 for any other.
@@ -234,49 +322,52 @@ impl Space {
 
     #[inline]
     pub(crate) fn is_young(&self, id: u32) -> bool {
-        self.rows.notes(id).is_some_and(|notes| notes.is_young)
+        self.rows.notes(id).is_young
     }
 
     pub(crate) fn set_born(&mut self, id: u32, number: u32) {
-        self.rows.notes_mut(id).is_young = number != 0;
+        let notes = self.rows.notes(id);
+        self.rows.set_notes(id, Notes { is_young: number != 0, ..notes });
         if self.born.len() <= id as usize {
             self.born.resize(id as usize + 1, 0);
         }
         self.born[id as usize] = number;
     }
 
-    /// Takes a cell's place back; a key that has no cell left is forgotten and its id used again.
-    pub(crate) fn take(&mut self, id: u32, n: usize) -> u32 {
-        let place = if n < DENSE {
-            std::mem::replace(self.place_mut(id, n), NONE)
+    /// Takes a cell out; a key that has no cell left is forgotten and its id used again.
+    pub(crate) fn take(&mut self, id: u32, n: usize) -> Option<Held> {
+        let held = if n < DENSE {
+            self.rows.take(id, self.shown + n)
         } else {
-            self.sparse.take(id, number(n)).unwrap_or(NONE)
+            self.sparse.take(id, number(n))
         };
-        let notes = self.rows.notes_mut(id);
-        notes.cells = notes.cells.saturating_sub(u16::from(place != NONE));
-        if notes.cells == 0 && place != NONE {
+        if n >= DENSE && held.is_some() {
+            let notes = self.rows.notes(id);
+            self.rows.set_notes(id, Notes { apart: notes.apart.saturating_sub(1), ..notes });
+        }
+        if held.is_some() && self.cells(id) == 0 {
             self.index.remove(half(self.hash(id)), id);
             self.rows.clear(id);
             self.free.push(id);
             self.forgotten += 1;
         }
-        place
+        held
     }
 
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Bytes on the heap, without texts too long to stand inline.
+    /// There is no room for another key: hundreds of millions are there.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows.is_full()
+    }
+
+    /// Bytes on the heap, without texts too long for a row.
     pub(crate) fn bytes(&self) -> usize {
-        let words = self.free.capacity() + self.far.capacity() + self.born.capacity();
+        let words = self.free.capacity() + self.born.capacity();
         self.index.bytes() + self.rows.bytes() + self.sparse.bytes() + words * size_of::<u32>()
     }
-}
-
-/// Of so many rules those that have a place for each key, beside its row.
-fn beyond(rules: usize) -> usize {
-    rules.min(DENSE).saturating_sub(NEAR)
 }
 
 /// A rule's number in its space.

@@ -103,15 +103,12 @@ impl State {
         if !matches!(info.form, Form::Calendar | Form::Rolling) {
             return Vec::new();
         }
-        let (Some(table), Some(space)) =
-            (self.keyed.cells.tables.get(at), self.keyed.cells.spaces.get(info.space))
-        else {
-            return Vec::new();
-        };
-        let mut keys = table.keys();
+        let cells = &self.keyed.cells;
+        let Some(space) = cells.spaces.get(info.space) else { return Vec::new() };
+        let mut keys = cells.keys_of(at, plan);
         keys.sort_by(|a, b| space.text(*a).cmp(space.text(*b)));
         let standing = |key: u32| {
-            let cell = table.get(space.place(key, info.column))?;
+            let cell = cells.held(at, key, plan)?;
             let (stand, t) = stand_of(plan, at, &cell, watermark)?;
             let stand = stand.rising(self.keyed.rise(at, key, watermark, plan));
             let window = match info.window {

@@ -11,7 +11,9 @@ use crate::engine::keyed::{At, Ctx, Keyed};
 use crate::engine::partial::{Mark, PartialsOutbox};
 use crate::engine::plan::Plan;
 use crate::engine::seen::Seen;
+use crate::engine::shown::Member;
 use crate::engine::snapshot::Point;
+use crate::engine::space::Key;
 use crate::engine::turn::{Composed, Keys, Known, Turn, compose};
 use crate::engine::{Counts, Decision, Effect, Input, Origin, Outcome};
 use crate::event::{Event, EventTime, Kind, Reason};
@@ -31,7 +33,6 @@ pub struct State {
     /// Which partitions have told their past of new rules (partials topic only).
     pub(crate) heard: Heard,
     pub(crate) dedup: Dedup,
-    pub(crate) seen: Vec<Seen>,
     /// What people did to lists.
     pub(crate) edits: ListEdits,
     /// What became of its records (events topic only).
@@ -62,7 +63,6 @@ impl State {
             mover: None,
             heard: Heard::default(),
             dedup: Dedup::default(),
-            seen: Vec::new(),
             edits: ListEdits::default(),
             intake: Intake::default(),
             book: None,
@@ -91,7 +91,8 @@ impl State {
 
     /// Counters held: one a rule and key.
     pub fn counters(&self) -> usize {
-        self.keyed.cells.count() + self.seen.iter().map(Seen::len).sum::<usize>()
+        let cells = &self.keyed.cells;
+        cells.count() + cells.seen.iter().map(Seen::len).sum::<usize>()
     }
 
     /// Targets with a hold.
@@ -102,11 +103,7 @@ impl State {
     /// An estimate of the bytes held on the heap, from the sizes of tables: what single keys and
     /// counters keep apart from them (long texts, crowded windows) is not in it.
     pub fn bytes(&self) -> usize {
-        self.keyed.bytes()
-            + self.dedup.bytes()
-            + self.seen.iter().map(Seen::bytes).sum::<usize>()
-            + self.keyed.ledger.bytes()
-            + self.edits.bytes()
+        self.keyed.bytes() + self.dedup.bytes() + self.keyed.ledger.bytes() + self.edits.bytes()
     }
 
     /// Event ids remembered against duplicates.
@@ -198,9 +195,6 @@ impl State {
         self.abandon_snapshot();
         self.shape = Some(plan.shape);
         self.keyed.cells.prepare(plan);
-        if self.seen.len() != plan.new_fields.len() {
-            self.seen.resize_with(plan.new_fields.len(), Seen::default);
-        }
     }
 
     /// Counts what became of a record.
@@ -272,6 +266,7 @@ impl State {
         let mut composed = std::mem::take(&mut self.composed);
         let mut text = std::mem::take(&mut self.text);
         compose(plan, event, &mut composed);
+        let user;
         {
             let spaces = plan.spaces.len();
             let (mut few, mut many) = ([Known::NotAsked; 8], Vec::new());
@@ -289,7 +284,6 @@ impl State {
                 keys: Keys { plan, event, composed: &composed, foreseen: known, known: keys },
                 text: &mut text,
                 keyed: &mut self.keyed,
-                seen: &self.seen,
                 edits: &self.edits,
                 ctx: Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts },
                 partials: &mut out.partials,
@@ -303,9 +297,12 @@ impl State {
             if !late && event.kind == Kind::Reverse && event.reverses.is_some() {
                 turn.reverse();
             }
+            let is_known = plan.user_space.and_then(|space| turn.keys.is(space));
+            user = is_known.map(|key| key.found_for(&event.user));
         }
-        if !late && !self.seen.is_empty() {
-            self.remember(plan, (event, known), &mut text, out);
+        if !late && !plan.new_fields.is_empty() {
+            let key = user.unwrap_or_else(|| known.user_key(event));
+            self.remember(plan, (event, known, key), &mut text, out);
         }
         (self.composed, self.text) = (composed, text);
         if late {
@@ -358,29 +355,30 @@ impl State {
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         self.keyed.opens.tell_over(&mut ctx);
         self.dedup.expire(watermark);
-        for (seen, (_, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
-            let horizon = watermark - plan.settings.allowed_lateness_ms - within_ms;
-            seen.expire(horizon, *within_ms);
+        let fields = self.keyed.cells.seen.iter_mut().zip(&plan.new_fields);
+        for (at, (seen, (_, within_ms))) in fields.enumerate() {
+            seen.expire(plan.shown_since(at, watermark), *within_ms);
         }
     }
 
     fn remember(
         &mut self,
         plan: &Plan,
-        (event, known): (&Event<'_>, &Foreseen),
+        (event, known, mut key): (&Event<'_>, &Foreseen, Key<'_>),
         text: &mut String,
         out: &mut Output,
     ) {
-        let max = plan.settings.max_keys.unwrap_or(usize::MAX);
         let guesses = known.shown.into_iter().chain(std::iter::repeat(None));
-        let fields = plan.new_fields.iter().zip(guesses);
-        for (seen, ((field, within_ms), guess)) in self.seen.iter_mut().zip(fields) {
-            if let Some(value) = known.hashes.value(field, event, text)
-                && !seen.record((known.hashes.member, guess), (value, event.ts.0), *within_ms, max)
-            {
+        let watermark = self.watermark.unwrap_or(event.ts.0);
+        for (at, ((field, _), guess)) in plan.new_fields.iter().zip(guesses).enumerate() {
+            let Some(value) = known.hashes.value(field, event, text) else { continue };
+            let member = &mut Member { key: &mut key, hash: known.hashes.member, guess };
+            let value = (value, event.ts.0);
+            if !self.keyed.remember(plan, at, member, (value, watermark)) {
                 out.counts.values_dropped += 1;
             }
         }
+        out.counts.values_dropped += std::mem::take(&mut self.keyed.cells.dropped);
     }
 
     fn end(&mut self, plan: &Plan, out: &mut Output) {

@@ -11,9 +11,11 @@ use crate::engine::cell::{Body, CalendarCell, Cell, More, Roll, RollingCell, ZCe
 use crate::engine::expiry::{Due, Expiry, Slot};
 use crate::engine::habit::Habit;
 use crate::engine::outbox::number;
-use crate::engine::plan::Form;
+use crate::engine::plan::{Form, RuleInfo};
+use crate::engine::rows::{At, Held};
+use crate::engine::seen::Seen;
 use crate::engine::slab::Pool;
-use crate::engine::small::{Little, Periods, Sizes, Small};
+use crate::engine::small::{Little, Periods, Sizes};
 use crate::engine::snapshot::Capture;
 use crate::engine::space::{Key, Space};
 use crate::engine::view::View;
@@ -25,6 +27,10 @@ use crate::rule::Check;
 pub(crate) struct Cells {
     pub(crate) spaces: Vec<Space>,
     pub(crate) tables: Vec<Table>,
+    /// What members have shown, by field.
+    pub(crate) seen: Vec<Seen>,
+    /// How many times there was no room for that when a key was forgotten.
+    pub(crate) dropped: u64,
     /// When they may be forgotten.
     expiry: Expiry,
     /// A snapshot under way.
@@ -39,13 +45,21 @@ impl Cells {
             self.tables.resize_with(plan.info.len(), Table::default);
             self.expiry.prepare(plan.info.iter().map(|info| info.pace));
         }
-        for (space, width) in self.spaces.iter_mut().zip(&plan.widths) {
-            space.widen(*width);
+        for (at, (space, rules)) in self.spaces.iter_mut().zip(&plan.columns).enumerate() {
+            space.widen(plan.shown_in(at), rules);
+        }
+        if self.seen.len() != plan.new_fields.len() {
+            self.seen.resize_with(plan.new_fields.len(), Seen::default);
         }
     }
 
     pub(crate) fn keys(&self) -> usize {
         self.spaces.iter().map(Space::len).sum()
+    }
+
+    /// Whether there is room for one key more of a form.
+    pub(crate) fn has_room(&self, space: usize, plan: &Plan) -> bool {
+        !self.spaces[space].is_full() && plan.settings.max_keys.is_none_or(|max| self.keys() < max)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -56,48 +70,98 @@ impl Cells {
     pub(crate) fn has(&self, rule: usize, key: &mut Key<'_>, plan: &Plan) -> bool {
         let info = &plan.info[rule];
         let space = &self.spaces[info.space];
-        let id = space.find(key);
-        id.is_some_and(|id| self.tables[rule].has(space.place(id, info.column)))
+        space.find(key).is_some_and(|id| space.has(id, info.column))
+    }
+
+    /// Where the cell of a rule and key id stands.
+    #[inline]
+    pub(crate) fn place(&self, info: &RuleInfo, id: u32) -> At {
+        self.spaces[info.space].at(id, info.column)
     }
 
     /// The cell of a rule and key id, made whole to be changed.
     pub(crate) fn at(&mut self, rule: usize, id: u32, plan: &Plan) -> Option<&mut Cell> {
-        let info = &plan.info[rule];
-        let place = self.spaces[info.space].place(id, info.column);
-        self.whole_at(rule, (id, place), plan)
+        self.whole_at(rule, (id, self.place(&plan.info[rule], id)), plan)
     }
 
     /// The cell of a rule and key id, to be looked at.
     pub(crate) fn held(&self, rule: usize, id: u32, plan: &Plan) -> Option<CellRef<'_>> {
-        let info = &plan.info[rule];
-        self.tables[rule].get(self.spaces[info.space].place(id, info.column))
+        let info = plan.info.get(rule)?;
+        let held = self.spaces.get(info.space)?.held(id, info.column)?;
+        self.tables.get(rule)?.get(id, held)
     }
 
-    /// The cell of a rule and key id at its place, made whole to be changed.
+    /// What the small cell of a threshold says; `None` for any other.
+    pub(crate) fn little(&self, rule: usize, id: u32, plan: &Plan) -> Option<Little> {
+        let info = &plan.info[rule];
+        let space = &self.spaces[info.space];
+        let At::Small(spot) = space.at(id, info.column) else { return None };
+        self.tables[rule].small.sizes.unpack(&space.small(spot)?)
+    }
+
+    /// Ids of the keys that a rule counts, in no order that says anything.
+    pub(crate) fn keys_of(&self, rule: usize, plan: &Plan) -> Vec<u32> {
+        let Some((info, table)) = plan.info.get(rule).zip(self.tables.get(rule)) else {
+            return Vec::new();
+        };
+        let mut keys = table.whole_keys();
+        if table.small.count > 0
+            && let Some(space) = self.spaces.get(info.space)
+        {
+            keys.append(&mut space.keys_with_small(info.column));
+        }
+        keys
+    }
+
+    /// The cell of a rule and key id that stands there, made whole to be changed.
+    #[inline]
     pub(crate) fn whole_at(
         &mut self,
         rule: usize,
-        (id, place): (u32, u32),
+        (id, at): (u32, At),
         plan: &Plan,
     ) -> Option<&mut Cell> {
-        let place = self.whole(rule, id, place, plan);
+        let place = match at {
+            At::Whole(place) => place,
+            At::Nowhere | At::Value(_) => return None,
+            At::Small(_) | At::Habit(_) => self.grow(rule, id, plan)?,
+        };
         self.tables[rule].get_mut(place)
     }
 
-    /// Where the cell at a place stands once it is whole.
-    fn whole(&mut self, rule: usize, id: u32, place: u32, plan: &Plan) -> u32 {
-        let Some(grown) = self.tables[rule].grow(place) else { return place };
+    /// The place of a small cell once it is whole.
+    fn grow(&mut self, rule: usize, id: u32, plan: &Plan) -> Option<u32> {
         let info = &plan.info[rule];
-        self.spaces[info.space].moves(id, info.column, grown);
-        grown
+        let space = &mut self.spaces[info.space];
+        let place = self.tables[rule].grow(id, space.held(id, info.column)?)?;
+        space.set(id, info.column, Held::Whole(place));
+        Some(place)
     }
 
     /// A cell with little left in it becomes small.
     pub(crate) fn shrink(&mut self, rule: usize, id: u32, plan: &Plan) {
         let info = &plan.info[rule];
         let space = &mut self.spaces[info.space];
-        if let Some(shrunk) = self.tables[rule].shrink(space.place(id, info.column)) {
-            space.moves(id, info.column, shrunk);
+        if let At::Whole(place) = space.at(id, info.column)
+            && let Some(shrunk) = self.tables[rule].shrink(place)
+        {
+            space.set(id, info.column, shrunk);
+        }
+    }
+
+    /// Takes the cell of a rule and key id out; a key that has none left is forgotten.
+    pub(crate) fn remove(&mut self, rule: usize, id: u32, plan: &Plan) {
+        let info = &plan.info[rule];
+        let space = &mut self.spaces[info.space];
+        if space.cells(id) <= 1 && space.has(id, info.column) {
+            self.young.grows_old(space, id);
+            if plan.shown_in(info.space) > 0 && !self.set_apart(info.space, id, plan) {
+                self.dropped += 1;
+            }
+        }
+        let space = &mut self.spaces[info.space];
+        if let Some(held) = space.take(id, info.column) {
+            self.tables[rule].remove(held);
         }
     }
 
@@ -112,18 +176,14 @@ impl Cells {
     ) -> (&mut Cell, bool) {
         let info = &plan.info[rule];
         let space = &mut self.spaces[info.space];
-        let id = space.intern(key);
-        let mut place = space.place(id, info.column);
-        let first = !self.tables[rule].has(place);
+        let (id, is_new) = space.intern(key);
+        let first = is_new || !space.has(id, info.column);
         if first {
             let body = new_body(&plan.rule(rule).check, info.form, ts);
-            place = self.tables[rule].insert(Cell { key: id, fired: 0, body });
-            self.is_new(rule, (key.hash, id), (place, end), plan);
-        } else {
-            place = self.whole(rule, id, place, plan);
+            let place = self.tables[rule].insert(Cell { key: id, fired: 0, body });
+            self.is_new(rule, (key.hash, id, is_new), (place, end), plan);
         }
-        let table = &mut self.tables[rule];
-        match table.get_mut(place) {
+        match self.at(rule, id, plan) {
             Some(cell) => (cell, first),
             None => unreachable!("the cell was inserted above"),
         }
@@ -137,30 +197,29 @@ impl Cells {
         (first, end): (First, i64),
         plan: &Plan,
     ) {
-        let id = self.spaces[plan.info[rule].space].intern(key);
+        let (id, is_new) = self.spaces[plan.info[rule].space].intern(key);
         let table = &mut self.tables[rule];
-        let place = match first {
+        let held = match first {
             First::Little(little) => table.insert_little(id, little),
             First::Body(body) => table.insert_least(Cell { key: id, fired: 0, body }),
         };
-        self.is_new(rule, (key.hash, id), (place, end), plan);
+        self.is_new(rule, (key.hash, id, is_new), (held, end), plan);
     }
 
     /// Takes up a cell that was just made, and its key with it.
     fn is_new(
         &mut self,
         rule: usize,
-        (hash, id): (u64, u32),
-        (place, end): (u32, i64),
+        (hash, id, is_new): (u64, u32, bool),
+        (held, end): (Held, i64),
         plan: &Plan,
     ) {
         let info = &plan.info[rule];
         let space = &mut self.spaces[info.space];
-        let is_new = space.is_unused(id);
         if let Some(capture) = self.capture.as_mut().filter(|_| is_new) {
             capture.pass_over(info.space, id);
         }
-        space.put(id, info.column, place);
+        space.put(id, info.column, held);
         if is_new && plan.settings.max_keys.is_some() {
             self.young.has_come(&mut self.spaces, info.space, id);
         }
@@ -182,13 +241,12 @@ impl Cells {
     ) -> Option<u32> {
         let info = &plan.info[rule];
         let space = &mut self.spaces[info.space];
-        let id = space.intern(key);
-        let table = &mut self.tables[rule];
-        if table.has(space.place(id, info.column)) {
+        let (id, _) = space.intern(key);
+        if space.has(id, info.column) {
             return None;
         }
-        let place = table.insert_least(Cell { key: id, ..cell });
-        space.put(id, info.column, place);
+        let held = self.tables[rule].insert_least(Cell { key: id, ..cell });
+        space.put(id, info.column, held);
         Some(id)
     }
 
@@ -228,27 +286,52 @@ impl Cells {
     pub(crate) fn bytes(&self) -> usize {
         self.spaces.iter().map(Space::bytes).sum::<usize>()
             + self.tables.iter().map(Table::bytes).sum::<usize>()
+            + self.seen.iter().map(Seen::bytes).sum::<usize>()
             + self.expiry.bytes()
             + self.young.bytes()
     }
 }
 
-/// Cells of one rule, by the place that [`Space`](crate::engine::space::Space) keeps for it
-/// with the key.
+/// Cells of one rule: whole ones by place, and what it takes to read small ones, which stand with their
+/// keys.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     cells: Pool<Option<Cell>>,
-    /// Those with little in them; their places have [`SMALL`] set.
-    small: Pool<Small>,
-    sizes: Sizes,
-    /// Those of z-score rules with little in them; their places have [`HABIT`] set as well.
-    habits: Pool<Habit>,
-    periods: Periods,
+    pub(crate) small: Smalls,
 }
 
-/// Marks the place of a small cell.
-const SMALL: u32 = 1 << 31;
-const HABIT: u32 = 1 << 30;
+/// What it takes to read the small cells of one rule.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Smalls {
+    /// How many there are.
+    count: usize,
+    pub(crate) sizes: Sizes,
+    /// Of those of z-score rules.
+    pub(crate) periods: Periods,
+}
+
+impl Smalls {
+    /// A new one; `None` where it has to be a whole one.
+    pub(crate) fn insert(&mut self, little: Little) -> Option<Held> {
+        if self.count == 0 {
+            // Another rule's, before.
+            self.sizes = Sizes::default();
+        }
+        let small = self.sizes.pack(little)?;
+        self.count += 1;
+        Some(Held::Small(small))
+    }
+
+    /// One that says the same as a whole one; `None` where there is more to it.
+    fn pack(&mut self, cell: &Cell) -> Option<Held> {
+        if let Some(little) = Little::of(cell) {
+            return self.insert(little);
+        }
+        let habit = Habit::pack(cell, &mut self.periods)?;
+        self.count += 1;
+        Some(Held::Habit(habit))
+    }
+}
 
 /// What a new cell begins with.
 #[derive(Debug)]
@@ -281,45 +364,20 @@ impl Table {
         self.cells.get_mut(place as usize)?.as_mut()
     }
 
-    pub(crate) fn get(&self, place: u32) -> Option<CellRef<'_>> {
-        match At::of(place) {
-            At::Small(at) => self.sizes.cell(self.small.get(at)?).map(CellRef::Small),
-            At::Habit(at) => self.habits.get(at)?.cell(&self.periods).map(CellRef::Small),
-            At::Whole(at) => self.cells.get(at)?.as_ref().map(CellRef::Whole),
+    /// The cell of a key.
+    pub(crate) fn get(&self, key: u32, held: Held) -> Option<CellRef<'_>> {
+        match held {
+            Held::Small(small) => self.small.sizes.cell(key, &small).map(CellRef::Small),
+            Held::Habit(habit) => habit.cell(key, &self.small.periods).map(CellRef::Small),
+            Held::Whole(place) => self.cells.get(place as usize)?.as_ref().map(CellRef::Whole),
+            Held::Value(_) => None,
         }
     }
 
-    /// What a small cell of a threshold says.
+    /// Brings the line of a whole cell near.
     #[inline]
-    pub(crate) fn little(&self, place: u32) -> Option<Little> {
-        let At::Small(at) = At::of(place) else { return None };
-        self.sizes.unpack(self.small.get(at)?)
-    }
-
-    /// A small cell, and what it takes to read it.
-    #[inline]
-    pub(crate) fn small_mut(&mut self, place: u32) -> Option<(&mut Small, &mut Sizes)> {
-        let At::Small(at) = At::of(place) else { return None };
-        Some((self.small.get_mut(at)?, &mut self.sizes))
-    }
-
-    /// A small cell of a z-score rule, and what it takes to read it.
-    #[inline]
-    pub(crate) fn habit_mut(&mut self, place: u32) -> Option<(&mut Habit, &Periods)> {
-        let At::Habit(at) = At::of(place) else { return None };
-        Some((self.habits.get_mut(at)?, &self.periods))
-    }
-
-    /// Brings the line of a place near; true where there may be more on the heap.
-    #[inline]
-    pub(crate) fn near(&self, place: u32) -> bool {
-        let at = At::of(place);
-        match at {
-            At::Small(at) => self.small.near(at),
-            At::Habit(at) => self.habits.near(at),
-            At::Whole(at) => self.cells.near(at),
-        }
-        matches!(at, At::Whole(_))
+    pub(crate) fn near(&self, place: u32) {
+        self.cells.near(place as usize);
     }
 
     /// Brings near what the cell at a place keeps on the heap.
@@ -329,119 +387,58 @@ impl Table {
         }
     }
 
-    pub(crate) fn has(&self, place: u32) -> bool {
-        match At::of(place) {
-            At::Small(at) => self.small.get(at).is_some_and(|small| small.key().is_some()),
-            At::Habit(at) => self.habits.get(at).is_some_and(|habit| habit.key().is_some()),
-            At::Whole(at) => self.cells.get(at).is_some_and(Option::is_some),
-        }
+    /// A new whole cell.
+    pub(crate) fn insert(&mut self, cell: Cell) -> Held {
+        Held::Whole(self.cells.put(Some(cell)))
     }
 
-    /// The place of the new cell.
-    pub(crate) fn insert(&mut self, cell: Cell) -> u32 {
-        self.cells.put(Some(cell))
+    /// A new cell with little in it, which is small if it can be.
+    pub(crate) fn insert_little(&mut self, key: u32, little: Little) -> Held {
+        let small = self.small.insert(little);
+        small.unwrap_or_else(|| self.insert(little.cell(key)))
     }
 
-    /// The place of a new cell with little in it, which is small if it can be.
-    pub(crate) fn insert_little(&mut self, key: u32, little: Little) -> u32 {
-        let place = self.insert_small(key, little);
-        place.unwrap_or_else(|| self.insert(little.cell(key)))
+    /// A new cell, which is small if it can be.
+    pub(crate) fn insert_least(&mut self, cell: Cell) -> Held {
+        self.small.pack(&cell).unwrap_or_else(|| self.insert(cell))
     }
 
-    /// The place of a new cell, which is small if it can be.
-    pub(crate) fn insert_least(&mut self, cell: Cell) -> u32 {
-        self.insert_packed(&cell).unwrap_or_else(|| self.insert(cell))
+    /// The place of a small cell once it is whole; `None` for any other.
+    pub(crate) fn grow(&mut self, key: u32, held: Held) -> Option<u32> {
+        let CellRef::Small(cell) = self.get(key, held)? else { return None };
+        self.remove(held);
+        Some(self.cells.put(Some(cell)))
     }
 
-    /// The place of a new small cell; `None` where it has to be a whole one.
-    pub(crate) fn insert_small(&mut self, key: u32, little: Little) -> Option<u32> {
-        if self.small.len() == 0 {
-            // Another rule's, before.
-            self.sizes = Sizes::default();
-        }
-        let small = self.sizes.pack(key, little)?;
-        Some(self.small.put(small) | SMALL)
-    }
-
-    /// The place of a small cell that says the same as a whole one; `None` where there is more to it.
-    fn insert_packed(&mut self, cell: &Cell) -> Option<u32> {
-        if let Some(little) = Little::of(cell) {
-            return self.insert_small(cell.key, little);
-        }
-        let habit = Habit::pack(cell, &mut self.periods)?;
-        Some(self.habits.put(habit) | SMALL | HABIT)
-    }
-
-    /// Where a small cell stands once it is whole; `None` for any other.
-    pub(crate) fn grow(&mut self, place: u32) -> Option<u32> {
-        let CellRef::Small(cell) = self.get(place)? else { return None };
-        self.remove(place);
-        Some(self.insert(cell))
-    }
-
-    /// Where a cell stands once it is small; `None` for one that is already, or has more to it.
-    pub(crate) fn shrink(&mut self, place: u32) -> Option<u32> {
-        let At::Whole(at) = At::of(place) else { return None };
-        let cell = self.cells.get(at)?.as_ref()?;
-        let shrunk = match Little::of(cell) {
-            Some(little) => self.insert_small(cell.key, little)?,
-            None => self.habits.put(Habit::pack(cell, &mut self.periods)?) | SMALL | HABIT,
-        };
-        self.cells.give_back(at, None);
+    /// The whole cell at a place once it is small; `None` for one that has more to it.
+    pub(crate) fn shrink(&mut self, place: u32) -> Option<Held> {
+        let shrunk = self.small.pack(self.cells.get(place as usize)?.as_ref()?)?;
+        self.cells.give_back(place as usize, None);
         Some(shrunk)
     }
 
-    pub(crate) fn remove(&mut self, place: u32) {
-        if !self.has(place) {
-            return;
+    pub(crate) fn remove(&mut self, held: Held) {
+        match held {
+            Held::Small(small) => self.small.sizes.leave(&small),
+            Held::Habit(habit) => habit.leave(&mut self.small.periods),
+            Held::Whole(place) => return self.cells.give_back(place as usize, None),
+            Held::Value(_) => return,
         }
-        match At::of(place) {
-            At::Small(at) => {
-                self.small.get(at).into_iter().for_each(|small| self.sizes.leave(small));
-                self.small.give_back(at, Small::FREE);
-            }
-            At::Habit(at) => {
-                self.habits.get(at).into_iter().for_each(|habit| habit.leave(&mut self.periods));
-                self.habits.give_back(at, Habit::FREE);
-            }
-            At::Whole(at) => self.cells.give_back(at, None),
-        }
+        self.small.count -= 1;
     }
 
-    /// Key ids with a cell, in the order of their places.
-    pub(crate) fn keys(&self) -> Vec<u32> {
-        let whole = self.cells.iter().flatten().map(|cell| cell.key);
-        let small = self.small.iter().filter_map(Small::key);
-        whole.chain(small).chain(self.habits.iter().filter_map(Habit::key)).collect()
+    /// Key ids with a whole cell, in the order of their places.
+    fn whole_keys(&self) -> Vec<u32> {
+        self.cells.iter().flatten().map(|cell| cell.key).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.cells.len() + self.small.len() + self.habits.len()
+        self.cells.len() + self.small.count
     }
 
     /// Bytes on the heap, without what cells keep there.
     pub(crate) fn bytes(&self) -> usize {
-        let cells = self.cells.bytes() + self.small.bytes() + self.habits.bytes();
-        cells + self.sizes.bytes() + self.periods.bytes()
-    }
-}
-
-/// Which cell stands at a place.
-#[derive(Debug, Clone, Copy)]
-enum At {
-    Whole(usize),
-    Small(usize),
-    Habit(usize),
-}
-
-impl At {
-    #[inline]
-    fn of(place: u32) -> At {
-        match (place & SMALL != 0, place & HABIT != 0) {
-            (true, false) => At::Small((place & !SMALL) as usize),
-            (true, true) => At::Habit((place & !(SMALL | HABIT)) as usize),
-            (false, _) => At::Whole(place as usize),
-        }
+        self.cells.bytes() + self.small.sizes.bytes() + self.small.periods.bytes()
     }
 }
 

@@ -8,7 +8,8 @@
 use crate::engine::keyed::{Contribution, Ctx, Keyed};
 use crate::engine::plan::{Form, RuleInfo, Short};
 use crate::engine::routes::Adds;
-use crate::engine::space::{Key, NONE};
+use crate::engine::rows::At;
+use crate::engine::space::Key;
 use crate::engine::tally::{Added, NOTHING};
 
 /// Events in a row, none earlier than those before.
@@ -93,19 +94,20 @@ impl Keyed {
         let plan = ctx.plan;
         let info = &plan.info[rule];
         let space = &self.cells.spaces[info.space];
-        let (Some(id), Some(short)) = (space.find(key), info.quiet) else { return false };
-        let place = space.place(id, info.column);
-        if all.is_mixed || !self.is_plain() || place == NONE || space.is_young(id) {
+        let Some(((id, at), short)) = space.seek(key, info.column).zip(info.quiet) else {
+            return false;
+        };
+        if all.is_mixed || !self.is_plain() || at == At::Nowhere || space.is_young(id) {
             return false;
         }
         // The measure takes the one that it looks at.
         let [of, to] = [all.of, all.to].map(|n| Added { count: n, sum: n, ..NOTHING });
         let what = &Contribution { ts: all.last, of: &of, to: &to, reversal: false };
-        let cell = (rule, id, place);
+        let cell = (rule, id, at);
         match short {
             Short::Bound(quiet) => {
                 // A small one might begin another period.
-                let Some(cell) = self.cells.whole_at(rule, (id, place), plan) else { return false };
+                let Some(cell) = self.cells.whole_at(rule, (id, at), plan) else { return false };
                 let value = what.one(quiet.counts).value;
                 cell.add_quietly((quiet, info.step_ms), (what, value), false, ctx.counts)
             }
@@ -114,7 +116,7 @@ impl Keyed {
             }
             Short::Silence { counts } => self.add_silence(cell, what.one(counts), plan),
             Short::Sides { count } => self.add_sides(cell, count, (what, true), plan),
-            Short::Score { counts } => self.add_score((rule, place), what.one(counts), ctx),
+            Short::Score { counts } => self.add_score((rule, at), what.one(counts), ctx),
         }
     }
 }

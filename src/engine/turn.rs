@@ -13,8 +13,8 @@ use crate::engine::plan::{Form, KeyForm, Plan};
 use crate::engine::posting::Posting;
 use crate::engine::rolling::Entry;
 use crate::engine::routes::{Adds, Route, Sees};
-use crate::engine::seen::Seen;
 use crate::engine::shared::closes;
+use crate::engine::shown::Member;
 use crate::engine::space::{Key, write_key};
 use crate::engine::tally::{Added, NOTHING, Values};
 use crate::engine::view::span;
@@ -72,6 +72,14 @@ impl<'a> Keys<'a, '_, '_> {
         }
     }
 
+    /// A key as it was found, if it was asked for.
+    pub(crate) fn is(&self, space: usize) -> Option<Key<'a>> {
+        match self.known[space] {
+            Known::Is(key) => Some(key),
+            Known::Lacking | Known::NotAsked => None,
+        }
+    }
+
     #[inline(never)]
     fn read(&self, space: usize) -> Known<'a> {
         let (form, known) = (self.plan.key_forms[space], self.foreseen);
@@ -80,7 +88,7 @@ impl<'a> Keys<'a, '_, '_> {
                 let whole = self.composed.get(space).filter(|key| key.whole);
                 whole.map(|key| Key::new(&key.text))
             }
-            KeyForm::User => Some(Key::guessed(&self.event.user, known.hashes.user, known.user)),
+            KeyForm::User => Some(known.user_key(self.event)),
             _ => known.hashes.key(form, self.event),
         };
         key.map_or(Known::Lacking, Known::Is)
@@ -97,7 +105,6 @@ pub(crate) struct Turn<'a, 'e, 'o> {
     /// For the text of a field that is no text.
     pub(crate) text: &'a mut String,
     pub(crate) keyed: &'a mut Keyed,
-    pub(crate) seen: &'a [Seen],
     pub(crate) edits: &'a ListEdits,
     pub(crate) ctx: Ctx<'o>,
     pub(crate) partials: &'a mut PartialsOutbox,
@@ -244,14 +251,18 @@ impl Turn<'_, '_, '_> {
         if filter.all.is_empty() {
             return true;
         }
-        let (plan, event, seen, known) = (self.plan, self.event, self.seen, self.keys.foreseen);
+        let (plan, event, known) = (self.plan, self.event, self.keys.foreseen);
+        let (cells, watermark) = (&self.keyed.cells, self.ctx.watermark);
         let new = |field: &Field, within_ms: i64| {
             let Some(at) = plan.new_fields.iter().position(|(known, _)| known == field) else {
                 return false;
             };
             let mut text = String::new();
             let value = known.hashes.value(field, event, &mut text);
-            value.is_some_and(|value| seen[at].is_new(known.hashes.member, value, ts.0, within_ms))
+            let hash = known.hashes.member;
+            let member = &mut Member { key: &mut known.user_key(event), hash, guess: None };
+            let since = ts.0.saturating_sub(within_ms).max(plan.shown_since(at, watermark));
+            value.is_some_and(|value| cells.shows_new(plan, at, member, value, since))
         };
         let (calendar, edits) = (&plan.calendar, self.edits);
         let listed = Listed { files: &plan.lists, names: &plan.rules.lists, edits };

@@ -111,16 +111,18 @@ impl Keyed {
     /// for. A key that comes again to a rule is young no more.
     pub(crate) fn admits(&mut self, rule: usize, key: &mut Key<'_>, ctx: &mut Ctx<'_>) -> bool {
         let plan = ctx.plan;
-        let Some(max) = plan.settings.max_keys else { return true };
         let info = &plan.info[rule];
         let space = &mut self.cells.spaces[info.space];
+        if plan.settings.max_keys.is_none() && !space.is_full() {
+            return true;
+        }
         if let Some(id) = space.find(key) {
-            if space.is_young(id) && self.cells.tables[rule].has(space.place(id, info.column)) {
+            if space.is_young(id) && space.has(id, info.column) {
                 self.cells.young.grows_old(space, id);
             }
             return true;
         }
-        if self.cells.keys() < max {
+        if self.cells.has_room(info.space, plan) {
             return true;
         }
         let is_room = self.make_room(plan);
@@ -187,9 +189,6 @@ impl Keyed {
         plan: &Plan,
     ) -> impl Iterator<Item = (usize, CellRef<'_>)> {
         let rules = plan.info.iter().enumerate().filter(move |(_, info)| info.space == space);
-        rules.filter_map(move |(rule, info)| {
-            let place = self.cells.spaces[space].place(id, info.column);
-            Some((rule, self.cells.tables[rule].get(place)?))
-        })
+        rules.filter_map(move |(rule, _)| Some((rule, self.cells.held(rule, id, plan)?)))
     }
 }

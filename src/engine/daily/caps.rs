@@ -40,12 +40,10 @@ fn of_rule(state: &State, plan: &Plan, (at, rule): (usize, &Rule), end: i64, cap
     let view = View::of(&rule.check);
     let Some(levels) = view.levels.filter(|levels| levels.side == Side::Above) else { return };
     let cells = &state.keyed.cells;
-    let (Some(table), Some(space)) = (cells.tables.get(at), cells.spaces.get(info.space)) else {
-        return;
-    };
+    let Some(space) = cells.spaces.get(info.space) else { return };
     let window = span(plan, info.window, end - 1);
-    for key in table.keys() {
-        let cell = table.get(space.place(key, info.column));
+    for key in cells.keys_of(at, plan) {
+        let cell = cells.held(at, key, plan);
         let Some(Body::Calendar(body)) = cell.as_deref().map(|cell| &cell.body) else { continue };
         let period = body.periods.iter().find(|period| period.start == window.start);
         let Some(value) =

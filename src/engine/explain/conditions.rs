@@ -11,7 +11,8 @@ use crate::engine::edits::Edit;
 use crate::engine::explain::Question;
 use crate::engine::filter::{FilterCtx, Listed, Why, field_json, passes, read};
 use crate::engine::seen::user_of;
-use crate::engine::space::{field_of, hash_of};
+use crate::engine::shown::Member;
+use crate::engine::space::{Key, field_of, hash_of};
 use crate::engine::{Plan, State};
 use crate::event::{AttrValue, Event, EventTime, Kind};
 use crate::rule::{Check, Condition, Field, Filter, Kinds, Rule, Test, Value};
@@ -184,8 +185,12 @@ impl<'a, 'e> Judge<'a, 'e> {
         let at = self.plan.new_fields.iter().position(|(known, _)| known == field)?;
         let mut text = String::new();
         let Some(value) = field_of(field, &self.event, &mut text) else { return Some(false) };
-        let seen = self.state.seen.get(at)?;
-        Some(seen.is_new(user_of(&self.event.user), hash_of(value), self.event.ts.0, within_ms))
+        let (user, ts) = (&self.event.user, self.event.ts.0);
+        let watermark = self.state.watermark.map_or(ts, |watermark| watermark.max(ts));
+        let since = ts.saturating_sub(within_ms).max(self.plan.shown_since(at, watermark));
+        let key = &mut Key::new(user);
+        let member = &mut Member { key, hash: user_of(user), guess: None };
+        Some(self.state.keyed.cells.shows_new(self.plan, at, member, hash_of(value), since))
     }
 
     fn field(&self, field: &Field, test: &Test) -> ConditionAnswer {

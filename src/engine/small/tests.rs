@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::engine::rows::Held;
 use crate::engine::table::Table;
 
 use super::*;
@@ -49,14 +50,14 @@ fn fits(little: &Little) -> bool {
 
 proptest! {
     #[test]
-    fn what_fits_comes_out_as_it_went_in(little in little(), key in 0..ODD) {
+    fn what_fits_comes_out_as_it_went_in(little in little(), key: u32) {
         let mut sizes = Sizes::default();
-        let small = sizes.pack(key, little);
+        let small = sizes.pack(little);
         prop_assert_eq!(small.is_some(), fits(&little));
         if let Some(small) = small {
-            prop_assert_eq!(small.key(), Some(key));
+            prop_assert_eq!(Small::of_bytes(&small.to_bytes(), small.is_odd), small);
             prop_assert_eq!(sizes.unpack(&small), Some(little));
-            let cell = sizes.cell(&small).unwrap();
+            let cell = sizes.cell(key, &small).unwrap();
             prop_assert_eq!((cell.key, cell.fired), (key, 0));
             prop_assert_eq!(Little::of(&cell), Some(little));
         }
@@ -69,7 +70,7 @@ proptest! {
         kind in prop::sample::select(vec![Kind::Calendar, Kind::Rolling, Kind::Value]),
     ) {
         let mut table = Table::default();
-        let mut model: Vec<(u32, u32, Little)> = Vec::new();
+        let mut model: Vec<(u32, Held, Little)> = Vec::new();
         let mut keys = 0;
         for (what, at, little) in steps {
             if little.kind() != kind {
@@ -78,46 +79,43 @@ proptest! {
             let known = (!model.is_empty()).then(|| at % model.len());
             match (what, known) {
                 (0 | 1, _) => {
-                    let place = table.insert_small(keys, little);
-                    prop_assert_eq!(place.is_some(), fits(&little));
-                    let place = place.unwrap_or_else(|| table.insert(little.cell(keys)));
-                    model.push((keys, place, little));
+                    let held = table.insert_little(keys, little);
+                    prop_assert_eq!(matches!(held, Held::Small(_)), fits(&little));
+                    model.push((keys, held, little));
                     keys += 1;
                 }
                 (2, Some(at)) => {
-                    let (_, place, content) = &mut model[at];
-                    if let Some((small, sizes)) = table.small_mut(*place)
-                        && sizes.repack(small, little)
+                    let (_, held, content) = &mut model[at];
+                    if let Held::Small(small) = held
+                        && table.small.sizes.repack(small, little)
                     {
                         *content = little;
                     }
                 }
                 (3, Some(at)) => {
-                    let place = table.grow(model[at].1);
-                    model[at].1 = place.unwrap_or(model[at].1);
-                    prop_assert!(table.get_mut(model[at].1).is_some());
+                    let (key, held, _) = model[at];
+                    let place = table.grow(key, held);
+                    model[at].1 = place.map_or(held, Held::Whole);
+                    prop_assert!(matches!(model[at].1, Held::Whole(_)));
                 }
                 (4, Some(at)) => {
-                    let place = table.shrink(model[at].1);
-                    model[at].1 = place.unwrap_or(model[at].1);
-                    prop_assert_eq!(table.small_mut(model[at].1).is_some(), fits(&model[at].2));
+                    let (_, held, content) = &mut model[at];
+                    if let Held::Whole(place) = held {
+                        *held = table.shrink(*place).unwrap_or(*held);
+                        prop_assert_eq!(matches!(held, Held::Small(_)), fits(content));
+                    }
                 }
                 (5, Some(at)) => {
-                    let (_, place, _) = model.remove(at);
-                    table.remove(place);
-                    prop_assert!(!table.has(place) && table.get(place).is_none());
+                    let (_, held, _) = model.remove(at);
+                    table.remove(held);
                 }
                 _ => {}
             }
             prop_assert_eq!(table.len(), model.len());
-            for (key, place, content) in &model {
-                prop_assert!(table.has(*place));
-                let cell = table.get(*place).unwrap();
+            for (key, held, content) in &model {
+                let cell = table.get(*key, *held).unwrap();
                 prop_assert_eq!((cell.key, Little::of(&cell)), (*key, Some(*content)));
             }
-            let mut held = table.keys();
-            held.sort_unstable();
-            prop_assert!(held.into_iter().eq(model.iter().map(|(key, ..)| *key)));
         }
     }
 }
@@ -128,15 +126,15 @@ fn periods_without_counters_make_room() {
     let day = |n: i64| Span { start: n * DAY_MS, end: (n + 1) * DAY_MS };
     let one = |n: i64| Little::Calendar { span: day(n), number: 7, t: n * DAY_MS + 1 };
     let most = i64::try_from(PERIODS_MAX).unwrap();
-    let places: Vec<u32> = (0..most).map(|n| table.insert_small(1, one(n)).unwrap()).collect();
-    assert_eq!(table.insert_small(2, one(most)), None, "all periods have a counter");
-    let again = table.insert_small(2, one(5)).unwrap();
-    table.remove(places[3]);
+    let all: Vec<Held> = (0..most).map(|n| table.small.insert(one(n)).unwrap()).collect();
+    assert!(table.small.insert(one(most)).is_none(), "all periods have a counter");
+    let again = table.small.insert(one(5)).unwrap();
+    table.remove(all[3]);
     table.remove(again);
-    let other = table.insert_small(2, one(most)).unwrap();
-    let says = |table: &Table, place: u32| Little::of(&table.get(place).unwrap());
+    let other = table.small.insert(one(most)).unwrap();
+    let says = |table: &Table, held: Held| Little::of(&table.get(1, held).unwrap());
     assert_eq!(says(&table, other), Some(one(most)));
-    assert_eq!(says(&table, places[5]), Some(one(5)));
+    assert_eq!(says(&table, all[5]), Some(one(5)));
 }
 
 #[test]
@@ -144,29 +142,26 @@ fn values_lie_in_an_even_and_an_odd_epoch() {
     let mut table = Table::default();
     let epoch = 1_i64 << 32;
     let one = |n: i64| Little::Value { hash: u64::MAX - 7, ts: n * epoch + epoch - 1 };
-    let places = [-3, 8].map(|n| table.insert_small(1, one(n)).unwrap());
-    assert_eq!(table.insert_small(2, one(10)), None, "there are values in another even one");
-    assert_eq!(table.insert_small(2, one(-1)), None, "there are values in another odd one");
-    let again = table.insert_small(2, one(8)).unwrap();
-    table.remove(places[1]);
-    assert_eq!(table.insert_small(3, one(10)), None);
+    let all = [-3, 8].map(|n| table.small.insert(one(n)).unwrap());
+    assert!(table.small.insert(one(10)).is_none(), "there are values in another even one");
+    assert!(table.small.insert(one(-1)).is_none(), "there are values in another odd one");
+    let again = table.small.insert(one(8)).unwrap();
+    table.remove(all[1]);
+    assert!(table.small.insert(one(10)).is_none());
     table.remove(again);
-    let other = table.insert_small(3, one(10)).unwrap();
-    let says = |table: &Table, place: u32| Little::of(&table.get(place).unwrap());
+    let other = table.small.insert(one(10)).unwrap();
+    let says = |table: &Table, held: Held| Little::of(&table.get(1, held).unwrap());
     assert_eq!(says(&table, other), Some(one(10)));
-    assert_eq!(says(&table, places[0]), Some(one(-3)));
-    let key = table.insert_small(ODD, one(10));
-    assert_eq!(key, None, "no key may look like one of an odd epoch");
+    assert_eq!(says(&table, all[0]), Some(one(-3)));
 }
 
 #[test]
-fn a_place_of_nobody_and_none_at_all_have_nothing() {
+fn at_no_place_there_is_nothing() {
     let mut table = Table::default();
     for place in [0, 1, u32::MAX, u32::MAX - 1, 1 << 31] {
-        assert!(!table.has(place) && table.get(place).is_none());
-        assert!(table.grow(place).is_none() && table.shrink(place).is_none());
+        assert!(table.get(1, Held::Whole(place)).is_none() && table.get_mut(place).is_none());
+        assert!(table.grow(1, Held::Whole(place)).is_none() && table.shrink(place).is_none());
         table.near(place);
-        table.remove(place);
     }
     assert_eq!(table.len(), 0);
 }

@@ -8,8 +8,9 @@ use crate::engine::forget::keep_until;
 use crate::engine::keyed::Keyed;
 use crate::engine::opens::Opens;
 use crate::engine::plan::{Form, Plan};
+use crate::engine::seen::user_of;
 use crate::engine::snapshot::cells::{Told, Writer};
-use crate::engine::snapshot::{KEY, Marks};
+use crate::engine::snapshot::{KEY, Marks, put_shown};
 use crate::engine::space::Key;
 use crate::engine::table::Cells;
 
@@ -24,9 +25,13 @@ pub(crate) struct Capture {
     /// Rules that had a cooldown to tell, by place.
     cooled: Vec<bool>,
     base: i64,
+    /// The key form whose keys have what members have shown, and since when that matters, by field.
+    shown_in: Option<usize>,
+    horizons: Vec<i64>,
     /// Keys that have changed, as they were.
     saved: Vec<u8>,
     keys: u64,
+    shown: u64,
 }
 
 impl Capture {
@@ -58,10 +63,28 @@ impl Capture {
         put(to, u64::from(count));
         let mut writer = Writer { to, base: self.base };
         for (column, &rule) in self.rules[space].iter().enumerate() {
-            if let Some(cell) = cells.tables[rule].get(keys.place(id, column)) {
+            let held = keys.held(id, column);
+            if let Some(cell) = held.and_then(|held| cells.tables[rule].get(id, held)) {
                 put(writer.to, column as u64);
                 let last = if self.cooled[rule] { cooldowns.of(rule, id) } else { &[] };
                 writer.cell(&cell, last, (flows.of(rule, id), opens.get(rule, id)));
+            }
+        }
+        if self.shown_in == Some(space) {
+            self.write_shown(cells, (space, id));
+        }
+    }
+
+    /// What the member of a key has shown, as far as it still matters.
+    fn write_shown(&mut self, cells: &Cells, (space, id): (usize, u32)) {
+        for (field, horizon) in self.horizons.iter().enumerate() {
+            let Some(mut values) = cells.shown(space, id, field) else { continue };
+            values.retain(|(_, last)| *last >= *horizon);
+            values.sort_unstable();
+            if !values.is_empty() {
+                self.shown += 1;
+                let user = user_of(cells.spaces[space].text(id));
+                put_shown(&mut self.saved, (field, user), &values, self.base);
             }
         }
     }
@@ -77,6 +100,7 @@ impl Keyed {
         for rule in self.cooldowns.rules() {
             cooled[rule] = true;
         }
+        let fields = 0..plan.new_fields.len();
         let marks = self.cells.spaces.iter().map(|space| Marks::new(space.ids())).collect();
         self.cells.capture = Some(Box::new(Capture {
             marks,
@@ -84,13 +108,21 @@ impl Keyed {
             rules,
             cooled,
             base,
+            shown_in: plan.user_space,
+            horizons: fields.map(|at| plan.shown_since(at, base)).collect(),
             saved: Vec::new(),
             keys: 0,
+            shown: 0,
         }));
     }
 
     /// Appends keys until `to` is full; false when there are none left.
-    pub(super) fn say(&mut self, full: usize, to: &mut Vec<u8>, keys: &mut u64) -> bool {
+    pub(super) fn say(
+        &mut self,
+        full: usize,
+        to: &mut Vec<u8>,
+        (keys, shown): (&mut u64, &mut u64),
+    ) -> bool {
         let Some(mut capture) = self.cells.capture.take() else { return false };
         to.append(&mut capture.saved);
         std::mem::swap(to, &mut capture.saved);
@@ -106,7 +138,7 @@ impl Keyed {
             }
         }
         std::mem::swap(to, &mut capture.saved);
-        *keys = capture.keys;
+        (*keys, *shown) = (capture.keys, capture.shown);
         self.cells.capture = Some(capture);
         more
     }
@@ -190,7 +222,7 @@ impl Keyed {
         let named = silent.map(|((end, rule), keys)| {
             let space = &self.cells.spaces[plan.info[*rule].space];
             let column = plan.info[*rule].column;
-            let held = |key: &&u32| self.cells.tables[*rule].has(space.place(**key, column));
+            let held = |key: &&u32| space.has(**key, column);
             let keys = keys.iter().filter(held);
             let mut keys: Vec<String> = keys.map(|key| space.text(*key).to_owned()).collect();
             keys.sort_unstable();

@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::engine::bytes::Rest;
 use crate::engine::calendar::Span;
 use crate::engine::dedup::Dedup;
 use crate::engine::edits::{Edit, ListEdits};
 use crate::engine::ledger::Ledger;
 use crate::engine::plan::{Form, Plan};
-use crate::engine::seen::Seen;
+use crate::engine::seen::user_of;
+use crate::engine::shown::Values;
 use crate::engine::snapshot::cells::{Reader, is_a_time};
 use crate::engine::snapshot::{
     ACCOUNT, Edited, HEAD, Head, IDS, KEY, SHOWN, SNAPSHOT_VERSION, TAIL, Totals, fields, layout,
@@ -58,6 +57,8 @@ pub struct Loader<'p> {
     base: i64,
     version: u32,
     arrivals: u32,
+    /// The key that was told last.
+    last: String,
     map: Map,
     records: u64,
     read: Totals,
@@ -114,6 +115,7 @@ impl<'p> Loader<'p> {
             base: 0,
             version: SNAPSHOT_VERSION,
             arrivals: 0,
+            last: String::new(),
             map: Map::default(),
             records: 0,
             read: Totals::default(),
@@ -191,7 +193,7 @@ impl<'p> Loader<'p> {
         self.map = map(&head, &self.plan, self.own.as_deref());
         if self.own.is_some() {
             let known = self.map.fields.iter().flatten();
-            known.for_each(|(field, _)| state.seen[*field] = Seen::default());
+            known.for_each(|(field, _)| state.keyed.cells.clear_shown(*field, &self.plan));
         }
         (self.version, self.arrivals) = (version, head.arrivals);
         self.base = head.watermark.unwrap_or(0);
@@ -232,7 +234,7 @@ impl<'p> Loader<'p> {
         }
         for (field, &users) in self.map.fields.iter().zip(&users) {
             if let Some((field, _)) = field {
-                state.seen[*field].reserve(users.min(RESERVE_MAX));
+                state.keyed.cells.seen[*field].reserve(users.min(RESERVE_MAX));
             }
         }
         Ok(())
@@ -242,6 +244,7 @@ impl<'p> Loader<'p> {
         self.read.keys += 1;
         let rules = self.map.rules.get(usize::try_from(reader.rest.number()?).ok()?)?;
         let mut key = Key::new(reader.rest.text()?);
+        key.text.clone_into(&mut self.last);
         let born = if self.version == 1 { 0 } else { reader.rest.number()? };
         let keyed = &mut self.state.keyed;
         let mut space = None;
@@ -264,13 +267,25 @@ impl<'p> Loader<'p> {
         self.read.shown += 1;
         let field = usize::try_from(reader.rest.number()?).ok()?;
         let user = u128::from_le_bytes(*reader.rest.bytes(16)?.first_chunk()?);
-        let mut values: SmallVec<[_; 2]> = SmallVec::new();
+        let mut values = Values::new();
         for _ in 0..reader.rest.number()? {
             let hash = u64::from_le_bytes(*reader.rest.bytes(8)?.first_chunk()?);
             values.push((hash, reader.time()?));
         }
-        if let Some((field, keep_ms)) = *self.map.fields.get(field)? {
-            self.state.seen[field].restore(user, &values, keep_ms);
+        let Some((field, keep_ms)) = *self.map.fields.get(field)? else { return Some(()) };
+        let cells = &mut self.state.keyed.cells;
+        if values.is_empty() {
+            self.last.clear();
+        }
+        // It follows its key, or stands apart.
+        let row = self.plan.user_space.filter(|space| cells.spaces[*space].shows(field));
+        let row = row.filter(|_| !self.last.is_empty() && user_of(&self.last) == user);
+        let row = row.and_then(|at| Some((at, cells.spaces[at].find(&mut Key::new(&self.last))?)));
+        match row {
+            Some((space, id)) => cells.set_shown(space, id, field, &values),
+            None => {
+                cells.seen[field].restore(user, &values, keep_ms, usize::MAX);
+            }
         }
         Some(())
     }

@@ -29,6 +29,7 @@ use crate::engine::inputs::Inputs;
 use crate::engine::ledger::Spent;
 use crate::engine::partial::Mark;
 use crate::engine::plan::{Form, Plan};
+use crate::engine::seen::{Seen, Value};
 use crate::engine::state::{Output, State};
 use crate::event::EventTime;
 use crate::rule::Mode;
@@ -162,8 +163,8 @@ impl State {
         self.keyed.begin(plan, base);
         self.keyed.ledger.begin();
         self.dedup.begin();
-        for (seen, (_, within_ms)) in self.seen.iter_mut().zip(&plan.new_fields) {
-            seen.begin(base.saturating_sub(plan.settings.allowed_lateness_ms + within_ms));
+        for (at, seen) in self.keyed.cells.seen.iter_mut().enumerate() {
+            seen.begin(plan.shown_since(at, base));
         }
         self.snapshot = Some(Point { base, stage: Stage::Head(head), totals: Totals::default() });
     }
@@ -174,7 +175,7 @@ impl State {
             self.keyed.cells.capture = None;
             self.keyed.ledger.abandon();
             self.dedup.abandon();
-            self.seen.iter_mut().for_each(crate::engine::seen::Seen::abandon);
+            self.keyed.cells.seen.iter_mut().for_each(Seen::abandon);
         }
     }
 
@@ -198,6 +199,9 @@ impl State {
     /// equal states, however they came about. For tests.
     pub fn canonical(&self, plan: &Plan, out: &Output) -> Vec<Vec<u8>> {
         let mut copy = self.clone();
+        copy.prepare(plan);
+        let base = self.watermark.unwrap_or(0);
+        copy.keyed.cells.all_apart(plan, base);
         copy.begin_snapshot(plan, out);
         if let Some(Point { stage: Stage::Head(head), .. }) = &mut copy.snapshot {
             // What matters no more is in the sizes, and in nothing else.
@@ -231,26 +235,24 @@ impl State {
                 *stage = Stage::Keys;
             }
             Stage::Keys => {
-                if !self.keyed.say(full, to, &mut totals.keys) {
+                if !self.keyed.say(full, to, (&mut totals.keys, &mut totals.shown)) {
+                    if !self.keyed.cells.seen.is_empty() {
+                        // Of nobody: what follows is of no key.
+                        totals.shown += 1;
+                        put_shown(to, (0, 0), &[], *base);
+                    }
                     *stage = Stage::Shown(0);
                 }
             }
             Stage::Shown(field) => {
                 let at = *field;
-                let Some(seen) = self.seen.get_mut(at) else {
+                let Some(seen) = self.keyed.cells.seen.get_mut(at) else {
                     *stage = Stage::Accounts;
                     return true;
                 };
                 let more = seen.say(&mut |user, values| {
                     totals.shown += 1;
-                    to.push(SHOWN);
-                    put(to, at as u64);
-                    to.extend_from_slice(&user.to_le_bytes());
-                    put(to, values.len() as u64);
-                    for (hash, ts) in values {
-                        to.extend_from_slice(&hash.to_le_bytes());
-                        put_signed(to, ts.wrapping_sub(*base));
-                    }
+                    put_shown(to, (at, user), values, *base);
                 });
                 if !more {
                     *field += 1;
@@ -319,13 +321,25 @@ impl State {
             due: self.keyed.silent(plan),
             sizes: (
                 cells.spaces.iter().map(crate::engine::space::Space::len).collect(),
-                self.seen.iter().map(crate::engine::seen::Seen::len).collect(),
+                cells.seen.iter().map(Seen::apart).collect(),
                 self.dedup.len(),
             ),
             arrivals: cells.young.arrivals,
             intake: self.intake,
             book: self.book.clone(),
         }
+    }
+}
+
+/// What a user has shown of a field. Of one who has a key it follows what is told of that.
+fn put_shown(to: &mut Vec<u8>, (field, user): (usize, u128), values: &[Value], base: i64) {
+    to.push(SHOWN);
+    put(to, field as u64);
+    to.extend_from_slice(&user.to_le_bytes());
+    put(to, values.len() as u64);
+    for (hash, ts) in values {
+        to.extend_from_slice(&hash.to_le_bytes());
+        put_signed(to, ts.wrapping_sub(base));
     }
 }
 

@@ -91,7 +91,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 survey.places.pop_front();
                 continue;
             };
-            let keys = survey.keys.get_or_insert_with(|| part.state.keys_of_rule(old));
+            let keys = survey.keys.get_or_insert_with(|| part.state.keys_of_rule(old, live));
             let some = keys.split_off(keys.len() - left.min(keys.len()));
             if let Some(impact) = survey.impacts.get_mut(at) {
                 part.state.survey((live, old), (&survey.plan, new), &some, impact);
