@@ -285,10 +285,8 @@ impl Cells {
         let near_heap = |(rule, place): (usize, u32)| self.tables[rule].near_heap(place);
         for (id, space, seats) in keys {
             let space = &self.spaces[space];
-            if !space.has_whole(id) {
-                continue;
-            }
-            for Seat { rule, column } in seats {
+            let is_whole = space.whole(id);
+            for Seat { rule, column } in seats.iter().filter(|seat| is_whole(seat.column)) {
                 let At::Whole(place) = space.at(id, *column) else { continue };
                 self.tables[*rule].near(place);
                 if whole.len() == whole.inline_size() {

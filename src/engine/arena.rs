@@ -139,6 +139,12 @@ impl Arena {
         self.pages[at.page()][at.within()..].first_chunk().copied().unwrap_or([0; N])
     }
 
+    /// The same to be changed; none at the end of a page.
+    #[inline]
+    pub(crate) fn bytes_mut<const N: usize>(&mut self, at: Byte) -> Option<&mut [u8; N]> {
+        self.pages.get_mut(at.page())?.get_mut(at.within()..)?.first_chunk_mut()
+    }
+
     #[inline]
     pub(crate) fn set_bytes<const N: usize>(&mut self, at: Byte, bytes: [u8; N]) {
         self.pages[at.page()][at.within()..][..N].copy_from_slice(&bytes);

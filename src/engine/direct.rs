@@ -72,12 +72,8 @@ impl Cells {
         plan: &Plan,
     ) -> bool {
         let space = &mut self.spaces[plan.info[rule].space];
-        let Some(mut small) = space.small(spot) else { return false };
-        let is_done = self.tables[rule].small.sizes.add_within(&mut small, one, most);
-        if is_done {
-            space.set_small(spot, small);
-        }
-        is_done
+        let sizes = &self.tables[rule].small.sizes;
+        space.change_small(spot, |small| sizes.add_within(small, one, most))
     }
 
     /// Adds to the open window of a small counter what brings it to no verdict; false, and nothing is
@@ -91,12 +87,8 @@ impl Cells {
         plan: &Plan,
     ) -> bool {
         let space = &mut self.spaces[plan.info[rule].space];
-        let Some(mut habit) = space.habit(spot) else { return false };
-        let is_done = habit.add(&self.tables[rule].small.periods, check, one, over);
-        if is_done {
-            space.set_habit(spot, habit);
-        }
-        is_done
+        let periods = &self.tables[rule].small.periods;
+        space.change_habit(spot, |habit| habit.add(periods, check, one, over))
     }
 }
 

@@ -54,12 +54,12 @@ impl Places {
         *self.habits.get(at as usize)?
     }
 
-    pub(crate) fn set_small(&mut self, at: u32, small: Small) {
-        self.smalls.get_mut(at as usize).into_iter().for_each(|own| *own = Some(small));
+    pub(crate) fn small_mut(&mut self, at: u32) -> Option<&mut Small> {
+        self.smalls.get_mut(at as usize)?.as_mut()
     }
 
-    pub(crate) fn set_habit(&mut self, at: u32, habit: Habit) {
-        self.habits.get_mut(at as usize).into_iter().for_each(|own| *own = Some(habit));
+    pub(crate) fn habit_mut(&mut self, at: u32) -> Option<&mut Habit> {
+        self.habits.get_mut(at as usize)?.as_mut()
     }
 
     /// Brings near where a place would be noted.

@@ -15,7 +15,7 @@ use crate::engine::small::Small;
 use crate::engine::space::NONE;
 
 use begins::Begins;
-use layout::{Known, Layout, NOTHING, ODD, SMALL, WHOLE, form, shown};
+use layout::{Layout, NOTHING, ODD, SMALL, WHOLE, form, shown};
 use value::{VALUE, bytes_of, value_of};
 
 mod begins;
@@ -105,21 +105,6 @@ pub(crate) struct Rows {
     newest: Option<u32>,
     /// Texts that are too long for a row.
     long: HashMap<u32, Box<[u8]>>,
-}
-
-/// A row as it was found.
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    begin: u32,
-    /// Where its counters begin.
-    counters: u32,
-    forms: u64,
-    shape: Known,
-}
-
-impl Row {
-    /// That of no key.
-    const NONE: Row = Row { begin: NONE, counters: 0, forms: 0, shape: Known::NOT };
 }
 
 /// What else is noted of a key.
@@ -257,36 +242,37 @@ impl Rows {
         }
     }
 
-    /// A key's row.
+    /// Where a key's row begins, how far behind that its counters do, and their forms.
     #[inline]
-    fn find(&self, id: u32) -> Row {
-        self.begin(id).map_or(Row::NONE, |begin| self.found(begin))
-    }
-
-    #[inline]
-    fn found(&self, begin: u32) -> Row {
-        let head = self.arena.from(begin).first_chunk::<ROW_MIN>();
-        head.map_or(Row::NONE, |[_, counters, _, _, forms @ ..]| {
-            let (counters, forms) = (u32::from(*counters), self.layout.forms(*forms));
-            let shape = self.layout.known(forms);
-            Row { begin, counters, forms, shape }
-        })
+    fn find(&self, id: u32) -> Option<(u32, usize, u64)> {
+        let begin = self.begin(id)?;
+        let [_, counters, _, _, forms @ ..] = *self.arena.from(begin).first_chunk::<ROW_MIN>()?;
+        Some((begin, usize::from(counters), self.layout.forms(forms)))
     }
 
     /// Where the counter in a column stands.
     #[inline]
     pub(crate) fn at(&self, id: u32, column: usize) -> At {
-        self.at_row(&self.find(id), column)
-    }
-
-    /// The same of a row as it is now.
-    #[inline]
-    fn at_row(&self, row: &Row, column: usize) -> At {
-        let form = form(row.forms, column);
+        let Some((begin, counters, forms)) = self.find(id) else { return At::Nowhere };
+        let form = form(forms, column);
         if form == NOTHING {
             return At::Nowhere;
         }
-        let at = Arena::byte(row.begin, self.offset(row, column));
+        match self.layout.remembered(forms, column) {
+            Some(offset) => self.at_byte(Arena::byte(begin, counters + offset), form, column),
+            None => self.at_reckoned(begin, (counters, forms), column),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn at_reckoned(&self, begin: u32, (counters, forms): (usize, u64), column: usize) -> At {
+        let offset = counters + self.layout.offset(forms, column);
+        self.at_byte(Arena::byte(begin, offset), form(forms, column), column)
+    }
+
+    #[inline]
+    fn at_byte(&self, at: Byte, form: u64, column: usize) -> At {
         if form == WHOLE {
             return At::Whole(u32::from_le_bytes(self.arena.bytes(at)));
         }
@@ -297,22 +283,10 @@ impl Rows {
         }
     }
 
+    /// Which of a key's counters stand elsewhere: every other bit, by column.
     #[inline]
-    fn offset(&self, row: &Row, column: usize) -> usize {
-        row.counters as usize + self.layout.offset((row.forms, row.shape), column)
-    }
-
-    /// Bytes of a row that are used.
-    #[inline]
-    fn used(&self, row: &Row) -> usize {
-        row.counters as usize + self.layout.used((row.forms, row.shape))
-    }
-
-    /// Whether one of a key's counters stands elsewhere.
-    #[inline]
-    pub(crate) fn has_whole(&self, id: u32) -> bool {
-        let row = self.row(id).and_then(|row| row.first_chunk::<ROW_MIN>());
-        row.is_some_and(|[_, _, _, _, forms @ ..]| self.layout.has_whole(self.layout.forms(*forms)))
+    pub(crate) fn whole(&self, id: u32) -> u64 {
+        self.find(id).map_or(0, |(_, _, forms)| self.layout.whole(forms))
     }
 
     /// How many counters a key has, wherever they stand.
@@ -356,9 +330,36 @@ impl Rows {
         self.arena.set_bytes(at, small.to_bytes());
     }
 
+    /// Changes the counter where `change` says that it did.
     #[inline]
-    pub(crate) fn set_habit(&mut self, at: Byte, habit: Habit) {
-        self.arena.set_bytes(at, habit.to_bytes());
+    pub(crate) fn change_small(
+        &mut self,
+        at: Byte,
+        is_odd: bool,
+        change: impl FnOnce(&mut Small) -> bool,
+    ) -> bool {
+        let Some(bytes) = self.arena.bytes_mut(at) else { return false };
+        let mut small = Small::of_bytes(bytes, is_odd);
+        let is_changed = change(&mut small);
+        if is_changed {
+            *bytes = small.to_bytes();
+        }
+        is_changed
+    }
+
+    #[inline]
+    pub(crate) fn change_habit(
+        &mut self,
+        at: Byte,
+        change: impl FnOnce(&mut Habit) -> bool,
+    ) -> bool {
+        let Some(bytes) = self.arena.bytes_mut(at) else { return false };
+        let mut habit = Habit::of_bytes(bytes);
+        let is_changed = change(&mut habit);
+        if is_changed {
+            *bytes = habit.to_bytes();
+        }
+        is_changed
     }
 
     /// The same column with another value; false, and nothing is done, where it does not fit.
@@ -409,24 +410,21 @@ impl Rows {
     /// Puts bytes of a form into a column, in the place of those that stand there.
     #[inline]
     fn write<const N: usize>(&mut self, id: u32, column: usize, (to, bytes): (u64, [u8; N])) {
-        let row = self.find(id);
-        if row.begin == NONE {
-            return;
-        }
-        let old = form(row.forms, column);
-        let offset = self.offset(&row, column);
-        let mut begin = row.begin;
+        let Some((mut begin, counters, forms)) = self.find(id) else { return };
+        let old = form(forms, column);
+        let offset = counters + self.layout.offset(forms, column);
+        let new = forms & !(3 << (2 * column)) | to << (2 * column);
         if (old == NOTHING) != (to == NOTHING) {
-            begin = self.make_room((id, row), (offset, column), to != NOTHING);
-            self.layout.note(row.forms & !(3 << (2 * column)) | to << (2 * column));
+            let used = counters + self.layout.used(forms);
+            begin = self.make_room((id, begin), (offset, used), column, to != NOTHING);
+            self.layout.note(new);
         }
         if N > 0 {
             self.arena.set_bytes(Arena::byte(begin, offset), bytes);
         }
         if old != to {
-            let forms = row.forms & !(3 << (2 * column)) | to << (2 * column);
             let [at, of] = [FORMS + column / 4, column / 4];
-            self.arena.set_bytes(Arena::byte(begin, at), [forms.to_le_bytes()[of]]);
+            self.arena.set_bytes(Arena::byte(begin, at), [new.to_le_bytes()[of]]);
         }
     }
 
@@ -434,30 +432,31 @@ impl Rows {
     /// begins then.
     fn make_room(
         &mut self,
-        (id, row): (u32, Row),
-        (offset, column): (usize, usize),
+        (id, begin): (u32, u32),
+        (offset, used): (usize, usize),
+        column: usize,
         comes: bool,
     ) -> u32 {
-        let used = self.used(&row);
         let width = self.layout.width(column);
-        let room = self.arena.block(row.begin).len();
+        let room = self.arena.block(begin).len();
         if comes {
             let is_full = used + width > room;
-            let begin = if is_full { self.move_row(id, used, used + width) } else { row.begin };
+            let begin = if is_full { self.move_row(id, used, used + width) } else { begin };
             self.arena.block_mut(begin).copy_within(offset..used, offset + width);
             return begin;
         }
         let needed = used - width;
-        self.arena.block_mut(row.begin).copy_within(offset + width..used, offset);
+        self.arena.block_mut(begin).copy_within(offset + width..used, offset);
         let is_loose = needed + SLACK <= room && self.newest != Some(id);
-        if is_loose { self.move_row(id, needed, needed) } else { row.begin }
+        if is_loose { self.move_row(id, needed, needed) } else { begin }
     }
 
     /// Gives a row no more room than it needs.
     fn fit(&mut self, id: u32) {
-        let row = self.find(id);
-        let used = self.used(&row);
-        self.move_row(id, used, used);
+        if let Some((_, counters, forms)) = self.find(id) {
+            let used = counters + self.layout.used(forms);
+            self.move_row(id, used, used);
+        }
     }
 
     /// Moves the first so many bytes of a row to a block that has room for those that are needed;

@@ -189,10 +189,11 @@ impl Space {
         }
     }
 
-    /// Whether one of a key's counters may stand elsewhere than in its row.
+    /// Of which rules a key's counters may stand elsewhere than in its row.
     #[inline]
-    pub(crate) fn has_whole(&self, id: u32) -> bool {
-        self.rules > DENSE || self.rows.has_whole(id)
+    pub(crate) fn whole(&self, id: u32) -> impl Fn(usize) -> bool {
+        let whole = self.rows.whole(id) >> (2 * self.shown);
+        move |n| n >= DENSE || whole >> (2 * n) & 1 == 1
     }
 
     /// Brings the row of a key near.
@@ -257,11 +258,30 @@ impl Space {
         }
     }
 
+    /// Changes the small cell that stands there, which stays as odd as before, where `change` says that
+    /// it did.
     #[inline]
-    pub(crate) fn habit(&self, spot: Spot) -> Option<Habit> {
+    pub(crate) fn change_small(
+        &mut self,
+        spot: Spot,
+        change: impl FnOnce(&mut Small) -> bool,
+    ) -> bool {
         match spot {
-            Spot::Row { at, .. } => Some(self.rows.habit(at)),
-            Spot::Apart(at) => self.sparse.habit(at),
+            Spot::Row { at, is_odd } => self.rows.change_small(at, is_odd, change),
+            Spot::Apart(at) => self.sparse.small_mut(at).is_some_and(change),
+        }
+    }
+
+    /// The same for one of a z-score.
+    #[inline]
+    pub(crate) fn change_habit(
+        &mut self,
+        spot: Spot,
+        change: impl FnOnce(&mut Habit) -> bool,
+    ) -> bool {
+        match spot {
+            Spot::Row { at, .. } => self.rows.change_habit(at, change),
+            Spot::Apart(at) => self.sparse.habit_mut(at).is_some_and(change),
         }
     }
 
@@ -270,15 +290,7 @@ impl Space {
     pub(crate) fn set_small(&mut self, spot: Spot, small: Small) {
         match spot {
             Spot::Row { at, .. } => self.rows.set_small(at, small),
-            Spot::Apart(at) => self.sparse.set_small(at, small),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn set_habit(&mut self, spot: Spot, habit: Habit) {
-        match spot {
-            Spot::Row { at, .. } => self.rows.set_habit(at, habit),
-            Spot::Apart(at) => self.sparse.set_habit(at, habit),
+            Spot::Apart(at) => self.sparse.small_mut(at).into_iter().for_each(|own| *own = small),
         }
     }
 

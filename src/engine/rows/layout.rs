@@ -44,14 +44,6 @@ struct Shape {
     used: u16,
 }
 
-/// Which shape a row has, where that is remembered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Known(u16);
-
-impl Known {
-    pub(super) const NOT: Known = Known(u16::MAX);
-}
-
 impl Default for Layout {
     fn default() -> Self {
         Layout::new(&[])
@@ -90,30 +82,33 @@ impl Layout {
         usize::try_from(hash >> (u64::BITS - self.bits)).unwrap_or(0)
     }
 
-    /// The shape of a row with these forms.
+    /// The shape of rows with these forms, where it is remembered.
     #[inline]
-    pub(super) fn known(&self, forms: u64) -> Known {
-        let (has, place) = (has(forms), self.place(has(forms)));
-        let is_it = self.shapes.get(place).is_some_and(|shape| shape.has == has);
-        if is_it { Known(u16::try_from(place).unwrap_or(u16::MAX)) } else { Known::NOT }
+    fn known(&self, has: u64) -> Option<&Shape> {
+        self.shapes.get(self.place(has)).filter(|shape| shape.has == has)
+    }
+
+    /// The same where the shape is remembered.
+    #[inline]
+    pub(super) fn remembered(&self, forms: u64, column: usize) -> Option<usize> {
+        self.known(has(forms)).map(|shape| usize::from(shape.offsets[column % COLUMNS_MAX]))
     }
 
     /// How far behind the first what a column has stands, or would.
     #[inline]
-    pub(super) fn offset(&self, (forms, known): (u64, Known), column: usize) -> usize {
-        match self.shapes.get(usize::from(known.0)) {
+    pub(super) fn offset(&self, forms: u64, column: usize) -> usize {
+        let has = has(forms);
+        match self.known(has) {
             Some(shape) => usize::from(shape.offsets[column % COLUMNS_MAX]),
-            None => self.reckon(has(forms), column),
+            None => self.reckon(has, column),
         }
     }
 
     /// Bytes of all that stands there.
     #[inline]
-    pub(super) fn used(&self, (forms, known): (u64, Known)) -> usize {
-        match self.shapes.get(usize::from(known.0)) {
-            Some(shape) => usize::from(shape.used),
-            None => self.reckon(has(forms), COLUMNS_MAX),
-        }
+    pub(super) fn used(&self, forms: u64) -> usize {
+        let has = has(forms);
+        self.known(has).map_or_else(|| self.reckon(has, COLUMNS_MAX), |shape| shape.used.into())
     }
 
     #[cold]
@@ -160,10 +155,10 @@ impl Layout {
         u16::try_from((has(forms) & self.counters).count_ones()).unwrap_or(u16::MAX)
     }
 
-    /// Whether one of them stands elsewhere.
+    /// Those that stand elsewhere.
     #[inline]
-    pub(super) fn has_whole(&self, forms: u64) -> bool {
-        forms & !(forms >> 1) & self.counters != 0
+    pub(super) fn whole(&self, forms: u64) -> u64 {
+        forms & !(forms >> 1) & self.counters
     }
 }
 

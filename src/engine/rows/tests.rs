@@ -93,7 +93,10 @@ proptest! {
                         }
                         (At::Habit(Spot::Row { at, .. }), Some(own)) => {
                             let habit = Habit::of_bytes(&[n.to_le_bytes()[0]; 28]);
-                            rows.set_habit(at, habit);
+                            assert!(rows.change_habit(at, |own| {
+                                *own = habit;
+                                true
+                            }));
                             *own = Held::Habit(habit);
                         }
                         _ => {}
