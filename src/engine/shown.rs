@@ -148,8 +148,8 @@ impl Cells {
 }
 
 impl Keyed {
-    /// Records an accepted event's value and time. Returns false when another value had to make room, or there is no room for another
-    /// member: nothing is ever new of a member not remembered.
+    /// Records an accepted event's value and time. Returns false when another value had to make room,
+    /// or there is no room for another member: nothing is ever new of a member not remembered.
     pub(crate) fn remember(
         &mut self,
         plan: &Plan,
@@ -168,12 +168,11 @@ impl Keyed {
             Some((space, id, at))
         });
         let known = (member.hash, member.guess);
+        // Who is remembered apart stays there.
+        let row = row.filter(|(.., at)| *at != At::Nowhere || !seen.knows(known));
         let Some((space, id, at)) = row else {
             return seen.record(known, value, *keep_ms, plan.keys_max());
         };
-        if at == At::Nowhere && seen.knows(known) {
-            return seen.record(known, value, *keep_ms, plan.keys_max());
-        }
         self.keep_whole(space, id);
         let cells = &mut self.cells;
         match at {

@@ -88,20 +88,16 @@ impl Layout {
         self.shapes.get(self.place(has)).filter(|shape| shape.has == has)
     }
 
-    /// The same where the shape is remembered.
+    /// How far behind the first what a column has stands, or would, where the shape is remembered.
     #[inline]
     pub(super) fn remembered(&self, forms: u64, column: usize) -> Option<usize> {
         self.known(has(forms)).map(|shape| usize::from(shape.offsets[column % COLUMNS_MAX]))
     }
 
-    /// How far behind the first what a column has stands, or would.
+    /// The same in any case.
     #[inline]
     pub(super) fn offset(&self, forms: u64, column: usize) -> usize {
-        let has = has(forms);
-        match self.known(has) {
-            Some(shape) => usize::from(shape.offsets[column % COLUMNS_MAX]),
-            None => self.reckon(has, column),
-        }
+        self.remembered(forms, column).unwrap_or_else(|| self.reckon(has(forms), column))
     }
 
     /// Bytes of all that stands there.

@@ -272,11 +272,12 @@ impl<'p> Loader<'p> {
             let hash = u64::from_le_bytes(*reader.rest.bytes(8)?.first_chunk()?);
             values.push((hash, reader.time()?));
         }
-        let Some((field, keep_ms)) = *self.map.fields.get(field)? else { return Some(()) };
-        let cells = &mut self.state.keyed.cells;
         if values.is_empty() {
+            // What follows is of no key.
             self.last.clear();
         }
+        let Some((field, keep_ms)) = *self.map.fields.get(field)? else { return Some(()) };
+        let cells = &mut self.state.keyed.cells;
         // It follows its key, or stands apart.
         let row = self.plan.user_space.filter(|space| cells.spaces[*space].shows(field));
         let row = row.filter(|_| !self.last.is_empty() && user_of(&self.last) == user);
