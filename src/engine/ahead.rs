@@ -15,7 +15,6 @@ use crate::engine::dedup::identity;
 use crate::engine::partial::{PartialsOutbox, slot_hash};
 use crate::engine::plan::{KeyForm, Plan};
 use crate::engine::routes::Seat;
-use crate::engine::rows::At;
 use crate::engine::seen::user_of;
 use crate::engine::space::{Key, field_of, hash_of};
 use crate::engine::state::State;
@@ -284,16 +283,13 @@ impl Cells {
         let mut whole: SmallVec<[(usize, u32); 4 * LOOK_AHEAD]> = SmallVec::new();
         let near_heap = |(rule, place): (usize, u32)| self.tables[rule].near_heap(place);
         for (id, space, seats) in keys {
-            let space = &self.spaces[space];
-            let is_whole = space.whole(id);
-            for Seat { rule, column } in seats.iter().filter(|seat| is_whole(seat.column)) {
-                let At::Whole(place) = space.at(id, *column) else { continue };
-                self.tables[*rule].near(place);
+            for (rule, place) in self.spaces[space].whole(id, seats) {
+                self.tables[rule].near(place);
                 if whole.len() == whole.inline_size() {
                     // The first of them are near by now.
                     whole.drain(..).for_each(near_heap);
                 }
-                whole.push((*rule, place));
+                whole.push((rule, place));
             }
         }
         whole.into_iter().for_each(near_heap);

@@ -25,12 +25,15 @@ pub(crate) enum MayFire {
 pub(crate) const SILENT_MS: i64 = 7 * 86_400_000;
 
 impl Keyed {
+    /// Whether a window may be due to close.
+    #[inline]
+    pub(crate) fn has_due(&self, watermark: i64) -> bool {
+        self.next_due.is_some_and(|due| due <= watermark)
+    }
+
     /// Closes every window that is due at the watermark, oldest first, then by rule and key.
     /// At the end of input (`lateness` off) windows with end ≤ watermark are due.
     pub(crate) fn close(&mut self, at: &At<'_>, at_end: bool, ctx: &mut Ctx<'_>) {
-        if !at_end && self.next_due.is_none_or(|due| due > ctx.watermark) {
-            return;
-        }
         while let Some((end, rule)) = self.first_due(at_end, ctx) {
             let mut keys = self.timers.remove(&(end, rule)).unwrap_or_default();
             let space = &self.cells.spaces[ctx.plan.info[rule].space];

@@ -113,11 +113,18 @@ impl Dedup {
     }
 
     /// Forgets what expired before `watermark`.
+    #[inline]
     pub(crate) fn expire(&mut self, watermark: i64) {
-        while let Some((_, count)) = self.runs.first().filter(|(expiry, _)| *expiry < watermark) {
-            self.keep_first(count);
-            self.runs.pop_first();
-            for _ in 0..count {
+        if self.runs.is_over(watermark) {
+            self.forget(watermark);
+        }
+    }
+
+    #[inline(never)]
+    fn forget(&mut self, watermark: i64) {
+        while self.runs.is_over(watermark) {
+            self.keep_first();
+            for _ in 0..self.runs.pop_first().unwrap_or(0) {
                 let Some(id) = self.queue.pop_front() else { break };
                 self.parts[part_of(id)].lose(id, self.gone);
                 self.gone = self.gone.wrapping_add(1);
@@ -155,8 +162,9 @@ impl Dedup {
     }
 
     /// The first run is about to leave.
-    fn keep_first(&mut self, count: usize) {
+    fn keep_first(&mut self) {
         let Some(capture) = &mut self.capture else { return };
+        let count = self.runs.count(0).unwrap_or(0);
         while capture.run == 0
             && let Some(some) = capture.some(&self.queue, &self.runs, usize::MAX)
         {

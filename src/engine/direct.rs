@@ -28,7 +28,7 @@ impl Keyed {
             return false;
         }
         let has_open = !self.opens.is_empty();
-        let space = &self.cells.spaces[info.space];
+        let space = &mut self.cells.spaces[info.space];
         let (id, at) = space.seek(key, info.column).unwrap_or((NONE, At::Nowhere));
         let is_done = match (short, at) {
             (Short::Bound(quiet), _) if quiet.values => false,

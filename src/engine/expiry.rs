@@ -156,6 +156,12 @@ impl Expiry {
         self.first = Some(self.first.map_or(over, |first| first.min(over)));
     }
 
+    /// Whether the watermark has reached a slot.
+    #[inline]
+    pub(crate) fn is_due(&self, watermark: i64) -> bool {
+        self.first.is_some_and(|first| first <= watermark)
+    }
+
     /// The keys of the earliest slot that the watermark has reached, and the watermark that they
     /// waited for.
     pub(crate) fn due(&mut self, watermark: i64) -> Option<(i64, Due)> {

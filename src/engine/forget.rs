@@ -13,7 +13,15 @@ use crate::rule::Window;
 
 impl Keyed {
     /// Forgets cells that no event not late can touch any more.
+    #[inline]
     pub(crate) fn expire(&mut self, plan: &Plan, watermark: i64) {
+        if self.cells.is_due(watermark) {
+            self.forget_due(plan, watermark);
+        }
+    }
+
+    #[inline(never)]
+    fn forget_due(&mut self, plan: &Plan, watermark: i64) {
         while let Some(due) = self.cells.due(watermark) {
             let mut all = due.iter().flat_map(|(rule, keys)| keys.iter().map(|key| (*rule, *key)));
             loop {

@@ -62,7 +62,14 @@ impl Ledger {
     }
 
     /// Lets go of holds whose end the watermark has reached.
+    #[inline]
     pub(crate) fn expire(&mut self, watermark: i64, effects: &mut Vec<Effect>) {
+        if !self.ends.is_empty() {
+            self.let_go(watermark, effects);
+        }
+    }
+
+    fn let_go(&mut self, watermark: i64, effects: &mut Vec<Effect>) {
         while self.ends.first_key_value().is_some_and(|(end, _)| *end <= watermark)
             && let Some(entry) = self.ends.first_entry()
         {

@@ -159,11 +159,14 @@ impl Opens {
         }
     }
 
-    /// Tells of what was over when its counters were forgotten.
+    /// Whether something was over when its counters were forgotten.
+    #[inline]
+    pub(crate) fn has_over(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    /// Tells of that.
     pub(crate) fn tell_over(&mut self, ctx: &mut Ctx<'_>) {
-        if self.over.is_empty() {
-            return;
-        }
         for (rule, key, open, at) in std::mem::take(&mut self.over) {
             tell(ctx, (rule, &key), &open, (at, None));
         }

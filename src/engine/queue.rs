@@ -12,7 +12,8 @@ const LEAVING_NEXT: usize = 16;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Queue<T> {
-    /// All full but the last; the first has lost so many items at its front.
+    /// All full but the last, and none without an item that is left; the first has lost so many
+    /// items at its front.
     pages: VecDeque<Vec<T>>,
     lost: usize,
 }
@@ -44,11 +45,11 @@ impl<T: Copy> Queue<T> {
     }
 
     pub(crate) fn front(&self) -> Option<T> {
-        self.get(0)
+        self.pages.front()?.get(self.lost).copied()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.pages.is_empty()
     }
 
     pub(crate) fn back_mut(&mut self) -> Option<&mut T> {
@@ -71,13 +72,17 @@ impl<T: Copy> Queue<T> {
     }
 
     pub(crate) fn pop_front(&mut self) -> Option<T> {
-        let item = self.front()?;
+        let page = self.pages.front()?;
+        let item = page.get(self.lost).copied()?;
+        match page.get(self.lost + LEAVING_NEXT) {
+            Some(later) => near(later),
+            None => self.near(LEAVING_NEXT),
+        }
         self.lost += 1;
-        if self.lost == PAGE || self.is_empty() {
+        if self.lost == page.len() {
             self.pages.pop_front();
             self.lost = 0;
         }
-        self.near(LEAVING_NEXT);
         Some(item)
     }
 

@@ -104,7 +104,7 @@ impl Keyed {
         if what.reversal || !self.is_plain() {
             return false;
         }
-        let space = &self.cells.spaces[info.space];
+        let space = &mut self.cells.spaces[info.space];
         let (id, at) = space.seek(key, info.column).unwrap_or((NONE, At::Nowhere));
         if at == At::Nowhere {
             return match short {

@@ -101,10 +101,31 @@ pub(crate) struct Rows {
     begins: Begins,
     arena: Arena,
     layout: Layout,
+    /// The row that was looked for last, as long as it is as it was.
+    found: Found,
     /// The key that came last: its row has room for all that it may need, until the next one comes.
     newest: Option<u32>,
     /// Texts that are too long for a row.
     long: HashMap<u32, Box<[u8]>>,
+}
+
+/// A row that was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    id: u32,
+    begin: u32,
+    /// How far behind that its counters begin, and their forms.
+    counters: u8,
+    forms: u64,
+    /// Where the layout remembers what these come to.
+    shape: usize,
+}
+
+impl Default for Found {
+    /// None: it has nothing.
+    fn default() -> Self {
+        Found { id: NONE, begin: 0, counters: 0, forms: 0, shape: 0 }
+    }
 }
 
 /// What else is noted of a key.
@@ -198,14 +219,19 @@ impl Rows {
         let most: usize = self.layout.columns.len().min(NEWEST_HAS) * Habit::BYTES;
         let begin = self.arena.take((head + own.len() + most).max(ROW_MIN));
         self.newest = Some(id);
+        let counters = u8::try_from(head + own.len()).unwrap_or(0);
         let row = self.arena.block_mut(begin);
-        row[COUNTERS..head].fill(0);
-        row[COUNTERS] = u8::try_from(head + own.len()).unwrap_or(0);
+        if let Some([_, told @ ..]) = row.first_chunk_mut::<ROW_MIN>() {
+            *told = [0; ROW_MIN - 1];
+        }
+        row[COUNTERS] = counters;
         row[head..head + own.len()].copy_from_slice(own);
         if is_long {
             self.long.insert(id, text.into());
         }
         self.begins.set(id, begin);
+        let shape = self.layout.note(0);
+        self.found = Found { id, begin, counters, forms: 0, shape };
     }
 
     #[inline]
@@ -244,10 +270,40 @@ impl Rows {
 
     /// Where a key's row begins, how far behind that its counters do, and their forms.
     #[inline]
-    fn find(&self, id: u32) -> Option<(u32, usize, u64)> {
+    fn find(&self, id: u32) -> Option<(u32, u8, u64)> {
+        if self.found.id == id && id != NONE {
+            let Found { begin, counters, forms, .. } = self.found;
+            return Some((begin, counters, forms));
+        }
         let begin = self.begin(id)?;
         let [_, counters, _, _, forms @ ..] = *self.arena.from(begin).first_chunk::<ROW_MIN>()?;
-        Some((begin, usize::from(counters), self.layout.forms(forms)))
+        Some((begin, counters, self.layout.forms(forms)))
+    }
+
+    /// Has a key's row stand in `found`; false where there is none.
+    #[inline]
+    fn look(&mut self, id: u32) -> bool {
+        if self.found.id != id {
+            let Some((begin, counters, forms)) = self.find(id) else { return false };
+            let shape = self.layout.note(forms);
+            self.found = Found { id, begin, counters, forms, shape };
+        }
+        id != NONE
+    }
+
+    /// Where the counter in a column stands; faster where the same row was looked for last.
+    #[inline]
+    pub(crate) fn seek(&mut self, id: u32, column: usize) -> At {
+        if !self.look(id) {
+            return At::Nowhere;
+        }
+        let Found { begin, counters, forms, shape, .. } = self.found;
+        let form = form(forms, column);
+        if form == NOTHING {
+            return At::Nowhere;
+        }
+        let offset = usize::from(counters) + self.layout.shape(shape).offset(column);
+        self.at_byte(Arena::byte(begin, offset), form, column)
     }
 
     /// Where the counter in a column stands.
@@ -258,17 +314,8 @@ impl Rows {
         if form == NOTHING {
             return At::Nowhere;
         }
-        match self.layout.remembered(forms, column) {
-            Some(offset) => self.at_byte(Arena::byte(begin, counters + offset), form, column),
-            None => self.at_reckoned(begin, (counters, forms), column),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn at_reckoned(&self, begin: u32, (counters, forms): (usize, u64), column: usize) -> At {
-        let offset = counters + self.layout.offset(forms, column);
-        self.at_byte(Arena::byte(begin, offset), form(forms, column), column)
+        let offset = usize::from(counters) + self.layout.offset(forms, column);
+        self.at_byte(Arena::byte(begin, offset), form, column)
     }
 
     #[inline]
@@ -283,10 +330,16 @@ impl Rows {
         }
     }
 
-    /// Which of a key's counters stand elsewhere: every other bit, by column.
+    /// Tells by column the place of a key's counter that stands elsewhere.
     #[inline]
-    pub(crate) fn whole(&self, id: u32) -> u64 {
-        self.find(id).map_or(0, |(_, _, forms)| self.layout.whole(forms))
+    pub(crate) fn whole(&self, id: u32) -> impl Fn(usize) -> Option<u32> {
+        let (begin, counters, forms) = self.find(id).unwrap_or((0, 0, 0));
+        move |column| {
+            (form(forms, column) == WHOLE).then(|| {
+                let offset = usize::from(counters) + self.layout.offset(forms, column);
+                u32::from_le_bytes(self.arena.bytes(Arena::byte(begin, offset)))
+            })
+        }
     }
 
     /// How many counters a key has, wherever they stand.
@@ -402,7 +455,7 @@ impl Rows {
     pub(crate) fn clear(&mut self, id: u32) {
         let Some(begin) = self.begin(id) else { return };
         self.arena.give_back(begin);
-        self.begins.set(id, NONE);
+        self.set_begin(id, NONE);
         self.newest = self.newest.filter(|newest| *newest != id);
         self.long.remove(&id);
     }
@@ -410,14 +463,18 @@ impl Rows {
     /// Puts bytes of a form into a column, in the place of those that stand there.
     #[inline]
     fn write<const N: usize>(&mut self, id: u32, column: usize, (to, bytes): (u64, [u8; N])) {
-        let Some((mut begin, counters, forms)) = self.find(id) else { return };
+        if !self.look(id) {
+            return;
+        }
+        let Found { mut begin, counters, forms, mut shape, .. } = self.found;
         let old = form(forms, column);
-        let offset = counters + self.layout.offset(forms, column);
+        let own = self.layout.shape(shape);
+        let offset = usize::from(counters) + own.offset(column);
         let new = forms & !(3 << (2 * column)) | to << (2 * column);
         if (old == NOTHING) != (to == NOTHING) {
-            let used = counters + self.layout.used(forms);
+            let used = usize::from(counters) + own.used();
             begin = self.make_room((id, begin), (offset, used), column, to != NOTHING);
-            self.layout.note(new);
+            shape = self.layout.note(new);
         }
         if N > 0 {
             self.arena.set_bytes(Arena::byte(begin, offset), bytes);
@@ -426,10 +483,12 @@ impl Rows {
             let [at, of] = [FORMS + column / 4, column / 4];
             self.arena.set_bytes(Arena::byte(begin, at), [new.to_le_bytes()[of]]);
         }
+        self.found = Found { id, begin, counters, forms: new, shape };
     }
 
     /// Makes room for what a column will have, or gives that of what it had back; returns where the row
     /// begins then.
+    #[inline]
     fn make_room(
         &mut self,
         (id, begin): (u32, u32),
@@ -441,33 +500,45 @@ impl Rows {
         let room = self.arena.block(begin).len();
         if comes {
             let is_full = used + width > room;
-            let begin = if is_full { self.move_row(id, used, used + width) } else { begin };
-            self.arena.block_mut(begin).copy_within(offset..used, offset + width);
+            let row = (id, begin);
+            let begin = if is_full { self.move_row(row, used, used + width) } else { begin };
+            if offset < used {
+                self.arena.block_mut(begin).copy_within(offset..used, offset + width);
+            }
             return begin;
         }
         let needed = used - width;
         self.arena.block_mut(begin).copy_within(offset + width..used, offset);
         let is_loose = needed + SLACK <= room && self.newest != Some(id);
-        if is_loose { self.move_row(id, needed, needed) } else { begin }
+        if is_loose { self.move_row((id, begin), needed, needed) } else { begin }
     }
 
     /// Gives a row no more room than it needs.
     fn fit(&mut self, id: u32) {
-        if let Some((_, counters, forms)) = self.find(id) {
-            let used = counters + self.layout.used(forms);
-            self.move_row(id, used, used);
+        if self.look(id) {
+            let Found { begin, counters, shape, .. } = self.found;
+            let used = usize::from(counters) + self.layout.shape(shape).used();
+            self.move_row((id, begin), used, used);
         }
     }
 
     /// Moves the first so many bytes of a row to a block that has room for those that are needed;
     /// returns where it begins.
-    fn move_row(&mut self, id: u32, used: usize, needed: usize) -> u32 {
-        let Some(begin) = self.begin(id) else { return NONE };
+    fn move_row(&mut self, (id, begin): (u32, u32), used: usize, needed: usize) -> u32 {
         let to = self.arena.take(needed.max(ROW_MIN));
         self.arena.copy(begin, to, COUNTERS..used);
         self.arena.give_back(begin);
-        self.begins.set(id, to);
+        self.set_begin(id, to);
         to
+    }
+
+    /// Notes that a row begins there.
+    #[inline]
+    fn set_begin(&mut self, id: u32, begin: u32) {
+        self.begins.set(id, begin);
+        if self.found.id == id {
+            self.found = Found::default();
+        }
     }
 
     /// Bytes on the heap, without texts that are too long for a row.

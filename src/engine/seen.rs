@@ -165,11 +165,14 @@ impl Seen {
         std::iter::once(shown.value).chain(more.into_iter().flatten().copied())
     }
 
+    /// Whether nothing waits to be forgotten.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.expiry.is_empty()
+    }
+
     /// Forgets values last seen before `horizon` (watermark − lateness − within).
     pub(crate) fn expire(&mut self, horizon: i64, keep_ms: i64) {
-        if self.expiry.is_empty() {
-            return;
-        }
         let now = horizon.saturating_add(keep_ms);
         let is_over = |(hour, _): (&i64, &Vec<u32>)| hour.saturating_mul(HOUR_MS) <= now;
         while self.expiry.first_key_value().is_some_and(is_over)

@@ -169,9 +169,11 @@ impl State {
         if let Some(watermark) = watermark.filter(|_| moved) {
             self.close_day(plan, watermark, out);
             self.watermark = Some(watermark);
-            let mut ctx =
-                Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-            self.keyed.close(&mover(), false, &mut ctx);
+            if self.keyed.has_due(watermark) {
+                let (effects, counts) = (&mut out.effects, &mut out.counts);
+                let mut ctx = Ctx { plan, watermark, effects, counts };
+                self.keyed.close(&mover(), false, &mut ctx);
+            }
             self.tell_over(plan, watermark, out);
         }
         let mut last = None;

@@ -143,15 +143,20 @@ impl Space {
 
     /// The id of a key, and where its cell of the space's n-th rule stands.
     #[inline]
-    pub(crate) fn seek(&self, key: &mut Key<'_>, n: usize) -> Option<(u32, At)> {
+    pub(crate) fn seek(&mut self, key: &mut Key<'_>, n: usize) -> Option<(u32, At)> {
         let id = self.find(key)?;
-        Some((id, self.at(id, n)))
+        let at = if n < DENSE {
+            self.rows.seek(id, self.shown + n)
+        } else {
+            self.sparse.at(id, number(n))
+        };
+        Some((id, at))
     }
 
     /// The same for what it has shown of a field.
-    pub(crate) fn seek_shown(&self, key: &mut Key<'_>, field: usize) -> Option<(u32, At)> {
+    pub(crate) fn seek_shown(&mut self, key: &mut Key<'_>, field: usize) -> Option<(u32, At)> {
         let id = self.find(key)?;
-        self.shows(field).then(|| (id, self.rows.at(id, field)))
+        self.shows(field).then(|| (id, self.rows.seek(id, field)))
     }
 
     #[inline(never)]
@@ -189,11 +194,24 @@ impl Space {
         }
     }
 
-    /// Of which rules a key's counters may stand elsewhere than in its row.
+    /// The place in its table of each of a key's counters that stand there, of these seats.
     #[inline]
-    pub(crate) fn whole(&self, id: u32) -> impl Fn(usize) -> bool {
-        let whole = self.rows.whole(id) >> (2 * self.shown);
-        move |n| n >= DENSE || whole >> (2 * n) & 1 == 1
+    pub(crate) fn whole<'a>(
+        &'a self,
+        id: u32,
+        seats: &'a [Seat],
+    ) -> impl Iterator<Item = (usize, u32)> + 'a {
+        let in_row = self.rows.whole(id);
+        seats.iter().filter_map(move |Seat { rule, column: n }| {
+            let place = match *n {
+                n if n < DENSE => in_row(self.shown + n)?,
+                n => match self.sparse.at(id, number(n)) {
+                    At::Whole(place) => place,
+                    _ => return None,
+                },
+            };
+            Some((*rule, place))
+        })
     }
 
     /// Brings the row of a key near.

@@ -337,9 +337,11 @@ impl State {
         }
         self.watermark = Some(watermark);
         out.partials.set_mover(&event.id, event.ts.0, offset);
-        let at = At::event(event, offset, &self.origin);
-        let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        self.keyed.close(&at, false, &mut ctx);
+        if self.keyed.has_due(watermark) {
+            let at = At::event(event, offset, &self.origin);
+            let (effects, counts) = (&mut out.effects, &mut out.counts);
+            self.keyed.close(&at, false, &mut Ctx { plan, watermark, effects, counts });
+        }
         self.settle(plan, watermark, out);
     }
 
@@ -350,14 +352,19 @@ impl State {
     }
 
     /// The same, but for the counters.
+    #[inline]
     pub(crate) fn tell_over(&mut self, plan: &Plan, watermark: i64, out: &mut Output) {
         self.keyed.ledger.expire(watermark, &mut out.effects);
-        let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        self.keyed.opens.tell_over(&mut ctx);
+        if self.keyed.opens.has_over() {
+            let (effects, counts) = (&mut out.effects, &mut out.counts);
+            self.keyed.opens.tell_over(&mut Ctx { plan, watermark, effects, counts });
+        }
         self.dedup.expire(watermark);
         let fields = self.keyed.cells.seen.iter_mut().zip(&plan.new_fields);
         for (at, (seen, (_, within_ms))) in fields.enumerate() {
-            seen.expire(plan.shown_since(at, watermark), *within_ms);
+            if !seen.is_idle() {
+                seen.expire(plan.shown_since(at, watermark), *within_ms);
+            }
         }
     }
 

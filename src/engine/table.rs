@@ -267,6 +267,12 @@ impl Cells {
         self.expiry.wait(slot, rule, key);
     }
 
+    /// Whether the watermark has passed a slot.
+    #[inline]
+    pub(crate) fn is_due(&self, watermark: i64) -> bool {
+        self.expiry.is_due(watermark)
+    }
+
     /// The keys of the earliest slot that the watermark has passed, by rule.
     pub(crate) fn due(&mut self, watermark: i64) -> Option<Due> {
         let (over, due) = self.expiry.due(watermark)?;

@@ -93,11 +93,12 @@ impl Keyed {
     ) -> bool {
         let plan = ctx.plan;
         let info = &plan.info[rule];
-        let space = &self.cells.spaces[info.space];
+        let space = &mut self.cells.spaces[info.space];
         let Some(((id, at), short)) = space.seek(key, info.column).zip(info.quiet) else {
             return false;
         };
-        if all.is_mixed || !self.is_plain() || at == At::Nowhere || space.is_young(id) {
+        let is_young = space.is_young(id);
+        if all.is_mixed || !self.is_plain() || at == At::Nowhere || is_young {
             return false;
         }
         // The measure takes the one that it looks at.

@@ -33,14 +33,22 @@ impl Runs {
         self.last = self.last.saturating_add_unsigned(later);
     }
 
+    /// Whether the first run has expired before this.
+    #[inline]
+    pub(super) fn is_over(&self, watermark: i64) -> bool {
+        self.first < watermark && !self.queue.is_empty()
+    }
+
     /// The first run: when it expires, and how many ids it has.
     pub(super) fn first(&self) -> Option<(i64, usize)> {
         Some((self.first, count_of(self.queue.front()?)))
     }
 
-    pub(super) fn pop_first(&mut self) {
-        self.queue.pop_front();
-        self.first = self.first.saturating_add_unsigned(self.later(0));
+    /// Takes out the first run; how many ids it had.
+    pub(super) fn pop_first(&mut self) -> Option<usize> {
+        let count = count_of(self.queue.pop_front()?);
+        self.first = self.first.saturating_add_unsigned(self.queue.front().map_or(0, later_of));
+        Some(count)
     }
 
     /// How many ids the run so many behind the first one has.
@@ -50,13 +58,17 @@ impl Runs {
 
     /// How much later than the one before a run expires.
     pub(super) fn later(&self, at: usize) -> u64 {
-        self.queue.get(at).map_or(0, |run| run >> COUNT_BITS)
+        self.queue.get(at).map_or(0, later_of)
     }
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
         self.queue.bytes()
     }
+}
+
+fn later_of(run: u64) -> u64 {
+    run >> COUNT_BITS
 }
 
 fn count_of(run: u64) -> usize {

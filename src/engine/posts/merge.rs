@@ -416,9 +416,7 @@ impl State {
     /// at each event.
     fn goes_on(&self, plan: &Plan, watermark: i64) -> bool {
         let over = watermark.saturating_sub(plan.settings.allowed_lateness_ms);
-        self.keyed.is_plain()
-            && self.keyed.next_due.is_none_or(|due| due > watermark)
-            && over < self.day.end
+        self.keyed.is_plain() && !self.keyed.has_due(watermark) && over < self.day.end
     }
 
     /// Brings near the cells of what is not posted plainly. Of keys that are few they are near anyway.

@@ -32,16 +32,31 @@ pub(super) struct Layout {
     counters: u64,
     /// By a hash of which columns have something.
     shapes: Vec<Shape>,
-    bits: u32,
+    /// Makes a place of a hash.
+    shift: u32,
 }
 
 /// Where what columns have begins.
 #[derive(Debug, Clone, Copy)]
-struct Shape {
+pub(super) struct Shape {
     /// A lower bit for each that has something.
     has: u64,
     offsets: [u16; COLUMNS_MAX],
     used: u16,
+}
+
+impl Shape {
+    /// How far behind the first what a column has stands, or would.
+    #[inline]
+    pub(super) fn offset(&self, column: usize) -> usize {
+        usize::from(self.offsets[column % COLUMNS_MAX])
+    }
+
+    /// Bytes of all that stands there.
+    #[inline]
+    pub(super) fn used(&self) -> usize {
+        usize::from(self.used)
+    }
 }
 
 impl Default for Layout {
@@ -63,10 +78,11 @@ impl Layout {
             mask: all,
             counters: all & !mask(shown(columns)) & LOWER,
             shapes: Vec::new(),
-            bits: if columns.len() > 1 { SHAPE_BITS } else { 1 },
+            shift: 0,
         };
-        layout.shapes = vec![layout.shape(0); 1 << layout.bits];
-        layout.note(1);
+        let bits = if columns.len() > 1 { SHAPE_BITS } else { 1 };
+        layout.shift = u64::BITS - bits;
+        layout.shapes = vec![layout.new_shape(0); 1 << bits];
         layout
     }
 
@@ -79,32 +95,23 @@ impl Layout {
     #[inline]
     fn place(&self, has: u64) -> usize {
         let hash = has.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        usize::try_from(hash >> (u64::BITS - self.bits)).unwrap_or(0)
+        usize::try_from(hash.wrapping_shr(self.shift)).unwrap_or(0)
     }
 
-    /// The shape of rows with these forms, where it is remembered.
-    #[inline]
-    fn known(&self, has: u64) -> Option<&Shape> {
-        self.shapes.get(self.place(has)).filter(|shape| shape.has == has)
-    }
-
-    /// How far behind the first what a column has stands, or would, where the shape is remembered.
-    #[inline]
-    pub(super) fn remembered(&self, forms: u64, column: usize) -> Option<usize> {
-        self.known(has(forms)).map(|shape| usize::from(shape.offsets[column % COLUMNS_MAX]))
-    }
-
-    /// The same in any case.
+    /// How far behind the first what a column has stands, or would.
     #[inline]
     pub(super) fn offset(&self, forms: u64, column: usize) -> usize {
-        self.remembered(forms, column).unwrap_or_else(|| self.reckon(has(forms), column))
+        let has = has(forms);
+        match self.shapes.get(self.place(has)).filter(|shape| shape.has == has) {
+            Some(shape) => shape.offset(column),
+            None => self.reckon(has, column),
+        }
     }
 
-    /// Bytes of all that stands there.
+    /// What is remembered at this place.
     #[inline]
-    pub(super) fn used(&self, forms: u64) -> usize {
-        let has = has(forms);
-        self.known(has).map_or_else(|| self.reckon(has, COLUMNS_MAX), |shape| shape.used.into())
+    pub(super) fn shape(&self, place: usize) -> &Shape {
+        &self.shapes[place]
     }
 
     #[cold]
@@ -113,7 +120,7 @@ impl Layout {
         before.map(|(at, column)| if has >> (2 * at) & 1 == 1 { column.bytes() } else { 0 }).sum()
     }
 
-    fn shape(&self, has: u64) -> Shape {
+    fn new_shape(&self, has: u64) -> Shape {
         let mut offsets = [0; COLUMNS_MAX];
         let mut used = 0;
         for (at, column) in self.columns.iter().enumerate() {
@@ -125,13 +132,15 @@ impl Layout {
         Shape { has, offsets, used }
     }
 
-    /// Remembers what such forms come to.
+    /// Remembers what such forms come to, and where.
     #[inline]
-    pub(super) fn note(&mut self, forms: u64) {
-        let (has, place) = (has(forms), self.place(has(forms)));
-        if self.shapes.get(place).is_some_and(|shape| shape.has != has) {
-            self.shapes[place] = self.shape(has);
+    pub(super) fn note(&mut self, forms: u64) -> usize {
+        let has = has(forms);
+        let place = self.place(has);
+        if self.shapes[place].has != has {
+            self.shapes[place] = self.new_shape(has);
         }
+        place
     }
 
     /// Bytes of what a column has where it has something.
@@ -149,12 +158,6 @@ impl Layout {
     #[inline]
     pub(super) fn cells(&self, forms: u64) -> u16 {
         u16::try_from((has(forms) & self.counters).count_ones()).unwrap_or(u16::MAX)
-    }
-
-    /// Those that stand elsewhere.
-    #[inline]
-    pub(super) fn whole(&self, forms: u64) -> u64 {
-        forms & !(forms >> 1) & self.counters
     }
 }
 

@@ -117,6 +117,10 @@ proptest! {
                 for column in 0..columns.len() {
                     let own = held.get(&column).copied();
                     prop_assert_eq!(rows.at(*id, column) == At::Nowhere, own.is_none());
+                    if (n >> (*id % 32)) & 1 == 1 {
+                        // From now on its row is the one that was looked for last.
+                        prop_assert_eq!(rows.seek(*id, column), rows.at(*id, column));
+                    }
                     prop_assert!(same(rows.held(*id, column), own));
                 }
                 rows.near(*id);
