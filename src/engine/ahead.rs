@@ -280,8 +280,8 @@ impl Cells {
         keys: impl Iterator<Item = (u32, usize, &'a [Seat])> + Clone,
     ) {
         keys.clone().for_each(|(id, space, _)| self.spaces[space].near_row(id));
-        let mut whole: SmallVec<[(usize, u32); 4 * LOOK_AHEAD]> = SmallVec::new();
-        let near_heap = |(rule, place): (usize, u32)| self.tables[rule].near_heap(place);
+        let mut whole: SmallVec<[(usize, usize); 4 * LOOK_AHEAD]> = SmallVec::new();
+        let near_heap = |(rule, place): (usize, usize)| self.tables[rule].near_heap(place);
         for (id, space, seats) in keys {
             for (rule, place) in self.spaces[space].whole(id, seats) {
                 self.tables[rule].near(place);

@@ -35,7 +35,7 @@ pub(crate) struct Arena {
 
 /// A byte of a block, wherever in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Byte(usize);
+pub(crate) struct Byte(pub(crate) usize);
 
 impl Byte {
     fn page(self) -> usize {

@@ -29,7 +29,8 @@ impl Keyed {
         }
         let has_open = !self.opens.is_empty();
         let space = &mut self.cells.spaces[info.space];
-        let (id, at) = space.seek(key, info.column).unwrap_or((NONE, At::Nowhere));
+        let id = space.find(key).unwrap_or(NONE);
+        let at = space.seek(id, info.column);
         let is_done = match (short, at) {
             (Short::Bound(quiet), _) if quiet.values => false,
             (Short::Bound(quiet), At::Nowhere) => {

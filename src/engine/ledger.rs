@@ -61,15 +61,14 @@ impl Ledger {
         self.accounts.len() * 500
     }
 
-    /// Lets go of holds whose end the watermark has reached.
+    /// Whether a hold has an end.
     #[inline]
-    pub(crate) fn expire(&mut self, watermark: i64, effects: &mut Vec<Effect>) {
-        if !self.ends.is_empty() {
-            self.let_go(watermark, effects);
-        }
+    pub(crate) fn has_ends(&self) -> bool {
+        !self.ends.is_empty()
     }
 
-    fn let_go(&mut self, watermark: i64, effects: &mut Vec<Effect>) {
+    /// Lets go of holds whose end the watermark has reached.
+    pub(crate) fn expire(&mut self, watermark: i64, effects: &mut Vec<Effect>) {
         while self.ends.first_key_value().is_some_and(|(end, _)| *end <= watermark)
             && let Some(entry) = self.ends.first_entry()
         {

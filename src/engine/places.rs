@@ -5,7 +5,7 @@
 
 use crate::engine::habit::Habit;
 use crate::engine::index::GreatIndex;
-use crate::engine::rows::{At, Held, Spot};
+use crate::engine::rows::{At, Held, Spot, Stands};
 use crate::engine::slab::{Pool, Slab};
 use crate::engine::small::Small;
 
@@ -39,27 +39,33 @@ impl Places {
 
     pub(crate) fn held(&self, id: u32, n: u32) -> Option<Held> {
         match self.at(id, n) {
-            At::Whole(place) => Some(Held::Whole(place)),
-            At::Small(Spot::Apart(at)) => self.small(at).map(Held::Small),
-            At::Habit(Spot::Apart(at)) => self.habit(at).map(Held::Habit),
-            _ => None,
+            At::Whole(place) => u32::try_from(place).ok().map(Held::Whole),
+            At::Small(spot) => match spot.stands() {
+                Stands::Apart(at) => self.small(at).map(Held::Small),
+                Stands::Row { .. } => None,
+            },
+            At::Habit(spot) => match spot.stands() {
+                Stands::Apart(at) => self.habit(at).map(Held::Habit),
+                Stands::Row { .. } => None,
+            },
+            At::Value(_) | At::Nowhere => None,
         }
     }
 
-    pub(crate) fn small(&self, at: u32) -> Option<Small> {
-        *self.smalls.get(at as usize)?
+    pub(crate) fn small(&self, at: usize) -> Option<Small> {
+        *self.smalls.get(at)?
     }
 
-    pub(crate) fn habit(&self, at: u32) -> Option<Habit> {
-        *self.habits.get(at as usize)?
+    pub(crate) fn habit(&self, at: usize) -> Option<Habit> {
+        *self.habits.get(at)?
     }
 
-    pub(crate) fn small_mut(&mut self, at: u32) -> Option<&mut Small> {
-        self.smalls.get_mut(at as usize)?.as_mut()
+    pub(crate) fn small_mut(&mut self, at: usize) -> Option<&mut Small> {
+        self.smalls.get_mut(at)?.as_mut()
     }
 
-    pub(crate) fn habit_mut(&mut self, at: u32) -> Option<&mut Habit> {
-        self.habits.get_mut(at as usize)?.as_mut()
+    pub(crate) fn habit_mut(&mut self, at: usize) -> Option<&mut Habit> {
+        self.habits.get_mut(at)?.as_mut()
     }
 
     /// Brings near where a place would be noted.
@@ -87,10 +93,12 @@ impl Places {
         let at = self.find(id, n)?;
         self.index.remove(hash(id, n), at);
         self.free.push(at);
-        match place(self.known[at as usize].place) {
-            At::Small(Spot::Apart(at)) => self.smalls.give_back(at as usize, None),
-            At::Habit(Spot::Apart(at)) => self.habits.give_back(at as usize, None),
-            _ => {}
+        let place = self.known[at as usize].place;
+        let at = (place & !(SMALL | HABIT)) as usize;
+        match (place & SMALL != 0, place & HABIT != 0) {
+            (true, false) => self.smalls.give_back(at, None),
+            (true, true) => self.habits.give_back(at, None),
+            (false, _) => {}
         }
         Some(held)
     }
@@ -135,11 +143,11 @@ impl Places {
 /// What a noted place says.
 #[inline]
 fn place(place: u32) -> At {
-    let spot = Spot::Apart(place & !(SMALL | HABIT));
+    let spot = Spot::apart(place & !(SMALL | HABIT));
     match (place & SMALL != 0, place & HABIT != 0) {
         (true, false) => At::Small(spot),
         (true, true) => At::Habit(spot),
-        (false, _) => At::Whole(place),
+        (false, _) => At::Whole(place as usize),
     }
 }
 

@@ -105,7 +105,8 @@ impl Keyed {
             return false;
         }
         let space = &mut self.cells.spaces[info.space];
-        let (id, at) = space.seek(key, info.column).unwrap_or((NONE, At::Nowhere));
+        let id = space.find(key).unwrap_or(NONE);
+        let at = space.seek(id, info.column);
         if at == At::Nowhere {
             return match short {
                 Short::Bound(quiet) => {

@@ -9,16 +9,17 @@ use hashbrown::HashMap;
 
 use crate::engine::arena::{Arena, BLOCK_MAX, Byte};
 use crate::engine::habit::Habit;
-use crate::engine::plan::Form;
 use crate::engine::seen::Value;
 use crate::engine::small::Small;
 use crate::engine::space::NONE;
 
 use begins::Begins;
+pub(crate) use held::{At, Column, Held, Notes, Spot, Stands};
 use layout::{Layout, NOTHING, ODD, SMALL, WHOLE, form, shown};
 use value::{VALUE, bytes_of, value_of};
 
 mod begins;
+mod held;
 mod layout;
 mod value;
 
@@ -43,57 +44,6 @@ const ROW_MIN: usize = FORMS + size_of::<u64>();
 const _: () = assert!(FORMS + 8 + TEXT_MAX + COLUMNS_MAX * Habit::BYTES <= BLOCK_MAX);
 const _: () = assert!(FORMS + 8 + TEXT_MAX <= u8::MAX as usize);
 
-/// What stands in a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Column {
-    /// Counters of thresholds and the like.
-    Number,
-    /// Counters of z-scores.
-    Habit,
-    /// Values of a field that the key has shown.
-    Shown,
-}
-
-impl Column {
-    /// What rules of this form count in.
-    pub(crate) fn of(form: Form) -> Column {
-        if form == Form::ZScore { Column::Habit } else { Column::Number }
-    }
-}
-
-/// A counter of a key.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Held {
-    /// Its place in its table.
-    Whole(u32),
-    Small(Small),
-    Habit(Habit),
-    /// One value.
-    Value(Value),
-}
-
-/// Where a counter of a key stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum At {
-    Nowhere,
-    /// In its table, at this place.
-    Whole(u32),
-    Small(Spot),
-    Habit(Spot),
-    Value(Byte),
-}
-
-/// Where a small counter stands; good as long as no counter of a key of this form comes or goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spot {
-    Row {
-        at: Byte,
-        is_odd: bool,
-    },
-    /// Apart from rows, at this place.
-    Apart(u32),
-}
-
 /// The rows of one key form.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
@@ -111,8 +61,9 @@ pub(crate) struct Rows {
 
 /// A row that was found.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Found {
-    id: u32,
+struct Found {
+    /// [`NOBODY`], or an id.
+    id: u64,
     begin: u32,
     /// How far behind that its counters begin, and their forms.
     counters: u8,
@@ -124,30 +75,19 @@ pub(crate) struct Found {
 impl Default for Found {
     /// None: it has nothing.
     fn default() -> Self {
-        Found { id: NONE, begin: 0, counters: 0, forms: 0, shape: 0 }
+        Found { id: NOBODY, begin: 0, counters: 0, forms: 0, shape: 0 }
     }
 }
 
-/// What else is noted of a key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Notes {
-    /// How many counters it has that stand in no row.
-    pub(crate) apart: u16,
-    /// Whether it has a number in [`Space`](crate::engine::space::Space).
-    pub(crate) is_young: bool,
-}
-
-const YOUNG: u16 = 1 << 15;
-
-impl Notes {
-    fn of(bits: u16) -> Notes {
-        Notes { apart: bits & !YOUNG, is_young: bits & YOUNG != 0 }
-    }
-
-    fn bits(self) -> u16 {
-        self.apart.min(!YOUNG) | if self.is_young { YOUNG } else { 0 }
+impl Found {
+    #[inline]
+    fn is_of(&self, id: u32) -> bool {
+        self.id == u64::from(id)
     }
 }
+
+/// No id.
+const NOBODY: u64 = u64::MAX;
 
 impl Rows {
     /// Makes rows that have these columns; what stands in a column that is another now is gone.
@@ -231,7 +171,7 @@ impl Rows {
         }
         self.begins.set(id, begin);
         let shape = self.layout.note(0);
-        self.found = Found { id, begin, counters, forms: 0, shape };
+        self.found = Found { id: id.into(), begin, counters, forms: 0, shape };
     }
 
     #[inline]
@@ -271,7 +211,7 @@ impl Rows {
     /// Where a key's row begins, how far behind that its counters do, and their forms.
     #[inline]
     fn find(&self, id: u32) -> Option<(u32, u8, u64)> {
-        if self.found.id == id && id != NONE {
+        if self.found.is_of(id) {
             let Found { begin, counters, forms, .. } = self.found;
             return Some((begin, counters, forms));
         }
@@ -283,12 +223,15 @@ impl Rows {
     /// Has a key's row stand in `found`; false where there is none.
     #[inline]
     fn look(&mut self, id: u32) -> bool {
-        if self.found.id != id {
-            let Some((begin, counters, forms)) = self.find(id) else { return false };
-            let shape = self.layout.note(forms);
-            self.found = Found { id, begin, counters, forms, shape };
-        }
-        id != NONE
+        self.found.is_of(id) || self.look_anew(id)
+    }
+
+    #[inline(never)]
+    fn look_anew(&mut self, id: u32) -> bool {
+        let Some((begin, counters, forms)) = self.find(id) else { return false };
+        let shape = self.layout.note(forms);
+        self.found = Found { id: id.into(), begin, counters, forms, shape };
+        true
     }
 
     /// Where the counter in a column stands; faster where the same row was looked for last.
@@ -321,23 +264,23 @@ impl Rows {
     #[inline]
     fn at_byte(&self, at: Byte, form: u64, column: usize) -> At {
         if form == WHOLE {
-            return At::Whole(u32::from_le_bytes(self.arena.bytes(at)));
+            return At::Whole(u32::from_le_bytes(self.arena.bytes(at)) as usize);
         }
         match self.layout.kind(column) {
-            Column::Number => At::Small(Spot::Row { at, is_odd: form == ODD }),
-            Column::Habit => At::Habit(Spot::Row { at, is_odd: false }),
+            Column::Number => At::Small(Spot::row(at, form == ODD)),
+            Column::Habit => At::Habit(Spot::row(at, false)),
             Column::Shown => At::Value(at),
         }
     }
 
     /// Tells by column the place of a key's counter that stands elsewhere.
     #[inline]
-    pub(crate) fn whole(&self, id: u32) -> impl Fn(usize) -> Option<u32> {
+    pub(crate) fn whole(&self, id: u32) -> impl Fn(usize) -> Option<usize> {
         let (begin, counters, forms) = self.find(id).unwrap_or((0, 0, 0));
         move |column| {
             (form(forms, column) == WHOLE).then(|| {
                 let offset = usize::from(counters) + self.layout.offset(forms, column);
-                u32::from_le_bytes(self.arena.bytes(Arena::byte(begin, offset)))
+                u32::from_le_bytes(self.arena.bytes(Arena::byte(begin, offset))) as usize
             })
         }
     }
@@ -354,11 +297,17 @@ impl Rows {
     /// The counter in a column.
     pub(crate) fn held(&self, id: u32, column: usize) -> Option<Held> {
         match self.at(id, column) {
-            At::Nowhere | At::Small(Spot::Apart(_)) | At::Habit(Spot::Apart(_)) => None,
-            At::Whole(place) => Some(Held::Whole(place)),
-            At::Small(Spot::Row { at, is_odd }) => Some(Held::Small(self.small(at, is_odd))),
-            At::Habit(Spot::Row { at, .. }) => Some(Held::Habit(self.habit(at))),
+            At::Nowhere => None,
+            At::Whole(place) => u32::try_from(place).ok().map(Held::Whole),
             At::Value(at) => Some(Held::Value(self.value(at))),
+            At::Small(spot) => match spot.stands() {
+                Stands::Row { at, is_odd } => Some(Held::Small(self.small(at, is_odd))),
+                Stands::Apart(_) => None,
+            },
+            At::Habit(spot) => match spot.stands() {
+                Stands::Row { at, .. } => Some(Held::Habit(self.habit(at))),
+                Stands::Apart(_) => None,
+            },
         }
     }
 
@@ -483,7 +432,7 @@ impl Rows {
             let [at, of] = [FORMS + column / 4, column / 4];
             self.arena.set_bytes(Arena::byte(begin, at), [new.to_le_bytes()[of]]);
         }
-        self.found = Found { id, begin, counters, forms: new, shape };
+        self.found = Found { id: id.into(), begin, counters, forms: new, shape };
     }
 
     /// Makes room for what a column will have, or gives that of what it had back; returns where the row
@@ -536,7 +485,7 @@ impl Rows {
     #[inline]
     fn set_begin(&mut self, id: u32, begin: u32) {
         self.begins.set(id, begin);
-        if self.found.id == id {
+        if self.found.is_of(id) {
             self.found = Found::default();
         }
     }

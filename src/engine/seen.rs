@@ -165,10 +165,10 @@ impl Seen {
         std::iter::once(shown.value).chain(more.into_iter().flatten().copied())
     }
 
-    /// Whether nothing waits to be forgotten.
+    /// Whether something waits to be forgotten.
     #[inline]
-    pub(crate) fn is_idle(&self) -> bool {
-        self.expiry.is_empty()
+    pub(crate) fn waits(&self) -> bool {
+        !self.expiry.is_empty()
     }
 
     /// Forgets values last seen before `horizon` (watermark − lateness − within).

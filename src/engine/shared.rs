@@ -149,20 +149,9 @@ impl State {
         // It never falls.
         let watermark = before.max(head.watermark);
         let (now, place) = (watermark.unwrap_or(i64::MIN), self.origin.partition);
-        for at in 0..entries.len() {
-            if let Some(rule) =
-                entries.rule(plan, at).filter(|rule| entries.is_over(plan, (*rule, at), now))
-            {
-                // Of a window that closes now, or one that closed before.
-                let before = before.unwrap_or(i64::MIN);
-                if entries.is_over(plan, (rule, at), before) {
-                    out.counts.partials_late += u64::from(!entries.is_reversal(at));
-                } else {
-                    let mark =
-                        mark_of((place, offset, entries.place(at)), entries.mark(at), head.from);
-                    self.merge(plan, rule, (entries, at), (&mark, before), out);
-                }
-            }
+        let has_over = (0..entries.len()).any(|at| entries.ts(at) < now);
+        if has_over {
+            self.merge_over(plan, (head, entries), (offset, before, now), out);
         }
         let moved = watermark != before;
         let mover = || head.mover_at(Seed::Place(place, offset, usize::MAX), watermark);
@@ -181,8 +170,8 @@ impl State {
             if !head.is_near && at.is_multiple_of(LOOK_AHEAD) {
                 self.look_at_entries(plan, entries, at, now);
             }
-            if let Some(rule) =
-                entries.rule(plan, at).filter(|rule| !entries.is_over(plan, (*rule, at), now))
+            if let Some(rule) = entries.rule(plan, at)
+                && !(has_over && entries.is_over(plan, (rule, at), now))
             {
                 let mark = mark_of((place, offset, entries.place(at)), entries.mark(at), head.from);
                 self.merge(plan, rule, (entries, at), (&mark, now), out);
@@ -201,6 +190,32 @@ impl State {
             let mut ctx =
                 Ctx { plan, watermark: now, effects: &mut out.effects, counts: &mut out.counts };
             self.keyed.silence(&mark, moved, &seen, &mut ctx);
+        }
+    }
+
+    /// Merges what counts in windows that are over `now`, as far as they were not `before`.
+    #[inline(never)]
+    fn merge_over<'a>(
+        &mut self,
+        plan: &Plan,
+        (head, entries): (&Head<'_>, &mut impl Brings<'a>),
+        (offset, before, now): (i64, Option<i64>, i64),
+        out: &mut Output,
+    ) {
+        let before = before.unwrap_or(i64::MIN);
+        for at in 0..entries.len() {
+            let Some(rule) = entries.rule(plan, at) else { continue };
+            if !entries.is_over(plan, (rule, at), now) {
+                continue;
+            }
+            // Of a window that closes now, or one that closed before.
+            if entries.is_over(plan, (rule, at), before) {
+                out.counts.partials_late += u64::from(!entries.is_reversal(at));
+            } else {
+                let place = (self.origin.partition, offset, entries.place(at));
+                let mark = mark_of(place, entries.mark(at), head.from);
+                self.merge(plan, rule, (entries, at), (&mark, before), out);
+            }
         }
     }
 

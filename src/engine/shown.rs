@@ -69,7 +69,7 @@ impl Cells {
         match self.spaces[space].shown_at(id, field) {
             At::Value(at) => Some(SmallVec::from_elem(self.spaces[space].value(at), 1)),
             At::Whole(place) => {
-                let list = self.seen.get(field)?.lists.get(place as usize)?;
+                let list = self.seen.get(field)?.lists.get(place)?;
                 Some(SmallVec::from_slice(list))
             }
             At::Nowhere | At::Small(_) | At::Habit(_) => None,
@@ -164,8 +164,9 @@ impl Keyed {
             return false;
         };
         let row = plan.user_space.and_then(|space| {
-            let (id, at) = cells.spaces[space].seek_shown(member.key, field)?;
-            Some((space, id, at))
+            let id = cells.spaces[space].find(member.key)?;
+            let at = cells.spaces[space].seek_shown(id, field);
+            cells.spaces[space].shows(field).then_some((space, id, at))
         });
         let known = (member.hash, member.guess);
         // Who is remembered apart stays there.
@@ -184,7 +185,7 @@ impl Keyed {
                 }
             }
             At::Whole(place) => {
-                let list = cells.seen[field].lists.get_mut(place as usize);
+                let list = cells.seen[field].lists.get_mut(place);
                 let own = list.and_then(|list| list.iter_mut().find(|own| own.0 == value.0));
                 if let Some((_, last)) = own {
                     *last = (*last).max(value.1);

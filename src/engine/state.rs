@@ -354,17 +354,22 @@ impl State {
     /// The same, but for the counters.
     #[inline]
     pub(crate) fn tell_over(&mut self, plan: &Plan, watermark: i64, out: &mut Output) {
-        self.keyed.ledger.expire(watermark, &mut out.effects);
-        if self.keyed.opens.has_over() {
-            let (effects, counts) = (&mut out.effects, &mut out.counts);
-            self.keyed.opens.tell_over(&mut Ctx { plan, watermark, effects, counts });
-        }
         self.dedup.expire(watermark);
-        let fields = self.keyed.cells.seen.iter_mut().zip(&plan.new_fields);
-        for (at, (seen, (_, within_ms))) in fields.enumerate() {
-            if !seen.is_idle() {
-                seen.expire(plan.shown_since(at, watermark), *within_ms);
-            }
+        let Keyed { cells, ledger, opens, .. } = &self.keyed;
+        if ledger.has_ends() || opens.has_over() || cells.seen.iter().any(Seen::waits) {
+            self.let_go(plan, watermark, out);
+        }
+    }
+
+    #[inline(never)]
+    fn let_go(&mut self, plan: &Plan, watermark: i64, out: &mut Output) {
+        let Keyed { cells, ledger, opens, .. } = &mut self.keyed;
+        ledger.expire(watermark, &mut out.effects);
+        let (effects, counts) = (&mut out.effects, &mut out.counts);
+        opens.tell_over(&mut Ctx { plan, watermark, effects, counts });
+        for (at, (seen, (_, within_ms))) in cells.seen.iter_mut().zip(&plan.new_fields).enumerate()
+        {
+            seen.expire(plan.shown_since(at, watermark), *within_ms);
         }
     }
 

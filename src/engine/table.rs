@@ -130,12 +130,12 @@ impl Cells {
     }
 
     /// The place of a small cell once it is whole.
-    fn grow(&mut self, rule: usize, id: u32, plan: &Plan) -> Option<u32> {
+    fn grow(&mut self, rule: usize, id: u32, plan: &Plan) -> Option<usize> {
         let info = &plan.info[rule];
         let space = &mut self.spaces[info.space];
         let place = self.tables[rule].grow(id, space.held(id, info.column)?)?;
         space.set(id, info.column, Held::Whole(place));
-        Some(place)
+        Some(place as usize)
     }
 
     /// A cell with little left in it becomes small.
@@ -366,8 +366,9 @@ impl Deref for CellRef<'_> {
 
 impl Table {
     /// A whole cell.
-    pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut Cell> {
-        self.cells.get_mut(place as usize)?.as_mut()
+    #[inline]
+    pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut Cell> {
+        self.cells.get_mut(place)?.as_mut()
     }
 
     /// The cell of a key.
@@ -382,13 +383,13 @@ impl Table {
 
     /// Brings the line of a whole cell near.
     #[inline]
-    pub(crate) fn near(&self, place: u32) {
-        self.cells.near(place as usize);
+    pub(crate) fn near(&self, place: usize) {
+        self.cells.near(place);
     }
 
     /// Brings near what the cell at a place keeps on the heap.
-    pub(crate) fn near_heap(&self, place: u32) {
-        if let Some(Some(cell)) = self.cells.get(place as usize) {
+    pub(crate) fn near_heap(&self, place: usize) {
+        if let Some(Some(cell)) = self.cells.get(place) {
             cell.body.near_heap();
         }
     }
@@ -417,9 +418,9 @@ impl Table {
     }
 
     /// The whole cell at a place once it is small; `None` for one that has more to it.
-    pub(crate) fn shrink(&mut self, place: u32) -> Option<Held> {
-        let shrunk = self.small.pack(self.cells.get(place as usize)?.as_ref()?)?;
-        self.cells.give_back(place as usize, None);
+    pub(crate) fn shrink(&mut self, place: usize) -> Option<Held> {
+        let shrunk = self.small.pack(self.cells.get(place)?.as_ref()?)?;
+        self.cells.give_back(place, None);
         Some(shrunk)
     }
 

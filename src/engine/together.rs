@@ -94,9 +94,8 @@ impl Keyed {
         let plan = ctx.plan;
         let info = &plan.info[rule];
         let space = &mut self.cells.spaces[info.space];
-        let Some(((id, at), short)) = space.seek(key, info.column).zip(info.quiet) else {
-            return false;
-        };
+        let Some((id, short)) = space.find(key).zip(info.quiet) else { return false };
+        let at = space.seek(id, info.column);
         let is_young = space.is_young(id);
         if all.is_mixed || !self.is_plain() || at == At::Nowhere || is_young {
             return false;

@@ -100,7 +100,7 @@ proptest! {
                 (3, Some(at)) => {
                     let (_, held, body) = &mut model[at];
                     if let Held::Whole(place) = held {
-                        *held = table.shrink(*place).unwrap_or(*held);
+                        *held = table.shrink(*place as usize).unwrap_or(*held);
                         prop_assert_eq!(matches!(held, Held::Habit(_)), fits(body));
                     }
                 }

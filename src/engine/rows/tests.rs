@@ -86,12 +86,14 @@ proptest! {
                     // Other content of a counter that stands in its row.
                     let own = &mut known.get_mut(&id).unwrap().held;
                     match (rows.at(id, column), own.get_mut(&column)) {
-                        (At::Small(Spot::Row { at, is_odd }), Some(own)) => {
+                        (At::Small(spot), Some(own)) => {
+                            let Stands::Row { at, is_odd } = spot.stands() else { unreachable!() };
                             let small = Small::of_bytes(&[n.to_le_bytes()[0]; 12], is_odd);
                             rows.set_small(at, small);
                             *own = Held::Small(small);
                         }
-                        (At::Habit(Spot::Row { at, .. }), Some(own)) => {
+                        (At::Habit(spot), Some(own)) => {
+                            let Stands::Row { at, .. } = spot.stands() else { unreachable!() };
                             let habit = Habit::of_bytes(&[n.to_le_bytes()[0]; 28]);
                             assert!(rows.change_habit(at, |own| {
                                 *own = habit;

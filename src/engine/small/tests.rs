@@ -101,7 +101,7 @@ proptest! {
                 (4, Some(at)) => {
                     let (_, held, content) = &mut model[at];
                     if let Held::Whole(place) = held {
-                        *held = table.shrink(*place).unwrap_or(*held);
+                        *held = table.shrink(*place as usize).unwrap_or(*held);
                         prop_assert_eq!(matches!(held, Held::Small(_)), fits(content));
                     }
                 }
@@ -159,9 +159,13 @@ fn values_lie_in_an_even_and_an_odd_epoch() {
 fn at_no_place_there_is_nothing() {
     let mut table = Table::default();
     for place in [0, 1, u32::MAX, u32::MAX - 1, 1 << 31] {
-        assert!(table.get(1, Held::Whole(place)).is_none() && table.get_mut(place).is_none());
-        assert!(table.grow(1, Held::Whole(place)).is_none() && table.shrink(place).is_none());
-        table.near(place);
+        assert!(
+            table.get(1, Held::Whole(place)).is_none() && table.get_mut(place as usize).is_none()
+        );
+        assert!(
+            table.grow(1, Held::Whole(place)).is_none() && table.shrink(place as usize).is_none()
+        );
+        table.near(place as usize);
     }
     assert_eq!(table.len(), 0);
 }
