@@ -61,15 +61,15 @@ impl Ledger {
         self.accounts.len() * 500
     }
 
-    /// Whether a hold has an end.
+    /// Whether the watermark has reached the end of a hold.
     #[inline]
-    pub(crate) fn has_ends(&self) -> bool {
-        !self.ends.is_empty()
+    pub(crate) fn is_over(&self, watermark: i64) -> bool {
+        self.ends.first_key_value().is_some_and(|(end, _)| *end <= watermark)
     }
 
     /// Lets go of holds whose end the watermark has reached.
     pub(crate) fn expire(&mut self, watermark: i64, effects: &mut Vec<Effect>) {
-        while self.ends.first_key_value().is_some_and(|(end, _)| *end <= watermark)
+        while self.is_over(watermark)
             && let Some(entry) = self.ends.first_entry()
         {
             let end = *entry.key();

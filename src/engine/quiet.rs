@@ -18,7 +18,7 @@ use crate::engine::tally::Added;
 use crate::engine::view::span;
 use crate::rule::{Check, Levels, Measure, Method, Number, Side, Window, ZScore};
 
-use values::{first_values, only};
+use values::first_values;
 
 mod values;
 
@@ -331,7 +331,7 @@ impl Keyed {
             }
             Little::Value { hash, ts: t } => {
                 let emptied = one.ts.saturating_sub(t) >= quiet.window_ms;
-                let value = only(of, one.ts).filter(|value| *value == hash || emptied)?;
+                let value = of.only(one.ts).filter(|value| *value == hash || emptied)?;
                 let is_late = t.saturating_sub(one.ts) >= quiet.window_ms;
                 if quiet.most < 1 || is_late || emptied && !self.opens.is_empty() {
                     return Some(Took::Nothing);

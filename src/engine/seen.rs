@@ -165,17 +165,17 @@ impl Seen {
         std::iter::once(shown.value).chain(more.into_iter().flatten().copied())
     }
 
-    /// Whether something waits to be forgotten.
+    /// Whether it is time to forget something (watermark − lateness).
     #[inline]
-    pub(crate) fn waits(&self) -> bool {
-        !self.expiry.is_empty()
+    pub(crate) fn is_over(&self, now: i64) -> bool {
+        let first = self.expiry.first_key_value();
+        first.is_some_and(|(hour, _)| hour.saturating_mul(HOUR_MS) <= now)
     }
 
     /// Forgets values last seen before `horizon` (watermark − lateness − within).
     pub(crate) fn expire(&mut self, horizon: i64, keep_ms: i64) {
         let now = horizon.saturating_add(keep_ms);
-        let is_over = |(hour, _): (&i64, &Vec<u32>)| hour.saturating_mul(HOUR_MS) <= now;
-        while self.expiry.first_key_value().is_some_and(is_over)
+        while self.is_over(now)
             && let Some(entry) = self.expiry.first_entry()
         {
             for at in entry.remove() {

@@ -59,6 +59,10 @@ pub(crate) trait Brings<'a> {
     fn place(&self, at: usize) -> usize {
         at
     }
+    /// The one distinct value that it brings, which has its time; a reversal brings none.
+    fn value(&self, at: usize) -> Option<u64>;
+    /// Hands out its key.
+    fn with_key<R>(&mut self, at: usize, taker: impl FnOnce(&mut Key<'a>) -> R) -> R;
     /// Hands out its key and what it brings.
     fn take<R>(&mut self, at: usize, taker: impl FnOnce(&mut Key<'a>, &Contribution<'_>) -> R)
     -> R;
@@ -97,9 +101,19 @@ impl<'a> Brings<'a> for &Batch<'a> {
         at: usize,
         taker: impl FnOnce(&mut Key<'a>, &Contribution<'_>) -> R,
     ) -> R {
-        let Entry { key, key_hash, ts, of, to, reversal, .. } = &self.entries[at];
+        let Entry { ts, of, to, reversal, .. } = &self.entries[at];
         let what = Contribution { ts: *ts, of, to, reversal: *reversal };
-        taker(&mut Key::hashed(key, *key_hash), &what)
+        self.with_key(at, |key| taker(key, &what))
+    }
+
+    fn value(&self, at: usize) -> Option<u64> {
+        let Entry { ts, of, reversal, .. } = &self.entries[at];
+        if *reversal { None } else { of.only(*ts) }
+    }
+
+    fn with_key<R>(&mut self, at: usize, taker: impl FnOnce(&mut Key<'a>) -> R) -> R {
+        let Entry { key, key_hash, .. } = self.entries[at];
+        taker(&mut Key::hashed(key, key_hash))
     }
 }
 
@@ -173,8 +187,7 @@ impl State {
             if let Some(rule) = entries.rule(plan, at)
                 && !(has_over && entries.is_over(plan, (rule, at), now))
             {
-                let mark = mark_of((place, offset, entries.place(at)), entries.mark(at), head.from);
-                self.merge(plan, rule, (entries, at), (&mark, now), out);
+                self.merge(plan, rule, (entries, at), (head, offset, now), out);
                 last = Some(at);
             }
         }
@@ -212,9 +225,7 @@ impl State {
             if entries.is_over(plan, (rule, at), before) {
                 out.counts.partials_late += u64::from(!entries.is_reversal(at));
             } else {
-                let place = (self.origin.partition, offset, entries.place(at));
-                let mark = mark_of(place, entries.mark(at), head.from);
-                self.merge(plan, rule, (entries, at), (&mark, before), out);
+                self.merge(plan, rule, (entries, at), (head, offset, before), out);
             }
         }
     }
@@ -245,11 +256,19 @@ impl State {
         plan: &Plan,
         rule: usize,
         (entries, at): (&mut impl Brings<'a>, usize),
-        (mark, watermark): (&At<'_>, i64),
+        (head, offset, watermark): (&Head<'_>, i64, i64),
         out: &mut Output,
     ) {
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
-        entries.take(at, |key, what| self.keyed.observe(rule, key, what, mark, &mut ctx));
+        let ts = entries.ts(at);
+        let is_done = entries.value(at).is_some_and(|value| {
+            entries.with_key(at, |key| self.keyed.add_value(rule, key, (value, ts), &ctx))
+        });
+        if !is_done {
+            let place = (self.origin.partition, offset, entries.place(at));
+            let mark = &mark_of(place, entries.mark(at), head.from);
+            entries.take(at, |key, what| self.keyed.observe(rule, key, what, mark, &mut ctx));
+        }
     }
 
     /// A topic and partition of events, as triggers name them.

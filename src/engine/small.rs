@@ -224,6 +224,33 @@ impl Sizes {
         true
     }
 
+    /// Notes that the value of a counter has come again; false, and nothing is done, where it is another
+    /// one, or lies a window or more from it.
+    #[inline]
+    pub(crate) fn see_again(
+        &self,
+        small: &mut Small,
+        (hash, ts): (u64, i64),
+        window_ms: i64,
+    ) -> bool {
+        let Small { value, words: [one, two], .. } = *small;
+        let own = u64::from(one) << 32 | u64::from(two);
+        if self.kind != Some(Kind::Value) || own != hash {
+            return false;
+        }
+        let epoch = self.epochs[small.epoch()].0;
+        let last = whole(epoch, value.cast_unsigned());
+        match halves(ts) {
+            Some((of_ts, within))
+                if of_ts == epoch && ts.abs_diff(last) < window_ms.unsigned_abs() =>
+            {
+                small.value = value.cast_unsigned().max(within).cast_signed();
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The same with other content; false, and nothing is done, where it does not fit.
     #[inline]
     pub(crate) fn repack(&mut self, small: &mut Small, little: Little) -> bool {

@@ -356,7 +356,9 @@ impl State {
     pub(crate) fn tell_over(&mut self, plan: &Plan, watermark: i64, out: &mut Output) {
         self.dedup.expire(watermark);
         let Keyed { cells, ledger, opens, .. } = &self.keyed;
-        if ledger.has_ends() || opens.has_over() || cells.seen.iter().any(Seen::waits) {
+        let passed = watermark.saturating_sub(plan.settings.allowed_lateness_ms);
+        let is_over = |seen: &Seen| seen.is_over(passed);
+        if ledger.is_over(watermark) || opens.has_over() || cells.seen.iter().any(is_over) {
             self.let_go(plan, watermark, out);
         }
     }

@@ -88,6 +88,13 @@ pub(crate) const NOTHING: Added<'static> =
     Added { count: 0, sum: 0, max: None, values: Values::Pairs(&[]) };
 
 impl Added<'_> {
+    /// The distinct value that is added, where that is one, of this event time.
+    #[inline]
+    pub(crate) fn only(&self, ts: i64) -> Option<u64> {
+        let (hash, of_value) = self.values.iter().next()?;
+        (self.values.len() == 1 && of_value == ts).then_some(hash)
+    }
+
     pub(crate) fn is_nothing(&self) -> bool {
         self.count == 0 && self.sum == 0 && self.max.is_none() && self.values.is_empty()
     }

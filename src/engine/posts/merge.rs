@@ -310,14 +310,27 @@ impl<'a> Brings<'a> for Post<'a, '_> {
         at: usize,
         taker: impl FnOnce(&mut Key<'a>, &Contribution<'_>) -> R,
     ) -> R {
-        let Posted { key, ts, of, to, reversal, .. } = self.entries[at];
+        let Posted { ts, of, to, reversal, .. } = self.entries[at];
         let (mut value, mut other) = ((0, 0), (0, 0));
         let (of, to) = (&of.added(ts, &mut value), &to.added(ts, &mut other));
-        let key = match key & FEW {
+        self.with_key(at, |key| taker(key, &Contribution { ts, of, to, reversal }))
+    }
+
+    #[inline]
+    fn value(&self, at: usize) -> Option<u64> {
+        match self.entries[at] {
+            Posted { of: Brought::Value(value), reversal: false, .. } => Some(value),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn with_key<R>(&mut self, at: usize, taker: impl FnOnce(&mut Key<'a>) -> R) -> R {
+        let key = self.entries[at].key;
+        taker(match key & FEW {
             0 => &mut self.keys[(key - self.first) as usize],
             _ => &mut self.few[(key & !FEW) as usize],
-        };
-        taker(key, &Contribution { ts, of, to, reversal })
+        })
     }
 }
 
