@@ -3,7 +3,8 @@
 //! An id expires when the watermark has passed the watermark after its arrival by more than
 //! `dedup`; those expiries never fall, so a queue in order of arrival is the whole timer.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_128;
@@ -24,16 +25,19 @@ const BUCKETS_MIN: usize = 8;
 /// Ids a bucket holds on average before there are more buckets: at 6 of 10 slots, one id in 50
 /// finds its bucket full.
 const LOAD_MAX: usize = 6;
+/// A part of so many parts of its room that is free is worth to wait with more buckets.
+const RESERVE: usize = 16;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Dedup {
     /// As those of a [`GreatIndex`](crate::engine::index::GreatIndex) they grow one by one; none
     /// before the first id.
     parts: Vec<Part>,
+    overflow: Overflow,
     /// 128 bits: at 10^8 remembered ids a false duplicate has odds below 10^-22 an event.
     queue: Queue<u128>,
-    /// Ids that have left the queue, modulo 2^32.
-    gone: u32,
+    /// Ids that have left the queue.
+    gone: u64,
     /// When the queue's ids expire.
     runs: Runs,
     capture: Option<Box<Capture>>,
@@ -44,18 +48,32 @@ pub(crate) struct Dedup {
 struct Part {
     /// Slots whose id has left the queue are free; nothing clears them.
     buckets: Vec<Bucket>,
-    /// Ids that found their bucket full, by place, and their places in order of coming.
-    overflow: HashTable<u32>,
-    overflowed: VecDeque<u32>,
-    /// How many ids the queue holds of it.
-    len: usize,
+    /// How many ids the queue held of it when they were counted last, and those that came since.
+    filled: usize,
+}
+
+/// Ids that found their bucket full.
+#[derive(Debug, Clone, Default)]
+struct Overflow {
+    /// By part, their places.
+    tables: Vec<HashTable<u32>>,
+    /// Which of all ids ever they are, and some that have found room since: the next to leave first.
+    leaving: BinaryHeap<Reverse<u64>>,
+}
+
+/// Those of one part.
+struct Over<'a> {
+    table: &'a mut HashTable<u32>,
+    leaving: &'a mut BinaryHeap<Reverse<u64>>,
 }
 
 /// What a part's places stand for.
 #[derive(Clone, Copy)]
 struct Held<'a> {
     queue: &'a Queue<u128>,
-    gone: u32,
+    gone: u64,
+    /// Place of the first id in the queue.
+    first: u32,
     len: u32,
 }
 
@@ -95,9 +113,13 @@ impl Dedup {
     pub(crate) fn insert(&mut self, id: u128, expiry: i64) -> bool {
         if self.parts.is_empty() {
             self.parts.resize_with(PARTS, Part::default);
+            self.overflow.tables.resize_with(PARTS, HashTable::new);
         }
-        let held = Held { queue: &self.queue, gone: self.gone, len: number(self.queue.len()) };
-        if !self.parts[part_of(id)].insert(id, held) {
+        let Dedup { parts, overflow, queue, gone, .. } = self;
+        let held = Held { queue, gone: *gone, first: low_of(*gone), len: number(queue.len()) };
+        let Overflow { tables, leaving } = overflow;
+        let (own, part) = (part_of(id), &mut parts[part_of(id)]);
+        if !part.insert(id, held, &mut Over { table: &mut tables[own], leaving }) {
             return false;
         }
         self.queue.push_back(id);
@@ -126,8 +148,10 @@ impl Dedup {
             self.keep_first();
             for _ in 0..self.runs.pop_first().unwrap_or(0) {
                 let Some(id) = self.queue.pop_front() else { break };
-                self.parts[part_of(id)].lose(id, self.gone);
-                self.gone = self.gone.wrapping_add(1);
+                if self.overflow.leaving.peek() == Some(&Reverse(self.gone)) {
+                    self.overflow.lose(id, self.gone);
+                }
+                self.gone += 1;
             }
         }
     }
@@ -177,15 +201,16 @@ impl Dedup {
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        let parts: usize = self.parts.iter().map(Part::bytes).sum();
-        parts + self.parts.capacity() * size_of::<Part>() + self.queue.bytes() + self.runs.bytes()
+        let buckets: usize = self.parts.iter().map(|part| part.buckets.capacity()).sum();
+        let parts = buckets * size_of::<Bucket>() + self.parts.capacity() * size_of::<Part>();
+        parts + self.overflow.bytes() + self.queue.bytes() + self.runs.bytes()
     }
 }
 
 impl Held<'_> {
     /// How many ids a place is behind the first one.
     fn behind(&self, place: u32) -> usize {
-        place.wrapping_sub(self.gone) as usize
+        place.wrapping_sub(self.first) as usize
     }
 
     fn id(&self, place: u32) -> Option<u128> {
@@ -193,20 +218,20 @@ impl Held<'_> {
     }
 
     fn has(&self, place: u32) -> bool {
-        place.wrapping_sub(self.gone) < self.len
+        place.wrapping_sub(self.first) < self.len
     }
 
     /// The place of the next id.
     fn next(&self) -> u32 {
-        self.gone.wrapping_add(self.len)
+        self.first.wrapping_add(self.len)
     }
 }
 
 impl Part {
     /// True when the id is new; then the next place is its own.
-    fn insert(&mut self, id: u128, held: Held<'_>) -> bool {
-        if self.len >= self.buckets.len() * LOAD_MAX {
-            self.grow(part_of(id), held);
+    fn insert(&mut self, id: u128, held: Held<'_>, over: &mut Over<'_>) -> bool {
+        if self.filled >= self.buckets.len() * LOAD_MAX {
+            self.make_room(part_of(id), held, over);
         }
         let bucket = &self.buckets[bucket_of(id, self.buckets.len())];
         let wanted = tag_of(id);
@@ -216,16 +241,16 @@ impl Part {
             }
         }
         let known = |place: &u32| held.id(*place) == Some(id);
-        if held.has(bucket.missed) && self.overflow.find(low(id), known).is_some() {
+        if held.has(bucket.missed) && over.table.find(low(id), known).is_some() {
             return false;
         }
-        self.len += 1;
-        self.put(id, held.next(), held);
+        self.filled += 1;
+        self.put(id, held.next(), held, over);
         true
     }
 
-    /// Notes the place of an id. Those that find no slot are noted in order of coming.
-    fn put(&mut self, id: u128, place: u32, held: Held<'_>) {
+    /// Notes the place of an id.
+    fn put(&mut self, id: u128, place: u32, held: Held<'_>, over: &mut Over<'_>) {
         let at = bucket_of(id, self.buckets.len());
         let bucket = &mut self.buckets[at];
         if let Some(slot) = bucket.places.iter().position(|other| !held.has(*other)) {
@@ -235,33 +260,32 @@ impl Part {
         if !held.has(bucket.missed) || held.behind(place) > held.behind(bucket.missed) {
             bucket.missed = place;
         }
-        self.overflowed.push_back(place);
+        over.leaving.push(Reverse(held.gone + held.behind(place) as u64));
         let hash = |other: &u32| held.id(*other).map_or(0, low);
-        self.overflow.insert_unique(low(id), place, hash);
+        over.table.insert_unique(low(id), place, hash);
     }
 
-    /// An id leaves from the first place.
-    fn lose(&mut self, id: u128, first: u32) {
-        self.len -= 1;
-        if self.overflowed.front() != Some(&first) {
-            return;
-        }
-        self.overflowed.pop_front();
-        if let Ok(entry) = self.overflow.find_entry(low(id), |place| *place == first) {
-            entry.remove();
+    /// Counts the ids that are still held, of which a part is not told when they leave. Where there are
+    /// nearly as many as it has room for, it grows.
+    #[cold]
+    fn make_room(&mut self, part: usize, held: Held<'_>, over: &mut Over<'_>) {
+        let places = self.buckets.iter().flat_map(|bucket| bucket.places);
+        self.filled = places.filter(|place| held.has(*place)).count() + over.table.len();
+        let room = self.buckets.len() * LOAD_MAX;
+        if self.filled >= room - room / RESERVE {
+            self.grow(part, held, over);
         }
     }
 
     /// More buckets, filled anew.
-    fn grow(&mut self, part: usize, held: Held<'_>) {
+    fn grow(&mut self, part: usize, held: Held<'_>, over: &mut Over<'_>) {
         let count = widened(self.buckets.len()).max(BUCKETS_MIN);
         // The place before the first one is held by no id.
-        let none = held.gone.wrapping_sub(1);
+        let none = held.first.wrapping_sub(1);
         let free = Bucket { places: [none; SLOTS], missed: none, tags: [0; SLOTS] };
         let old = std::mem::replace(&mut self.buckets, vec![free; count]);
         let places = old.iter().flat_map(|bucket| bucket.places).filter(|place| held.has(*place));
-        let places: Vec<u32> = places.chain(self.overflowed.drain(..)).collect();
-        self.overflow.clear();
+        let places: Vec<u32> = places.chain(over.table.drain()).collect();
         for (at, place) in places.iter().enumerate() {
             if let Some(later) = places.get(at + LOOK_AHEAD) {
                 held.queue.near(held.behind(*later));
@@ -270,11 +294,9 @@ impl Part {
             let id = held.id(*place).filter(|id| part_of(*id) == part);
             let is_there = |id| self.buckets[bucket_of(id, count)].places.contains(place);
             if let Some(id) = id.filter(|id| !is_there(*id)) {
-                self.put(id, *place, held);
+                self.put(id, *place, held, over);
             }
         }
-        let overflowed = self.overflowed.make_contiguous();
-        overflowed.sort_unstable_by_key(|place| held.behind(*place));
     }
 
     /// Brings the line near where an id would stand.
@@ -283,12 +305,26 @@ impl Part {
             near(bucket);
         }
     }
+}
+
+impl Overflow {
+    /// An id leaves from the first place.
+    #[cold]
+    fn lose(&mut self, id: u128, gone: u64) {
+        while self.leaving.peek() == Some(&Reverse(gone)) {
+            self.leaving.pop();
+        }
+        let is_it = |place: &u32| *place == low_of(gone);
+        if let Ok(entry) = self.tables[part_of(id)].find_entry(low(id), is_it) {
+            entry.remove();
+        }
+    }
 
     /// Bytes on the heap.
     fn bytes(&self) -> usize {
-        self.buckets.capacity() * size_of::<Bucket>()
-            + self.overflow.allocation_size()
-            + self.overflowed.capacity() * size_of::<u32>()
+        let tables: usize = self.tables.iter().map(HashTable::allocation_size).sum();
+        let leaving = self.leaving.capacity() * size_of::<u64>();
+        tables + leaving + self.tables.capacity() * size_of::<HashTable<u32>>()
     }
 }
 
@@ -313,6 +349,11 @@ impl Capture {
         }
         Some((expiry, ids))
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "places are counted modulo 2^32")]
+fn low_of(gone: u64) -> u32 {
+    gone as u32
 }
 
 fn part_of(id: u128) -> usize {

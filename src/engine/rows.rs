@@ -15,7 +15,7 @@ use crate::engine::space::NONE;
 
 use begins::Begins;
 pub(crate) use held::{At, Column, Held, Notes, Spot, Stands};
-use layout::{Layout, NOTHING, ODD, SMALL, WHOLE, form, shown};
+use layout::{Layout, NOTHING, ODD, SMALL, WHOLE, form, has_whole, shown};
 use value::{VALUE, bytes_of, value_of};
 
 mod begins;
@@ -273,16 +273,17 @@ impl Rows {
         }
     }
 
-    /// Tells by column the place of a key's counter that stands elsewhere.
+    /// Whether a key has counters that stand elsewhere, and by column the place of each.
     #[inline]
-    pub(crate) fn whole(&self, id: u32) -> impl Fn(usize) -> Option<usize> {
+    pub(crate) fn whole(&self, id: u32) -> (bool, impl Fn(usize) -> Option<usize>) {
         let (begin, counters, forms) = self.find(id).unwrap_or((0, 0, 0));
-        move |column| {
+        let place = move |column| {
             (form(forms, column) == WHOLE).then(|| {
                 let offset = usize::from(counters) + self.layout.offset(forms, column);
                 u32::from_le_bytes(self.arena.bytes(Arena::byte(begin, offset))) as usize
             })
-        }
+        };
+        (has_whole(forms), place)
     }
 
     /// How many counters a key has, wherever they stand.

@@ -195,7 +195,8 @@ impl Space {
         id: u32,
         seats: &'a [Seat],
     ) -> impl Iterator<Item = (usize, usize)> + 'a {
-        let in_row = self.rows.whole(id);
+        let (has_any, in_row) = self.rows.whole(id);
+        let seats = if has_any || self.rules > DENSE { seats } else { &[] };
         seats.iter().filter_map(move |Seat { rule, column: n }| {
             let place = match *n {
                 n if n < DENSE => in_row(self.shown + n)?,

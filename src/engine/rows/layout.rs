@@ -179,6 +179,12 @@ fn has(forms: u64) -> u64 {
     (forms | forms >> 1) & LOWER
 }
 
+/// Whether something stands elsewhere.
+#[inline]
+pub(super) fn has_whole(forms: u64) -> bool {
+    forms & !(forms >> 1) & LOWER != 0
+}
+
 /// The form of a column.
 #[inline]
 pub(super) fn form(forms: u64, column: usize) -> u64 {
