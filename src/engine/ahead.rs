@@ -212,11 +212,12 @@ impl State {
 
     /// Asks for the rest of what steps over the events foreseen since the last call will read.
     pub fn look_ahead(&mut self, plan: &Plan, outbox: &PartialsOutbox) {
+        let outgoing = self.ahead.outgoing.drain(..);
+        let entries: SmallVec<[u32; 2 * LOOK_AHEAD]> =
+            outgoing.filter_map(|hash| outbox.pending.near(hash)).collect();
         self.look_at_keys(plan);
         self.look_at_cells(plan);
-        for hash in self.ahead.outgoing.drain(..) {
-            outbox.pending.near(hash);
-        }
+        entries.into_iter().for_each(|at| outbox.pending.near_key(at));
     }
 
     /// Asks for the keys of the events foreseen since the last call.

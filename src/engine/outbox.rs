@@ -213,11 +213,18 @@ impl Pending {
         self.index.near(half(hash));
     }
 
-    /// Brings the entry of this hash near.
-    pub(crate) fn near(&self, hash: u64) {
-        let at = self.index.find(half(hash), |_| true);
-        if let Some(entry) = at.and_then(|at| self.entries.get(at as usize)) {
-            near(entry);
+    /// Brings the entry near that most likely has this hash; its place.
+    pub(crate) fn near(&self, hash: u64) -> Option<u32> {
+        let at = self.index.find(half(hash), |_| true)?;
+        near(self.entries.get(at as usize)?);
+        Some(at)
+    }
+
+    /// Brings the key of an entry near, with whose text others are compared.
+    pub(crate) fn near_key(&self, at: u32) {
+        let entry = self.entries.get(at as usize);
+        if let Some(byte) = entry.and_then(|entry| self.keys.as_bytes().get(entry.key.0 as usize)) {
+            near(byte);
         }
     }
 

@@ -14,11 +14,13 @@ use crate::engine::small::Small;
 use crate::engine::space::NONE;
 
 use begins::Begins;
+use found::Found;
 pub(crate) use held::{At, Column, Held, Notes, Spot, Stands};
 use layout::{Layout, NOTHING, ODD, SMALL, WHOLE, form, has_whole, shown};
 use value::{VALUE, bytes_of, value_of};
 
 mod begins;
+mod found;
 mod held;
 mod layout;
 mod value;
@@ -58,36 +60,6 @@ pub(crate) struct Rows {
     /// Texts that are too long for a row.
     long: HashMap<u32, Box<[u8]>>,
 }
-
-/// A row that was found.
-#[derive(Debug, Clone, Copy)]
-struct Found {
-    /// [`NOBODY`], or an id.
-    id: u64,
-    begin: u32,
-    /// How far behind that its counters begin, and their forms.
-    counters: u8,
-    forms: u64,
-    /// Where the layout remembers what these come to.
-    shape: usize,
-}
-
-impl Default for Found {
-    /// None: it has nothing.
-    fn default() -> Self {
-        Found { id: NOBODY, begin: 0, counters: 0, forms: 0, shape: 0 }
-    }
-}
-
-impl Found {
-    #[inline]
-    fn is_of(&self, id: u32) -> bool {
-        self.id == u64::from(id)
-    }
-}
-
-/// No id.
-const NOBODY: u64 = u64::MAX;
 
 impl Rows {
     /// Makes rows that have these columns; what stands in a column that is another now is gone.
@@ -286,7 +258,7 @@ impl Rows {
         (has_whole(forms), place)
     }
 
-    /// How many counters a key has, wherever they stand.
+    /// Counters of a key, wherever they stand.
     #[inline]
     pub(crate) fn cells(&self, id: u32) -> u16 {
         let Some(row) = self.row(id).and_then(|row| row.first_chunk::<ROW_MIN>()) else { return 0 };
