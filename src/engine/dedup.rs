@@ -26,7 +26,7 @@ const BUCKETS_MIN: usize = 8;
 /// finds its bucket full.
 const LOAD_MAX: usize = 6;
 /// A part of so many parts of its room that is free is worth to wait with more buckets.
-const RESERVE: usize = 16;
+const RESERVE: usize = 32;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Dedup {
