@@ -8,7 +8,7 @@ use hashbrown::hash_table::Entry as Place;
 
 use crate::engine::index::{Index, half};
 use crate::engine::partial::{Entry, EntryMark, Slot};
-use crate::engine::space::Key;
+use crate::engine::space::{Key, is_same};
 use crate::engine::tally::{Added, NOTHING, PACKED, Tally, Values};
 use crate::near::near;
 
@@ -192,7 +192,7 @@ impl Pending {
             entry.is_some_and(|entry| {
                 entry.key_hash == slot.key.hash
                     && slot.is(entry.rule, entry.step, entry.reversal)
-                    && text(keys, entry.key) == slot.key.text
+                    && is_same(text(keys, entry.key), slot.key.text)
             })
         };
         let latest = &mut self.latest[slot.at];

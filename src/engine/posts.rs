@@ -12,7 +12,7 @@ use crate::engine::keyed::Contribution;
 use crate::engine::outbox::{append, number, text};
 use crate::engine::partial::{self, EntryMark};
 use crate::engine::plan::{KeyForm, Plan};
-use crate::engine::space::Key;
+use crate::engine::space::{Key, is_same};
 use crate::engine::tally::{Added, NOTHING, Values};
 use crate::engine::view::View;
 use crate::event::Event;
@@ -235,7 +235,7 @@ impl Posts {
     fn one_of_few(&mut self, space: usize, key: &Key<'_>) -> Option<u32> {
         let known = self.few.iter().position(|known| {
             (known.hash, known.space as usize) == (key.hash, space)
-                && text(&self.texts, known.text) == key.text
+                && is_same(text(&self.texts, known.text), key.text)
         });
         let at = known.unwrap_or(self.few.len());
         if at == FEW_MAX {

@@ -2,7 +2,7 @@
 
 use crate::engine::plan::Plan;
 use crate::engine::posts::{FEW, FEW_MAX, LACKING, PostedEvent, Posts};
-use crate::engine::space::Key;
+use crate::engine::space::{Key, is_same};
 
 /// The few keys of posts and of the events that were posted.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl<'a> Few<'a> {
         }
         let Some(key) = posted.key(plan, space) else { return LACKING };
         let is_it = |(known, of): (&Key<'_>, &usize)| {
-            known.hash == key.hash && *of == space && known.text == key.text
+            known.hash == key.hash && *of == space && is_same(known.text, key.text)
         };
         let at = self.keys.iter().zip(&self.spaces).position(is_it).unwrap_or(self.keys.len());
         if at == FEW_MAX {
