@@ -128,7 +128,7 @@ impl Hashes {
     #[inline]
     pub(crate) fn key<'a>(&self, form: KeyForm, event: &'a Event<'_>) -> Option<Key<'a>> {
         let (text, hash) = match form {
-            KeyForm::Global => return Some(Key::new("")),
+            KeyForm::Global => return Some(Key::of_all()),
             KeyForm::User => (Some(&*event.user), Some(self.user)),
             KeyForm::Device => (event.device.as_deref(), self.device),
             KeyForm::Ip => (event.ip.as_deref(), self.ip),
