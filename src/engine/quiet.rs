@@ -127,9 +127,7 @@ impl Keyed {
             Short::Score { counts } => self.add_score((rule, at), what.one(counts), ctx),
         };
         if is_done {
-            // A key that comes again grows old.
-            let cells = &mut self.cells;
-            cells.young.grows_old(&mut cells.spaces[info.space], id);
+            self.cells.comes_again(info.space, id);
         }
         is_done
     }

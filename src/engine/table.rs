@@ -284,6 +284,12 @@ impl Cells {
         Some(due)
     }
 
+    /// A key that comes again grows old.
+    #[inline]
+    pub(crate) fn comes_again(&mut self, space: usize, id: u32) {
+        self.young.grows_old(&mut self.spaces[space], id);
+    }
+
     /// Takes the lists of such keys back.
     pub(crate) fn give_back(&mut self, due: Due) {
         self.expiry.give_back(due);

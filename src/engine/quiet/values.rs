@@ -46,9 +46,7 @@ impl Keyed {
             At::Habit(_) | At::Value(_) => false,
         };
         if is_done {
-            // A key that comes again grows old.
-            let cells = &mut self.cells;
-            cells.young.grows_old(&mut cells.spaces[info.space], id);
+            self.cells.comes_again(info.space, id);
         }
         is_done
     }
