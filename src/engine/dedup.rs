@@ -118,8 +118,8 @@ impl Dedup {
         let Dedup { parts, overflow, queue, gone, .. } = self;
         let held = Held { queue, gone: *gone, first: low_of(*gone), len: number(queue.len()) };
         let Overflow { tables, leaving } = overflow;
-        let (own, part) = (part_of(id), &mut parts[part_of(id)]);
-        if !part.insert(id, held, &mut Over { table: &mut tables[own], leaving }) {
+        let own = part_of(id);
+        if !parts[own].insert(id, held, &mut Over { table: &mut tables[own], leaving }) {
             return false;
         }
         self.queue.push_back(id);

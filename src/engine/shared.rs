@@ -262,7 +262,7 @@ impl State {
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
         let ts = entries.ts(at);
         let is_done = entries.value(at).is_some_and(|value| {
-            entries.with_key(at, |key| self.keyed.add_value(rule, key, (value, ts), &ctx))
+            entries.with_key(at, |key| self.keyed.add_value(rule, key, (value, ts), &mut ctx))
         });
         if !is_done {
             let place = (self.origin.partition, offset, entries.place(at));

@@ -1,8 +1,8 @@
 //! Distinct values, by the short way.
 
-use crate::engine::cell::{Body, Cell, Roll, RollingCell};
+use crate::engine::cell::{Body, Roll, RollingCell};
 use crate::engine::distinct::Exact;
-use crate::engine::keyed::{Ctx, Keyed};
+use crate::engine::keyed::{Contribution, Ctx, Keyed};
 use crate::engine::plan::{Quiet, Short};
 use crate::engine::rolling::Entry;
 use crate::engine::rows::At;
@@ -19,7 +19,7 @@ impl Keyed {
         rule: usize,
         key: &mut Key<'_>,
         (hash, ts): (u64, i64),
-        ctx: &Ctx<'_>,
+        ctx: &mut Ctx<'_>,
     ) -> bool {
         let info = &ctx.plan.info[rule];
         let Some(Short::Bound(quiet)) = info.quiet else { return false };
@@ -27,11 +27,11 @@ impl Keyed {
             return false;
         }
         let has_open = !self.opens.is_empty();
+        let of = &Added { values: Values::Pairs(&[(hash, ts)]), ..NOTHING };
         let space = &mut self.cells.spaces[info.space];
         let id = space.find(key).unwrap_or(NONE);
         let is_done = match space.seek(id, info.column) {
             At::Nowhere => {
-                let of = &Added { values: Values::Pairs(&[(hash, ts)]), ..NOTHING };
                 return self.begin_quietly(rule, key, quiet, (Entry { ts, value: 0 }, of), ctx);
             }
             At::Small(spot) => {
@@ -40,8 +40,10 @@ impl Keyed {
                     .change_small(spot, |small| sizes.see_again(small, (hash, ts), quiet.window_ms))
             }
             At::Whole(place) => {
-                let cell = self.cells.tables[rule].get_mut(place);
-                cell.is_some_and(|cell| cell.see(quiet, (hash, ts), has_open))
+                let what = &Contribution { ts, of, to: &NOTHING, reversal: false };
+                self.cells.tables[rule].get_mut(place).is_some_and(|cell| {
+                    cell.add_quietly((quiet, info.step_ms), (what, 0), has_open, ctx.counts)
+                })
             }
             At::Habit(_) | At::Value(_) => false,
         };
@@ -49,25 +51,6 @@ impl Keyed {
             self.cells.comes_again(info.space, id);
         }
         is_done
-    }
-}
-
-impl Cell {
-    /// Adds a value to a rolling window of few of them.
-    #[inline]
-    fn see(&mut self, quiet: Quiet, (hash, ts): (u64, i64), has_open: bool) -> bool {
-        let Cell { fired: 0, body: Body::Rolling(body), .. } = self else { return false };
-        let RollingCell { t, of: Roll::Values(exact), .. } = body else { return false };
-        let now = (*t).max(ts);
-        let since = now.saturating_sub(quiet.window_ms);
-        // Of a window that has emptied some firing may be over.
-        let emptied = ts.saturating_sub(*t) >= quiet.window_ms;
-        let of = &Added { values: Values::Pairs(&[(hash, ts)]), ..NOTHING };
-        if ts <= since || emptied && has_open || !exact.add_quietly(of, quiet.most, since) {
-            return false;
-        }
-        *t = now;
-        true
     }
 }
 
