@@ -6,8 +6,8 @@
 //! `cargo bench --bench memory -- flood [USERS] [KEYS]`: the shipped rules, that many users with a
 //! device of their own who come once, and states that hold so many keys.
 //!
-//! `cargo bench --bench memory -- stalls [USERS]`: the five rules, that many users within two hours before
-//! midnight, then one event a second for two more: how long the longest steps took.
+//! `cargo bench --bench memory -- stalls [USERS] [shipped]`: the five rules or those, that many users within two
+//! hours before midnight, then one event a second for two more: how long the longest steps took.
 #![expect(clippy::print_stdout, reason = "the figure is the output")]
 
 mod events;
@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use events::{Events, Fold, Shape, five, settings, shipped, shipped_with};
-use tidegate::engine::Settings;
+use tidegate::engine::{Plan, Settings};
 
 /// Resident bytes of this process.
 fn resident() -> usize {
@@ -35,7 +35,8 @@ fn main() {
         return flood(users, keys);
     }
     if name == "stalls" {
-        return stalls(users);
+        let is_shipped = words.iter().any(|word| word == "shipped");
+        return stalls(&if is_shipped { shipped() } else { five() }, users);
     }
     let plan = if name == "five" { five() } else { shipped() };
     let shape = if words.iter().any(|word| word == "zipf") { Shape::Zipf } else { Shape::Uniform };
@@ -62,10 +63,9 @@ fn main() {
 
 /// What is forgotten after midnight, and before it as windows are over, keeps the events waiting that
 /// come then.
-fn stalls(users: u32) {
+fn stalls(plan: &Plan, users: u32) {
     /// Milliseconds before midnight.
     const BEFORE: i64 = 7_200_000;
-    let plan = five();
     let mut fold = Fold::that_flushes(10);
     let midnight = 1_763_827_200_000 - BEFORE;
     let mut lines = String::new();
@@ -81,7 +81,7 @@ fn stalls(users: u32) {
         .unwrap_or_default();
         if n % 10 == 9 {
             let began = Instant::now();
-            fold.feed(&plan, &lines);
+            fold.feed(plan, &lines);
             slowest.push((began.elapsed(), (ts - midnight - BEFORE) / 1000));
             lines.clear();
         }

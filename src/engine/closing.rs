@@ -9,7 +9,7 @@ use crate::engine::cell::{Body, Cell, ZCell};
 use crate::engine::firing::{Cooldown, Measured, Reading, evaluate};
 use crate::engine::keyed::{At, Ctx, Judged, Keyed};
 use crate::engine::opens::Of;
-use crate::engine::plan::Form;
+use crate::engine::plan::{Form, Plan};
 use crate::engine::score::{Score, zscore_of};
 use crate::engine::view::{View, next_span, rolling_span, window_span};
 use crate::rule::{Check, Window, ZScore};
@@ -33,6 +33,7 @@ impl Keyed {
 
     /// Closes every window that is due at the watermark, oldest first, then by rule and key.
     /// At the end of input (`lateness` off) windows with end ≤ watermark are due.
+    /// Those that say nothing wait for the turns of their keys, where they do.
     pub(crate) fn close(&mut self, at: &At<'_>, at_end: bool, ctx: &mut Ctx<'_>) {
         while let Some((end, rule)) = self.first_due(at_end, ctx) {
             let mut keys = self.timers.remove(&(end, rule)).unwrap_or_default();
@@ -48,6 +49,9 @@ impl Keyed {
                     self.close_silence(rule, key, end, at, ctx);
                 }
             }
+        }
+        if at_end {
+            self.close_all_unheard(ctx.plan, ctx.watermark, true);
         }
         let due =
             |(end, rule): &(i64, usize)| end.saturating_add(ctx.plan.info[*rule].close_after_ms);
@@ -74,16 +78,14 @@ impl Keyed {
     fn close_score(&mut self, rule: usize, id: u32, end: i64, at: &At<'_>, ctx: &mut Ctx<'_>) {
         let plan = ctx.plan;
         let Check::ZScore(check) = &plan.rule(rule).check else { return };
+        if self.cells.ends_at(rule, id, plan) != Some(end) || self.is_unheard(rule, id, plan) {
+            return;
+        }
         self.keep_id(rule, id, plan);
         let Some(cell) = self.cells.at(rule, id, plan) else { return };
         let Body::ZScore(body) = &mut cell.body else { return };
-        if body.next.end != end {
-            self.cells.shrink(rule, id, plan);
-            return;
-        }
         let span = body.next;
-        let (score, fires) = close_window(body, check, &plan.calendar, span);
-        let mut fires = fires;
+        let Closed { score, mut fires, stays } = close_next(body, check, plan);
         if fires {
             let length_ms = plan.rule(rule).cooldown_ms;
             let all = &mut self.cooldowns;
@@ -95,26 +97,13 @@ impl Keyed {
                 cooldown.start(1);
             }
         }
-        let forgotten = body.empties >= check.baseline.empties_max();
-        let next = if forgotten {
-            // The key begins again with the first window that has not closed, if there is one.
-            (body.series, body.usual) = (Series::new(), None);
-            (body.armed_above, body.armed_below, body.empties) = (true, true, 0);
-            body.open.first().map(|open| open.span)
-        } else {
-            Some(next_span(plan, check.window, span))
-        };
-        if let Some(next) = next {
-            body.next = next;
-        }
         let space = &self.cells.spaces[plan.info[rule].space];
         let score = score.filter(|_| fires).map(|score| (score, space.text(id).to_owned()));
-        match next {
-            Some(next) => {
-                self.cells.shrink(rule, id, plan);
-                self.schedule(next.end, rule, id, plan);
-            }
-            None => self.forget(rule, id, plan),
+        if stays {
+            self.cells.shrink(rule, id, plan);
+            self.close_on_time(rule, id, plan);
+        } else {
+            self.forget(rule, id, plan);
         }
         if let Some((score, key)) = score {
             let at = At { ts: span.end, seed: Seed::Closed(span.start), source: None, ..*at };
@@ -217,6 +206,33 @@ impl Keyed {
             }
         }
     }
+}
+
+/// What became of a key whose next window has closed.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    /// The window breaches.
+    score: Option<Score>,
+    fires: bool,
+    /// The key is not forgotten.
+    pub(crate) stays: bool,
+}
+
+/// Closes the next window of a key, and names the one after it.
+pub(crate) fn close_next(body: &mut ZCell, check: &ZScore, plan: &Plan) -> Closed {
+    let span = body.next;
+    let (score, fires) = close_window(body, check, &plan.calendar, span);
+    let forgotten = body.empties >= check.baseline.empties_max();
+    let next = if forgotten {
+        // The key begins again with the first window that has not closed, if there is one.
+        (body.series, body.usual) = (Series::new(), None);
+        (body.armed_above, body.armed_below, body.empties) = (true, true, 0);
+        body.open.first().map(|open| open.span)
+    } else {
+        Some(next_span(plan, check.window, span))
+    };
+    body.next = next.unwrap_or(span);
+    Closed { score, fires, stays: next.is_some() }
 }
 
 /// Closes one window of a series: its verdict by the windows before it, then its value, clipped

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::index::spread;
 use crate::engine::outbox::number;
+use crate::engine::plan::Form;
 use crate::rule::Window;
 
 use ring::Ring;
@@ -34,8 +35,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn of(window: Window) -> Pace {
+    pub(crate) fn of(form: Form, window: Window) -> Pace {
         match window {
+            // Windows of a z-score tumble: those of all keys are over at once.
+            _ if form == Form::ZScore => Pace { width_ms: LANE_MS, has_lanes: true },
             Window::Calendar(_) => Pace { width_ms: LANE_MS, has_lanes: true },
             Window::Duration(ms) => {
                 let width_ms = (ms / SLOTS).clamp(WIDTH_MIN_MS, WIDTH_MAX_MS);
@@ -135,6 +138,25 @@ impl Expiry {
         self.is_earlier(slot.over());
     }
 
+    /// Lets go of a rule's keys.
+    pub(crate) fn clear(&mut self, rule: usize) {
+        let number = number(rule);
+        self.later.retain(|(_, of), _| *of != number);
+        if let (Some(ring), Some(newest)) = (self.rings.get_mut(rule), self.newest.get_mut(rule)) {
+            ring.clear();
+            *newest = Newest::default();
+        }
+        self.first = self.earliest();
+    }
+
+    /// The earliest watermark at which one may go.
+    fn earliest(&self) -> Option<i64> {
+        let newest = self.newest.iter().filter_map(Newest::first);
+        let later = self.later.first_key_value().map(|((over, _), _)| *over);
+        let rings = self.rings.iter().filter_map(Ring::first);
+        later.into_iter().chain(newest).chain(rings).min()
+    }
+
     /// Brings near where a rule's keys wait.
     pub(crate) fn near(&self, slot: Slot, rule: u32) {
         if let Some(ring) = self.rings.get(rule as usize) {
@@ -182,10 +204,7 @@ impl Expiry {
                 newest.step();
             }
         }
-        let newest = self.newest.iter().filter_map(Newest::first);
-        let later = self.later.first_key_value().map(|((over, _), _)| *over);
-        let rings = self.rings.iter().filter_map(Ring::first);
-        self.first = later.into_iter().chain(newest).chain(rings).min();
+        self.first = self.earliest();
         Some((first, due))
     }
 

@@ -1,6 +1,7 @@
 //! Why a rule fired for a target, or did not (C5): every condition with the value it saw, the
 //! counter against its bounds, cooldown and budget, as the state has them now. Changes nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::engine::calendar::duration_label;
 use crate::engine::cell::{Body, Cell, ZCell};
 use crate::engine::explain::conditions::{Judge, of_rule};
 use crate::engine::firing::{Measured, Reading};
+use crate::engine::in_turn::Closing;
 use crate::engine::partial::owner_of;
 use crate::engine::plan::Form;
 use crate::engine::score::{whole, zscore_of};
@@ -228,11 +230,20 @@ impl State {
         let info = &plan.info[rule];
         let cells = &self.keyed.cells;
         let Some(space) = cells.spaces.get(info.space) else { return Vec::new() };
-        let texts = cells.keys_of(rule, plan).into_iter().map(|id| space.text(id));
+        let ids = cells.keys_of(rule, plan).into_iter();
+        let texts = ids.filter(|id| self.counts(plan, rule, *id)).map(|id| space.text(id));
         let own = texts.filter(|text| text.split(PART).nth(part) == Some(user.as_str()));
         let mut own: Vec<String> = own.take(KEYS_MAX).map(str::to_owned).collect();
         own.sort_unstable();
         own
+    }
+
+    /// Whether a rule will still count a key once the windows are closed that wait for their turn.
+    fn counts(&self, plan: &Plan, rule: usize, id: u32) -> bool {
+        match (&plan.rule(rule).check, self.keyed.cells.held(rule, id, plan)) {
+            (Check::ZScore(check), Some(cell)) => self.closed(plan, (rule, check), &cell).is_some(),
+            (_, cell) => cell.is_some(),
+        }
     }
 
     /// Whether this state is the one to ask about a key: it counts it, or would.
@@ -269,7 +280,11 @@ impl State {
             Check::Threshold { levels, .. } | Check::Ratio { levels, .. } => {
                 self.measured(plan, at, (cell, levels), now, &mut answer);
             }
-            Check::ZScore(check) => scored(plan, check, cell, now, &mut answer),
+            Check::ZScore(check) => {
+                let cell = cell.and_then(|cell| self.closed(plan, (at, check), cell));
+                answer.counted = cell.is_some();
+                scored(plan, check, cell.as_deref(), now, &mut answer);
+            }
         }
         if let Some(cooldown_ms) = rule.cooldown_ms {
             let last = cell.map_or(&[][..], |cell| self.keyed.cooldowns.of(at, cell.key));
@@ -281,6 +296,25 @@ impl State {
         }
         answer.verdict = words::verdict(plan, rule, &answer, judge.is_event());
         answer
+    }
+
+    /// A z-score once the windows are closed that wait for their turn; `None` where it is forgotten
+    /// then.
+    fn closed<'a>(
+        &self,
+        plan: &Plan,
+        (at, check): (usize, &ZScore),
+        cell: &'a Cell,
+    ) -> Option<Cow<'a, ZCell>> {
+        let Body::ZScore(body) = &cell.body else { return None };
+        let info = &plan.info[at];
+        match self.watermark {
+            Some(watermark) if info.closing == Closing::InTurn => {
+                let over = watermark.saturating_sub(info.close_after_ms);
+                body.closed_by(over, check, plan).map(Cow::Owned)
+            }
+            _ => Some(Cow::Borrowed(body)),
+        }
     }
 
     /// A threshold or a ratio.
@@ -366,12 +400,8 @@ impl State {
 }
 
 /// A z-score, by the window that is open.
-fn scored(plan: &Plan, check: &ZScore, cell: Option<&Cell>, now: i64, answer: &mut RuleAnswer) {
+fn scored(plan: &Plan, check: &ZScore, body: Option<&ZCell>, now: i64, answer: &mut RuleAnswer) {
     answer.measure = Some(measure_name(&check.input.measure));
-    let body: Option<&ZCell> = match cell.map(|cell| &cell.body) {
-        Some(Body::ZScore(body)) => Some(body),
-        _ => None,
-    };
     let span = span(plan, check.window, now);
     let open = body.and_then(|body| body.open.iter().find(|open| open.span == span));
     let value = open.map_or(0, |open| open.sum.value());

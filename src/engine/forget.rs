@@ -6,7 +6,7 @@ use crate::engine::LOOK_AHEAD;
 use crate::engine::cell::{Body, Cell, PeriodCell};
 use crate::engine::forecast::FLOW_MS;
 use crate::engine::keyed::Keyed;
-use crate::engine::plan::{Plan, RuleInfo};
+use crate::engine::plan::{Form, Plan, RuleInfo};
 use crate::engine::rolling::Entry;
 use crate::engine::small::Little;
 use crate::rule::Window;
@@ -47,11 +47,13 @@ impl Keyed {
         let slots: SmallVec<[_; LOOK_AHEAD]> = due.iter().map(slot).collect();
         for ((rule, key), slot) in due.iter().zip(slots) {
             let Some(slot) = slot else { continue };
-            if slot.over() <= watermark {
-                self.forget(*rule as usize, *key, plan);
-            } else {
+            if slot.over() > watermark {
                 self.cells.wait(slot, *rule, *key);
                 self.cells.shrink(*rule as usize, *key, plan);
+            } else if plan.info[*rule as usize].form == Form::ZScore {
+                self.close_in_turn(*rule as usize, *key, plan, watermark);
+            } else {
+                self.forget(*rule as usize, *key, plan);
             }
         }
     }
@@ -59,6 +61,10 @@ impl Keyed {
     /// The watermark at which the cell of a rule and key no longer matters.
     fn until(&self, rule: usize, id: u32, plan: &Plan) -> Option<i64> {
         let info = &plan.info[rule];
+        if info.form == Form::ZScore {
+            let end = self.cells.ends_at(rule, id, plan)?;
+            return Some(end.saturating_add(info.close_after_ms));
+        }
         let last = self.cooldowns.latest(rule, id);
         let of_whole = || Some(keep_until(&*self.cells.held(rule, id, plan)?, last, plan, rule));
         let Some(little) = self.cells.little(rule, id, plan) else { return of_whole() };

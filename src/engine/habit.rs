@@ -123,6 +123,11 @@ impl Habit {
         Some(Cell { key, fired: 0, body })
     }
 
+    /// When the next window to close ends; `None` of one that is not of this rule.
+    pub(crate) fn ends_at(&self, periods: &Periods) -> Option<i64> {
+        periods.get(self.next.into()).map(|span| span.end)
+    }
+
     /// It goes, or becomes whole.
     pub(crate) fn leave(&self, periods: &mut Periods) {
         periods.leave(self.next.into());
@@ -137,6 +142,10 @@ impl Habit {
         let value = i64::from(self.value).checked_add(one.value);
         let value = value.and_then(|value| i32::try_from(value).ok());
         let (Some(value), true) = (value, open.as_ref().is_some_and(holds)) else { return false };
+        if value < 0 && self.value >= 0 {
+            // It may say something when it closes.
+            return false;
+        }
         let (fired, armed) = (self.marks & FIRED != 0, self.marks & ARMED_ABOVE != 0);
         if let Some(above) = running_bound(check, fired, armed)
             && !matches!(check.baseline.method, Method::Seasonal(_))

@@ -161,6 +161,7 @@ impl Keyed {
             return;
         }
         self.keep(rule, key, ctx.plan);
+        self.catch_up(rule, key, ctx.plan, ctx.watermark);
         if what.reversal && !self.cells.has(rule, key, ctx.plan) {
             return;
         }

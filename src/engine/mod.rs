@@ -34,6 +34,7 @@ mod habit;
 mod history;
 pub(crate) mod holds;
 pub mod impact;
+pub(crate) mod in_turn;
 pub(crate) mod index;
 pub(crate) mod inputs;
 pub(crate) mod intervene;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Settings;
 use crate::engine::calendar::Calendar;
 use crate::engine::expiry::Pace;
 use crate::engine::filter::Lists;
+use crate::engine::in_turn::Closing;
 use crate::engine::opens::resolves;
 use crate::engine::posting::Posting;
 use crate::engine::routes::Routes;
@@ -16,12 +16,14 @@ use crate::engine::rows::Column;
 use crate::engine::view::{View, step_ms};
 use crate::event::Kind;
 use crate::rule::{
-    Check, Condition, Field, Filter, Input, KeySpec, ListDecl, Measure, Mode, Number, Rule,
-    RuleSet, Side, Window,
+    Check, Condition, Field, Filter, KeySpec, Mode, Number, Rule, RuleSet, Side, Window,
 };
 
 mod births;
+mod checks;
 mod towards;
+
+use checks::{fingerprint, form, has_flow, inputs};
 
 pub(crate) use births::EVER;
 
@@ -34,7 +36,8 @@ pub struct Plan {
     pub(crate) calendar: Calendar,
     pub(crate) spaces: Vec<KeySpec>,
     pub(crate) key_forms: Vec<KeyForm>,
-    /// Changes with the number of key forms and rules, and with what those count in.
+    /// Changes with the number of key forms and rules, with what those count in, and with what decides
+    /// which windows close without a word.
     pub(crate) shape: u64,
     /// Some key form is more than one text of the event.
     pub(crate) composes: bool,
@@ -79,6 +82,7 @@ pub(crate) struct RuleInfo {
     pub(crate) form: Form,
     pub(crate) window: Window,
     pub(crate) pace: Pace,
+    pub(crate) closing: Closing,
     /// R7, R8: the step in which a rolling window moves, milliseconds.
     pub(crate) step_ms: i64,
     /// Values at which no level of a threshold on an integer breaches.
@@ -274,7 +278,9 @@ impl Plan {
 
     fn shaped(mut self) -> Plan {
         let shown = (self.user_space, self.new_fields.len());
-        let shape = format!("{:?} {} {shown:?}", self.columns, self.info.len());
+        let closing = self.rules.rules.iter().filter_map(Closing::basis);
+        let closing: Vec<String> = closing.collect();
+        let shape = format!("{:?} {} {shown:?} {closing:?}", self.columns, self.info.len());
         self.shape = xxh3_64(shape.as_bytes());
         self
     }
@@ -380,7 +386,8 @@ impl Plan {
             column,
             shared,
             window,
-            pace: Pace::of(window),
+            pace: Pace::of(form(rule), window),
+            closing: Closing::of(rule),
             step_ms,
             calm,
             quiet: Short::of(&rule.check, form(rule), calm, has_flow(rule)),
@@ -441,59 +448,6 @@ impl Plan {
             }
         }
     }
-}
-
-/// What a check measures; match rules measure nothing.
-fn inputs(check: &Check) -> SmallVec<[&Input; 2]> {
-    match check {
-        Check::Match { .. } => SmallVec::new(),
-        Check::Threshold { input, .. } => smallvec![input],
-        Check::Ratio { of, to, .. } => smallvec![of, to],
-        Check::ZScore(zscore) => smallvec![&zscore.input],
-    }
-}
-
-/// Caps with few keys, and those that ask for it.
-fn has_flow(rule: &Rule) -> bool {
-    let Check::Threshold { input, window: Window::Calendar(_), levels } = &rule.check else {
-        return false;
-    };
-    let few = rule.per.fields.iter().all(|field| *field == Field::Source);
-    levels.side == Side::Above
-        && matches!(input.measure, Measure::Count | Measure::SumPoints)
-        && (few || levels.has_forecast())
-}
-
-fn form(rule: &Rule) -> Form {
-    match &rule.check {
-        Check::Match { .. } => Form::Match,
-        Check::ZScore(_) => Form::ZScore,
-        Check::Ratio { window: Window::Calendar(_), .. } => Form::Calendar,
-        Check::Ratio { .. } => Form::Rolling,
-        Check::Threshold { window, levels, .. } => match (window, levels.side) {
-            (Window::Calendar(_), Side::Above) => Form::Calendar,
-            (Window::Calendar(_), Side::Below) => Form::CalendarBelow,
-            (Window::Duration(_), Side::Above) => Form::Rolling,
-            (Window::Duration(_), Side::Below) => Form::RollingBelow,
-        },
-    }
-}
-
-/// Names a rule and how it counts, whatever place its lists have.
-fn fingerprint(rule: &Rule, lists: &[ListDecl]) -> u64 {
-    let mut check = rule.check.clone();
-    let named = |list: usize| {
-        let name = lists.get(list).map_or("", |list| list.name.as_str());
-        usize::try_from(xxh3_64(name.as_bytes()) >> 1).unwrap_or(list)
-    };
-    check.filters_mut().for_each(|filter| filter.map_lists(&named));
-    let what = match &check {
-        Check::Match { on, filter, .. } => format!("match {on:?} {filter:?}"),
-        Check::Threshold { input, window, .. } => format!("{input:?} {window:?}"),
-        Check::Ratio { of, to, window, .. } => format!("ratio {of:?} {to:?} {window:?}"),
-        Check::ZScore(zscore) => format!("zscore {:?} {:?}", zscore.input, zscore.window),
-    };
-    xxh3_64(format!("{}|{:?}|{what}", rule.name, rule.per).as_bytes())
 }
 
 #[cfg(test)]

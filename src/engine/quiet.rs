@@ -457,6 +457,9 @@ impl ZCell {
         let Some(open) = open.filter(|open| open.span.start >= next.start) else { return false };
         let Sum::Number(number) = &mut open.sum else { return false };
         let Some(value) = number.checked_add(one.value) else { return false };
+        if value < 0 && *number >= 0 {
+            return false;
+        }
         if let Some(above) = running_bound(check, open.fired, *armed_above) {
             let baseline = check.baseline;
             let stats = match (baseline.method, usual) {

@@ -4,6 +4,7 @@ use crate::engine::act::{Finding, Firing, measure_name};
 use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, OpenWindow, Sum};
 use crate::engine::firing::Cooldown;
+use crate::engine::in_turn::Closing;
 use crate::engine::keyed::{At, Contribution, Ctx, Keyed};
 use crate::engine::space::Key;
 use crate::engine::view::{span, window_span};
@@ -34,6 +35,9 @@ impl Keyed {
         let space = &self.cells.spaces[ctx.plan.info[rule].space];
         if let Some(id) = space.find(key) {
             self.cells.shrink(rule, id, ctx.plan);
+            if ctx.plan.info[rule].closing == Closing::InTurn {
+                self.close_on_time(rule, id, ctx.plan);
+            }
         }
     }
 
@@ -60,7 +64,9 @@ impl Keyed {
         let Body::ZScore(body) = &mut cell.body else { return };
         if first || (!what.reversal && span.start < body.next.start) {
             body.next = span;
-            self.schedule(span.end, rule, id, plan);
+            if plan.info[rule].closing == Closing::OnTime {
+                self.schedule(span.end, rule, id, plan);
+            }
         }
         let Some(cell) = self.cells.at(rule, id, plan) else { return };
         let Body::ZScore(body) = &mut cell.body else { return };

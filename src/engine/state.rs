@@ -193,8 +193,10 @@ impl State {
     #[cold]
     fn take_shape(&mut self, plan: &Plan) {
         self.abandon_snapshot();
-        self.shape = Some(plan.shape);
         self.keyed.cells.prepare(plan);
+        if self.shape.replace(plan.shape).is_some() {
+            self.keyed.await_anew(plan, self.watermark.unwrap_or(i64::MIN));
+        }
     }
 
     /// Counts what became of a record.

@@ -10,6 +10,7 @@ use crate::engine::calendar::Span;
 use crate::engine::cell::{Body, CalendarCell, Cell, More, Roll, RollingCell, ZCell};
 use crate::engine::expiry::{Due, Expiry, Slot};
 use crate::engine::habit::Habit;
+use crate::engine::in_turn::Closing;
 use crate::engine::outbox::number;
 use crate::engine::plan::{Form, RuleInfo};
 use crate::engine::rows::{At, Held};
@@ -223,8 +224,9 @@ impl Cells {
         if is_new && plan.settings.max_keys.is_some() {
             self.young.has_come(&mut self.spaces, info.space, id);
         }
-        let slot = info.pace.slot(end.saturating_add(plan.settings.allowed_lateness_ms), hash);
-        if matches!(info.form, Form::Match | Form::Calendar | Form::Rolling)
+        let slot = info.pace.slot(end.saturating_add(info.close_after_ms), hash);
+        let waits = matches!(info.form, Form::Match | Form::Calendar | Form::Rolling);
+        if (waits || info.closing == Closing::InTurn)
             && !self.young.waits(number(rule), id, slot.over())
         {
             self.expiry.push(slot, rule, id);
@@ -265,6 +267,11 @@ impl Cells {
     /// Looks at a cell again when it may go.
     pub(crate) fn wait(&mut self, slot: Slot, rule: u32, key: u32) {
         self.expiry.wait(slot, rule, key);
+    }
+
+    /// No cell of a rule waits any more.
+    pub(crate) fn forget_waits(&mut self, rule: usize) {
+        self.expiry.clear(rule);
     }
 
     /// Whether the watermark has passed a slot.

@@ -67,6 +67,11 @@ impl Ring {
         true
     }
 
+    /// Lets go of all keys.
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+    }
+
     /// The end of the first slot.
     pub(super) fn first(&self) -> Option<i64> {
         (!self.slots.is_empty()).then(|| self.first.saturating_mul(self.width_ms))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::plan::Form;
 use crate::engine::space::hash_of;
 use crate::rule::Period;
 
@@ -12,9 +13,9 @@ const DAY_MS: i64 = 86_400_000;
 
 fn paces() -> [Pace; 3] {
     [
-        Pace::of(Window::Calendar(Period::Day)),
-        Pace::of(Window::Duration(600_000)),
-        Pace::of(Window::Duration(90 * DAY_MS)),
+        Pace::of(Form::Calendar, Window::Calendar(Period::Day)),
+        Pace::of(Form::Rolling, Window::Duration(600_000)),
+        Pace::of(Form::Rolling, Window::Duration(90 * DAY_MS)),
     ]
 }
 

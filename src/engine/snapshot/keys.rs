@@ -183,18 +183,14 @@ impl Keyed {
             | (Body::ZScore(_), Form::ZScore) => info.form,
             _ => return None,
         };
-        let closes = match &cell.body {
-            Body::ZScore(body) => Some(body.next.end),
-            _ => None,
-        };
         let id = self.cells.restore(rule, key, cell, plan)?;
         self.cooldowns.put(rule, id, last);
         self.flows.put(rule, id, flow);
         if let Some(open) = open.filter(|_| info.resolves) {
             self.opens.put(rule, id, open);
         }
-        if let Some(end) = closes {
-            self.schedule(end, rule, id, plan);
+        if form == Form::ZScore {
+            self.await_close(rule, id, plan);
         } else if matches!(form, Form::Match | Form::Calendar | Form::Rolling) {
             let last = self.cooldowns.latest(rule, id);
             let cell = self.cells.held(rule, id, plan)?;

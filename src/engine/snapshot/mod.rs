@@ -202,6 +202,7 @@ impl State {
         copy.prepare(plan);
         let base = self.watermark.unwrap_or(0);
         copy.keyed.cells.all_apart(plan, base);
+        copy.keyed.close_all_unheard(plan, base, false);
         copy.begin_snapshot(plan, out);
         if let Some(Point { stage: Stage::Head(head), .. }) = &mut copy.snapshot {
             // What matters no more is in the sizes, and in nothing else.
