@@ -14,6 +14,9 @@ use crate::engine::view::View;
 use crate::engine::{Plan, State};
 use crate::rule::{Check, Levels, Mode, Rule};
 
+/// How many ids without a counter take as long to look at as one with a counter.
+const KEY_COSTS: usize = 10;
+
 /// Targets told of each level: those farthest beyond it.
 const TOP_MAX: usize = 20;
 
@@ -104,9 +107,29 @@ pub fn changes(live: &Plan, new: &Plan) -> Vec<(RuleImpact, Option<(usize, usize
 }
 
 impl State {
-    /// Ids of the keys that a rule counts.
-    pub fn keys_of_rule(&self, rule: usize, plan: &Plan) -> Vec<u32> {
-        self.keyed.cells.keys_of(rule, plan)
+    /// Ids of keys that a rule counts, from `from` on until as much has been looked at as is `left`;
+    /// and the id to go on with, `None` at the end.
+    pub fn keys_of_rule(
+        &self,
+        rule: usize,
+        plan: &Plan,
+        from: u32,
+        left: &mut usize,
+    ) -> (Vec<u32>, Option<u32>) {
+        let info = &plan.info[rule];
+        let Some(space) = self.keyed.cells.spaces.get(info.space) else {
+            return (Vec::new(), None);
+        };
+        let mut keys = Vec::new();
+        for id in from..u32::try_from(space.ids()).unwrap_or(u32::MAX) {
+            if *left == 0 {
+                return (keys, Some(id));
+            }
+            let counts = space.has(id, info.column);
+            *left = left.saturating_sub(if counts { KEY_COSTS } else { 1 });
+            keys.extend(counts.then_some(id));
+        }
+        (keys, None)
     }
 
     /// Judges some keys of the rule at place `old` of `live` by the levels of the rule at `new` of

@@ -18,6 +18,7 @@ use crate::engine::rows::Held;
 use crate::engine::score::{exceeds, running_bound};
 use crate::engine::space::Key;
 use crate::engine::table::Cells;
+use crate::engine::view::span;
 use crate::rule::{Check, Method, Mode, Rule, ZScore};
 
 /// When the windows of a rule close that say nothing.
@@ -26,6 +27,21 @@ pub(crate) enum Closing {
     OnTime,
     InTurn,
 }
+
+/// A look at all counters of rules with other bounds or baselines than before, some as the watermark
+/// moves. No part of the state: whoever restores it looks at each.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Anew {
+    /// Rules to look at, the last one first.
+    rules: Vec<usize>,
+    /// Id of the next key.
+    from: usize,
+    /// The watermark at which the next window closes.
+    by: i64,
+}
+
+/// Keys that are looked at when the watermark moves: a tenth of a millisecond.
+const ANEW_AT_ONCE: usize = 1_000;
 
 impl Closing {
     /// In turn where an empty window never says anything, as long as no negative value came, and where
@@ -179,20 +195,53 @@ impl Keyed {
         }
     }
 
-    /// Other bounds or baselines: of each counter it is looked at anew whether it may say something.
+    /// Other bounds or baselines: of each counter it has to be looked at anew whether it may say
+    /// something.
     pub(crate) fn await_anew(&mut self, plan: &Plan, watermark: i64) {
-        for rule in 0..plan.info.len() {
-            if Closing::basis(plan.rule(rule)).is_none() {
-                continue;
-            }
-            self.timers.retain(|(_, of), _| *of != rule);
-            self.cells.forget_waits(rule);
-            for id in self.cells.keys_of(rule, plan) {
-                if plan.info[rule].closing == Closing::InTurn {
-                    self.close_in_turn(rule, id, plan, watermark);
-                } else {
+        let closings = plan.info.iter().map(|info| info.closing).collect();
+        let before = std::mem::replace(&mut self.closings, closings);
+        self.anew = Anew { by: i64::MAX, ..Anew::default() };
+        for (rule, info) in plan.info.iter().enumerate() {
+            if before.get(rule).is_some_and(|before| *before != info.closing) {
+                self.timers.retain(|(_, of), _| *of != rule);
+                self.cells.forget_waits(rule);
+                for id in self.cells.keys_of(rule, plan) {
                     self.await_close(rule, id, plan);
                 }
+            } else if info.closing == Closing::InTurn && before.get(rule).is_some() {
+                let over = watermark.saturating_sub(info.close_after_ms);
+                let closes = span(plan, info.window, over).end.saturating_add(info.close_after_ms);
+                self.anew.by = self.anew.by.min(closes);
+                self.anew.rules.push(rule);
+            }
+        }
+    }
+
+    /// Whether counters are left to look at anew.
+    #[inline]
+    pub(crate) fn looks_anew(&self) -> bool {
+        !self.anew.rules.is_empty()
+    }
+
+    /// Looks at some of them, as they stand at the watermark, before that moves on to `next`; at all
+    /// that are left where a window closes then, or where that is the end.
+    pub(crate) fn look_anew(&mut self, plan: &Plan, watermark: i64, next: Option<i64>) {
+        let is_last = next.is_none_or(|next| next >= self.anew.by);
+        let mut left = if is_last { usize::MAX } else { ANEW_AT_ONCE };
+        while let (Some(rule), true) = (self.anew.rules.last().copied(), left > 0) {
+            let info = &plan.info[rule];
+            let over = watermark.saturating_sub(info.close_after_ms);
+            let (from, ids) = (self.anew.from, self.cells.spaces[info.space].ids());
+            let to = from.saturating_add(left).min(ids);
+            for id in from..to {
+                self.close_unheard(rule, number(id), plan, over);
+                self.close_on_time(rule, number(id), plan);
+            }
+            left -= to.saturating_sub(from);
+            self.anew.from = to;
+            if to == ids {
+                self.anew.rules.pop();
+                self.anew.from = 0;
             }
         }
     }

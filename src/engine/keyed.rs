@@ -7,6 +7,7 @@ use crate::engine::act::{Desk, Finding, Firing, Seed};
 use crate::engine::cell::{Body, Cell, PeriodCell, Sum};
 use crate::engine::firing::{Cooldown, Cooldowns, Reading, Verdict, evaluate};
 use crate::engine::forecast::{FLOW_MS, Flows};
+use crate::engine::in_turn::{Anew, Closing};
 use crate::engine::ledger::Ledger;
 use crate::engine::opens::{Of, OpenFiring, Opens};
 use crate::engine::partial::Mark;
@@ -32,6 +33,9 @@ pub(crate) struct Keyed {
     pub(crate) timers: BTreeMap<(i64, usize), Vec<u32>>,
     /// No timer is due before the watermark reaches this.
     pub(crate) next_due: Option<i64>,
+    /// By rule: when its windows close.
+    pub(crate) closings: Vec<Closing>,
+    pub(crate) anew: Anew,
     /// Where a report asks for it; no part of the state.
     pub(crate) peaks: Option<Box<Peaks>>,
 }

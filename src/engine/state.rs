@@ -193,10 +193,9 @@ impl State {
     #[cold]
     fn take_shape(&mut self, plan: &Plan) {
         self.abandon_snapshot();
+        self.shape = Some(plan.shape);
         self.keyed.cells.prepare(plan);
-        if self.shape.replace(plan.shape).is_some() {
-            self.keyed.await_anew(plan, self.watermark.unwrap_or(i64::MIN));
-        }
+        self.keyed.await_anew(plan, self.watermark.unwrap_or(i64::MIN));
     }
 
     /// Counts what became of a record.
@@ -337,6 +336,9 @@ impl State {
         if watermark >= self.day.end {
             self.turn_day(plan, watermark, out);
         }
+        if self.keyed.looks_anew() {
+            self.keyed.look_anew(plan, self.watermark.unwrap_or(watermark), Some(watermark));
+        }
         self.watermark = Some(watermark);
         out.partials.set_mover(&event.id, event.ts.0, offset);
         if self.keyed.has_due(watermark) {
@@ -403,6 +405,7 @@ impl State {
         let Some((origin, mark)) = self.mover.clone().or_else(own) else { return };
         let at = At::mover(&origin, &mark);
         let mut ctx = Ctx { plan, watermark, effects: &mut out.effects, counts: &mut out.counts };
+        self.keyed.look_anew(plan, watermark, None);
         self.keyed.close(&at, true, &mut ctx);
         self.end_book(plan, out);
     }

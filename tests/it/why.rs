@@ -499,7 +499,7 @@ fn a_level_that_looks_ahead_meets_whom_it_would_warn_of() {
         }
         let (mut impact, places) = changes(live, new).remove(0);
         let (old, at) = places.unwrap();
-        let keys = owner.0.keys_of_rule(old, live);
+        let (keys, _) = owner.0.keys_of_rule(old, live, 0, &mut 1_000);
         assert_eq!(keys.len(), 1);
         owner.0.survey((live, old), (new, at), &keys, &mut impact);
         let level = impact.levels.remove(0);

@@ -275,3 +275,63 @@ fn a_member_who_stays_away_is_forgotten() {
     fold.issue("other", over + HOUR, 1);
     assert_eq!(fold.state.keys(), 2);
 }
+
+#[test]
+fn of_many_members_some_are_looked_at_anew_at_a_time_and_all_before_a_window_closes() {
+    let day = 24 * HOUR;
+    for events in [0, 1, 10] {
+        let mut fold = Fold::new(days("1000"));
+        for user in 0..5_000 {
+            fold.issue(&format!("u{user}"), DAY + user, 10);
+        }
+        // The last of them come on until the bound is another one.
+        let mut fed = Vec::new();
+        for user in [4_997, 4_998, 4_999] {
+            for at in 1..3 {
+                fed.push((DAY + at * day + user, user, 10));
+            }
+            fed.push((DAY + 3 * day + user, user, 100));
+        }
+        fed.sort_unstable();
+        for (ts, user, points) in fed {
+            fold.issue(&format!("u{user}"), ts, points);
+        }
+        let closes = DAY + 4 * day + fold.plan.info[0].close_after_ms;
+        fold.issue("other", closes - 100, 1);
+        fold.plan = days("6");
+        for before in (0..events).rev() {
+            fold.issue("other", closes - 1 - before, 1);
+        }
+        assert_eq!((fold.fired(), fold.state.keyed.looks_anew()), (vec![], events == 1));
+        fold.issue("other", closes, 1);
+        let fired: Vec<String> = fold.fired().into_iter().map(|(user, _)| user).collect();
+        assert_eq!(fired, ["u4997", "u4998", "u4999"]);
+        assert!(!fold.state.keyed.looks_anew());
+    }
+}
+
+#[test]
+fn a_rule_that_learns_another_way_closes_on_time_and_goes_back() {
+    let day = 24 * HOUR;
+    let mut fold = Fold::new(days("6"));
+    for at in 0..3 {
+        fold.issue("u0", DAY + at * day, 10);
+        fold.issue("u1", DAY + at * day, 10);
+    }
+    let below = DAYS.replace("above: BOUND", "above: 6, below: -6");
+    let set = load(&[Source { path: "a.yaml".to_owned(), text: below }]).unwrap();
+    fold.plan = Plan::new(Arc::new(set), Lists::default(), fold.plan.settings.clone());
+    assert_eq!(fold.plan.info[0].closing, Closing::OnTime);
+    let closes = |at: i64| DAY + at * day + 600_000;
+    fold.issue("other", closes(3), 10);
+    assert_eq!(fold.fired(), []);
+    fold.issue("u0", closes(3) + 1, 10);
+    fold.issue("other", closes(4), 10);
+    assert_eq!(fold.fired(), [("u1".to_owned(), DAY + 4 * day)], "a day without anything");
+    fold.plan = days("6");
+    fold.issue("other", closes(4) + 1, 10);
+    fold.issue("other", closes(5), 10);
+    assert_eq!((fold.fired(), fold.waiting(DAY + 5 * day)), (vec![], 2));
+    fold.issue("other", closes(5) + HOUR, 10);
+    assert_eq!((fold.fired(), fold.waiting(DAY + 5 * day)), (vec![], 0));
+}

@@ -12,8 +12,9 @@ use crate::stream::asks::Surveyed;
 use crate::stream::worker::Worker;
 use crate::stream::{Clock, Log, Place, Source};
 
-/// Counters looked at between two polls: a millisecond or two.
-const AT_ONCE: usize = 10_000;
+/// What is looked at between two polls takes a millisecond or two: ids of keys, of which those that
+/// the rule counts take as long as several.
+const AT_ONCE: usize = 100_000;
 
 /// A look under way.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub(super) struct Survey {
     /// the other, with the entry that they are noted in.
     impacts: Vec<RuleImpact>,
     rules: VecDeque<(usize, usize, usize)>,
-    /// Keys of the first rule that are still to look at.
-    keys: Option<Vec<u32>>,
+    /// The first id of a key that is still to look at for the first rule.
+    from: u32,
     /// Under which plan the first is looked at: another one voids the look.
     live: Option<Arc<Plan>>,
 }
@@ -53,7 +54,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             places,
             impacts: Vec::new(),
             rules: VecDeque::new(),
-            keys: None,
+            from: 0,
             live: None,
         });
         self.go_on_with_survey();
@@ -91,14 +92,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 survey.places.pop_front();
                 continue;
             };
-            let keys = survey.keys.get_or_insert_with(|| part.state.keys_of_rule(old, live));
-            let some = keys.split_off(keys.len() - left.min(keys.len()));
+            let (some, next) = part.state.keys_of_rule(old, live, survey.from, &mut left);
             if let Some(impact) = survey.impacts.get_mut(at) {
                 part.state.survey((live, old), (&survey.plan, new), &some, impact);
             }
-            left -= some.len();
-            if keys.is_empty() {
-                survey.keys = None;
+            survey.from = next.unwrap_or(0);
+            if next.is_none() {
                 survey.rules.pop_front();
             }
         }
